@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: MIT
+include(CMakePackageConfigHelpers)
+set(meanflow_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/meanflow)
+install(TARGETS meanflow meanflow_scalar EXPORT meanflow-targets FILE_SET HEADERS)
+install(EXPORT meanflow-targets NAMESPACE meanflow:: DESTINATION ${meanflow_package_dir})
+configure_file(cmake/meanflow-config.cmake.in meanflow-config.cmake @ONLY)
+write_basic_package_version_file(meanflow-config-version.cmake
+  COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
+install(FILES
+  ${CMAKE_CURRENT_BINARY_DIR}/meanflow-config.cmake
+  ${CMAKE_CURRENT_BINARY_DIR}/meanflow-config-version.cmake
+  cmake/meanflow-dependencies.cmake
+  DESTINATION ${meanflow_package_dir})
