@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// A user's own points, any table of N rows and D columns, as data to learn from.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <meanflow/error.hpp>
+#include <meanflow/io/npy.hpp>
+#include <meanflow/random/philox.hpp>
+
+namespace meanflow {
+
+struct PointSetOptions {
+  double holdout = 0.1;    ///< share of the rows kept for evaluation, in [0, 1)
+  std::uint64_t seed = 0;  ///< chooses the rows kept for evaluation
+};
+
+/// N points of D numbers, centred and divided by one factor, so that the variance is 1 on average
+/// over the columns (one factor, so that shapes stay as they are). The rows are split once into
+/// training rows and held-out rows; the same seed and number of rows give the same split.
+class PointSet {
+ public:
+  /// Reads an NPY file of N x D floats or integers.
+  /// \throws FileError if the file is unusable, is not a table, has fewer than 2 rows, holds a
+  /// value
+  ///   that is not finite, or has only equal rows; the message names the file and the row.
+  /// \throws SettingError if the options are out of range (also below).
+  explicit PointSet(const std::filesystem::path& path, const PointSetOptions& options = {})
+      : PointSet(load(path), detail::quoted(path), options) {}
+
+  /// Takes values (N, dim). \throws FileError and ShapeError on the conditions above.
+  PointSet(std::span<const double> values, std::size_t dim, const PointSetOptions& options = {})
+      : PointSet(table(values, dim), "The point set", options) {}
+
+  /// Numbers per row.
+  [[nodiscard]] std::size_t dim() const { return mean_.size(); }
+
+  /// Number of rows, training and held-out together.
+  [[nodiscard]] std::size_t size() const { return rows_.size() / dim(); }
+
+  /// The rows to learn from, normalised: (training_size, dim).
+  [[nodiscard]] std::span<const float> training() const {
+    return std::span(rows_).subspan(held_out_ * dim());
+  }
+
+  /// The rows kept for evaluation, normalised: round(holdout * size) x dim.
+  [[nodiscard]] std::span<const float> held_out() const {
+    return std::span(rows_).first(held_out_ * dim());
+  }
+
+  /// What was subtracted from each column, and then divided by.
+  [[nodiscard]] const std::vector<double>& mean() const { return mean_; }
+  [[nodiscard]] double scale() const { return scale_; }
+
+  /// Draws training rows with replacement into points (N, dim), row i by RandomStream(seed,
+  /// Purpose::data, step, first_row + i): drawing a batch in parts gives the same points.
+  /// \throws ShapeError if the values are not a whole number of rows.
+  void sample(std::span<float> points, std::uint64_t seed, std::uint64_t step,
+              std::uint64_t first_row = 0) const {
+    check_rows("sample", points.size());
+    const std::span<const float> source = training();
+    for (std::size_t i = 0; i < points.size() / dim(); ++i) {
+      RandomStream random(seed, Purpose::data, step, first_row + i);
+      const std::size_t row = random.below(source.size() / dim());
+      std::ranges::copy(source.subspan(row * dim(), dim()), points.begin() + i * dim());
+    }
+  }
+
+  /// Maps normalised points (N, dim), such as a model's samples, to the file's own units, in place.
+  void to_original(std::span<float> points) const {
+    check_rows("to_original", points.size());
+    for (std::size_t i = 0; i < points.size(); ++i) {
+      points[i] = static_cast<float>(points[i] * scale_ + mean_[i % dim()]);
+    }
+  }
+
+ private:
+  struct Table {
+    std::vector<double> values;
+    std::size_t dim;
+  };
+
+  PointSet(const Table& table, const std::string& name, const PointSetOptions& options) {
+    const std::size_t count = table.values.size() / table.dim;
+    if (!(options.holdout >= 0 && options.holdout < 1)) {
+      throw SettingError("PointSet: holdout is " + std::to_string(options.holdout) +
+                         ", where a share of at least 0 and less than 1 is expected.");
+    }
+    check_values(table, count, name);
+    measure(table, count, name);
+    held_out_ = static_cast<std::size_t>(std::llround(options.holdout * double(count)));
+    held_out_ = std::min(held_out_, count - 1);
+    rows_.reserve(table.values.size());
+    for (const std::size_t row : permutation(count, options.seed)) {
+      for (std::size_t d = 0; d < table.dim; ++d) {
+        const double value = table.values[row * table.dim + d];
+        rows_.push_back(static_cast<float>((value - mean_[d]) / scale_));
+      }
+    }
+  }
+
+  [[nodiscard]] static Table load(const std::filesystem::path& path) {
+    NpyArray<double> array = load_npy<double>(path);
+    if (array.shape.size() != 2 || array.shape[1] == 0) {
+      std::string shape;
+      for (const std::size_t extent : array.shape) {
+        shape += (shape.empty() ? "" : " x ") + std::to_string(extent);
+      }
+      throw FileError(detail::quoted(path) + " holds an array of shape (" + shape +
+                      "), where a table of N rows and D columns is expected.");
+    }
+    return {std::move(array.values), array.shape[1]};
+  }
+
+  [[nodiscard]] static Table table(std::span<const double> values, std::size_t dim) {
+    if (dim == 0 || values.size() % dim != 0) {
+      throw ShapeError("PointSet: " + std::to_string(values.size()) +
+                       " values are not a whole number of rows of " + std::to_string(dim) + ".");
+    }
+    return {{values.begin(), values.end()}, dim};
+  }
+
+  static void check_values(const Table& table, std::size_t count, const std::string& name) {
+    if (count < 2) {
+      throw FileError(name + " has " + std::to_string(count) +
+                      " rows, where at least 2 are expected.");
+    }
+    const auto bad =
+        std::ranges::find_if(table.values, [](double value) { return !std::isfinite(value); });
+    if (bad != table.values.end()) {
+      const auto place = static_cast<std::size_t>(bad - table.values.begin());
+      throw FileError(name + " holds a value that is not finite in row " +
+                      std::to_string(place / table.dim) + ", column " +
+                      std::to_string(place % table.dim) + " (counted from 0).");
+    }
+  }
+
+  void measure(const Table& table, std::size_t count, const std::string& name) {
+    mean_.assign(table.dim, 0);
+    for (std::size_t i = 0; i < table.values.size(); ++i) {
+      mean_[i % table.dim] += table.values[i] / double(count);
+    }
+    double square = 0;
+    for (std::size_t i = 0; i < table.values.size(); ++i) {
+      const double centred = table.values[i] - mean_[i % table.dim];
+      square += centred * centred / double(table.values.size());
+    }
+    scale_ = std::sqrt(square);
+    if (!(scale_ > 0) || !std::isfinite(scale_)) {
+      throw FileError(name + (scale_ > 0 ? " holds values too large to be scaled."
+                                         : " has only equal rows, from which nothing can be "
+                                           "learnt."));
+    }
+  }
+
+  void check_rows(const char* function, std::size_t values) const {
+    if (values % dim() != 0) {
+      throw ShapeError("PointSet::" + std::string(function) + ": " + std::to_string(values) +
+                       " values are not a whole number of rows of " + std::to_string(dim()) + ".");
+    }
+  }
+
+  std::vector<float> rows_;  // held-out rows first
+  std::vector<double> mean_;
+  double scale_ = 1;
+  std::size_t held_out_ = 0;
+};
+
+}  // namespace meanflow

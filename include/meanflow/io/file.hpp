@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Files read at any place, and files written whole or not at all (POSIX).
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <system_error>
+#include <type_traits>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <meanflow/error.hpp>
+
+namespace meanflow {
+
+namespace detail {
+
+[[nodiscard]] inline std::string quoted(const std::filesystem::path& path) {
+  return "'" + path.string() + "'";
+}
+
+[[nodiscard]] inline std::string system_reason(int code) {
+  return std::generic_category().message(code);
+}
+
+[[noreturn]] inline void file_failure(const std::filesystem::path& path, const std::string& what,
+                                      int code) {
+  throw FileError(quoted(path) + " " + what + ": " + system_reason(code) + ".");
+}
+
+inline constexpr std::size_t largest_transfer = std::size_t(1) << 30;
+
+}  // namespace detail
+
+/// A file open for reading at any place. Copies share the open file, which stays the same one even
+/// when another is renamed over it; reading is const and safe from several threads.
+class FileReader {
+ public:
+  /// \throws FileError if the file cannot be opened or is not an ordinary file.
+  explicit FileReader(std::filesystem::path path) : path_(std::move(path)) {
+    const int descriptor = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) detail::file_failure(path_, "cannot be opened for reading", errno);
+    descriptor_ = std::shared_ptr<const int>(new int(descriptor), [](const int* open) {
+      ::close(*open);
+      delete open;
+    });
+    struct ::stat status {};
+    if (::fstat(descriptor, &status) != 0) detail::file_failure(path_, "cannot be read", errno);
+    if (!S_ISREG(status.st_mode)) {
+      throw FileError(detail::quoted(path_) + " is not an ordinary file.");
+    }
+    size_ = static_cast<std::uint64_t>(status.st_size);
+  }
+
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+  /// Size in bytes when the file was opened.
+  [[nodiscard]] std::uint64_t size() const { return size_; }
+
+  /// Fills `bytes` from the place `offset`.
+  /// \throws FileError if the file ends before that, or on a read error.
+  void read_at(std::uint64_t offset, std::span<std::byte> bytes) const {
+    if (offset > size_ || bytes.size() > size_ - offset) throw_truncated(offset, bytes.size());
+    const std::size_t wanted = bytes.size();
+    std::size_t done = 0;
+    while (done < wanted) {
+      const std::size_t part = std::min(wanted - done, detail::largest_transfer);
+      const ssize_t got =
+          ::pread(*descriptor_, bytes.data() + done, part, static_cast<off_t>(offset + done));
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) detail::file_failure(path_, "cannot be read", errno);
+      if (got == 0) throw_truncated(offset, wanted);
+      done += static_cast<std::size_t>(got);
+    }
+  }
+
+ private:
+  [[noreturn]] void throw_truncated(std::uint64_t offset, std::size_t count) const {
+    throw FileError(detail::quoted(path_) + " is truncated: expected " + std::to_string(count) +
+                    " bytes from byte " + std::to_string(offset) + " on, but the file had " +
+                    std::to_string(size_) + " bytes when it was opened.");
+  }
+
+  std::filesystem::path path_;
+  std::shared_ptr<const int> descriptor_;
+  std::uint64_t size_ = 0;
+};
+
+/// A file that appears whole or not at all: written under a temporary name in the same folder, then
+/// flushed to the disk and renamed by commit(). Without commit(), or when anything fails, the
+/// temporary is removed and an older file of that name stays as it was.
+class AtomicFile {
+ public:
+  /// \throws FileError if the folder is missing or cannot be written.
+  explicit AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+    static std::atomic<unsigned> count{0};
+    if (std::filesystem::is_directory(path_)) {
+      throw FileError(detail::quoted(path_) + " cannot be written: it is a folder.");
+    }
+    const int attempts = 100;  // a name may be taken by what a killed process left behind
+    for (int i = 0; i < attempts && descriptor_ < 0; ++i) {
+      temporary_ = path_;
+      temporary_ += ".tmp-" + std::to_string(::getpid()) + "-" + std::to_string(count++);
+      descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      if (descriptor_ < 0 && errno != EEXIST) break;
+    }
+    if (descriptor_ < 0) detail::file_failure(path_, "cannot be written", errno);
+  }
+
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+  ~AtomicFile() { discard(); }
+
+  /// Appends bytes. \throws FileError when the disk is full or the file is already finished.
+  void write(std::span<const std::byte> bytes) {
+    if (descriptor_ < 0) throw FileError(detail::quoted(path_) + " has already been finished.");
+    while (!bytes.empty()) {
+      const std::size_t part = std::min(bytes.size(), detail::largest_transfer);
+      const ssize_t put = ::write(descriptor_, bytes.data(), part);
+      if (put < 0 && errno == EINTR) continue;
+      if (put < 0) fail(errno);
+      bytes = bytes.subspan(static_cast<std::size_t>(put));
+    }
+  }
+
+  void write(const std::string& text) { write(std::as_bytes(std::span(text))); }
+
+  /// Flushes the data to the disk and gives the file its name.
+  void commit() {
+    if (descriptor_ < 0) throw FileError(detail::quoted(path_) + " has already been finished.");
+    if (::fsync(descriptor_) != 0) fail(errno);
+    if (::close(std::exchange(descriptor_, -1)) != 0) fail(errno);
+    if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail(errno);
+    temporary_.clear();
+    sync_folder();
+  }
+
+ private:
+  [[noreturn]] void fail(int code) {
+    discard();
+    detail::file_failure(path_, "could not be written", code);
+  }
+
+  void discard() noexcept {
+    if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
+    if (!temporary_.empty()) ::unlink(temporary_.c_str());
+    temporary_.clear();
+  }
+
+  // The name itself is on the disk only when the folder is. Some file systems refuse to sync a
+  // folder; the data are safe by then, so that is no error.
+  void sync_folder() const {
+    const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
+    const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor < 0) return;
+    static_cast<void>(::fsync(descriptor));
+    ::close(descriptor);
+  }
+
+  std::filesystem::path path_, temporary_;
+  int descriptor_ = -1;
+};
+
+}  // namespace meanflow
