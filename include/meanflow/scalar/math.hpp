@@ -378,8 +378,8 @@ template <Real T>
 template <class T>
 [[nodiscard]] MEANFLOW_HOST_DEVICE constexpr Dual<T> powi(const Dual<T>& x, int n) {
   const T y = powi(x.primal, n);
-  if (n == 0) return Dual<T>(y, detail::zero_like(x.primal));
-  const T dy = root_scalar<T>(n) * powi(x.primal, n - 1);
+  T dy = detail::zero_like(x.primal);
+  if (n != 0) dy = root_scalar<T>(n) * powi(x.primal, n - 1);
   return Dual<T>(y, dy * x.tangent);
 }
 
@@ -390,8 +390,8 @@ template <class T, Arithmetic S>
   using C = std::conditional_t<std::integral<S>, S, R>;
   const C k = static_cast<C>(c);
   const T y = pow(x.primal, k);
-  if (k == 0) return Dual<T>(y, detail::zero_like(x.primal));
-  const T dy = R(k) * pow(x.primal, static_cast<C>(k - 1));
+  T dy = detail::zero_like(x.primal);
+  if (k != 0) dy = R(k) * pow(x.primal, static_cast<C>(k - 1));
   return Dual<T>(y, dy * x.tangent);
 }
 

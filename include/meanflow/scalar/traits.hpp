@@ -16,8 +16,8 @@ struct Dual;
 
 /// Says that T may stand where a number stands. A specialisation has one member, `value_type`:
 /// the type of T's elements, or T itself for a plain number. Built in are the floating-point
-/// types, Dual, and, recognised by their member types, xsimd batches, Eigen arrays and matrices,
-/// and xtensor containers.
+/// types, Dual, and, recognised by their member types, xsimd batches, Eigen::Array and xtensor
+/// containers.
 template <class T>
 struct scalar_traits {};
 
@@ -42,9 +42,10 @@ struct scalar_traits<T> {
   using value_type = typename T::value_type;
 };
 
-// Eigen::Array and Eigen::Matrix, but not the types of expressions
+// Eigen::Array, but not the types of expressions, and not Eigen::Matrix (which has asDiagonal): its
+// product is not element by element.
 template <class T>
-  requires std::same_as<typename T::PlainObject, T>
+  requires std::same_as<typename T::PlainObject, T> && (!requires(const T& x) { x.asDiagonal(); })
 struct scalar_traits<T> {
   using value_type = typename T::Scalar;
 };
