@@ -67,10 +67,10 @@ struct Point2 {
   float x, y;
 };
 
-inline constexpr float pi = std::numbers::pi_v<float>;
+inline constexpr float toy_pi = std::numbers::pi_v<float>;
 
 inline Point2 draw_eight_gaussians(RandomStream& random) {
-  const float angle = static_cast<float>(random.below(8)) * (pi / 4);
+  const float angle = static_cast<float>(random.below(8)) * (toy_pi / 4);
   const float x = 1.4F * std::cos(angle) + 0.1F * random.normal<float>();
   return {x, 1.4F * std::sin(angle) + 0.1F * random.normal<float>()};
 }
@@ -83,7 +83,7 @@ inline Point2 draw_checkerboard(RandomStream& random) {
 }
 
 inline Point2 draw_two_moons(RandomStream& random) {
-  const float angle = pi * random.uniform<float>();
+  const float angle = toy_pi * random.uniform<float>();
   const float side = random.below(2) == 0 ? 1.0F : -1.0F;
   const float x = side * (std::cos(angle) - 0.5F) + 0.05F * random.normal<float>();
   const float y = side * (std::sin(angle) - 0.25F) + 0.05F * random.normal<float>();
@@ -96,7 +96,7 @@ inline Point2 draw_pinwheel(RandomStream& random) {
   const float along = scale * (1 + 0.3F * random.normal<float>());
   const float across = scale * 0.1F * random.normal<float>();
   const float turn =
-      static_cast<float>(random.below(5)) * (2 * pi / 5) + 0.25F * std::exp(along / scale);
+      static_cast<float>(random.below(5)) * (2 * toy_pi / 5) + 0.25F * std::exp(along / scale);
   return {along * std::cos(turn) - across * std::sin(turn),
           along * std::sin(turn) + across * std::cos(turn)};
 }
@@ -105,9 +105,9 @@ inline Point2 draw_pinwheel(RandomStream& random) {
 /// standard normal noise.
 inline Point2 draw_swiss_roll(RandomStream& random) {
   const float scale = 0.14574F;  // 1 / sqrt(9.75 pi^2 / 2 + 1 - (4 + 4 / (9 pi^2)) / 2)
-  const float angle = 1.5F * pi * (1 + 2 * random.uniform<float>());
+  const float angle = 1.5F * toy_pi * (1 + 2 * random.uniform<float>());
   const float x = angle * std::cos(angle) - 2 + random.normal<float>();
-  const float y = angle * std::sin(angle) - 2 / (3 * pi) + random.normal<float>();
+  const float y = angle * std::sin(angle) - 2 / (3 * toy_pi) + random.normal<float>();
   return {scale * x, scale * y};
 }
 
@@ -115,7 +115,7 @@ inline Point2 draw_swiss_roll(RandomStream& random) {
 inline Point2 draw_rings(RandomStream& random) {
   const float scale = 0.68748F;  // 1 / sqrt(0.5625 * 7.5 / 2 + 0.0064)
   const float radius = 0.75F * static_cast<float>(1 + random.below(4));
-  const float angle = 2 * pi * random.uniform<float>();
+  const float angle = 2 * toy_pi * random.uniform<float>();
   const float x = radius * std::cos(angle) + 0.08F * random.normal<float>();
   const float y = radius * std::sin(angle) + 0.08F * random.normal<float>();
   return {scale * x, scale * y};

@@ -13,6 +13,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <type_traits>
 #include <utility>
@@ -28,7 +29,17 @@ namespace meanflow {
 namespace detail {
 
 [[nodiscard]] inline std::string quoted(const std::filesystem::path& path) {
-  return "'" + path.string() + "'";
+  return std::string("'").append(path.string()).append("'");
+}
+
+/// Text found in a file, fit for a message: quoted, shortened, and without control characters.
+[[nodiscard]] inline std::string shown(std::string_view text) {
+  const std::size_t longest = 80;
+  std::string safe = "'";
+  for (const char c : text.substr(0, longest)) {
+    safe += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+  }
+  return safe + (text.size() > longest ? "...'" : "'");
 }
 
 [[nodiscard]] inline std::string system_reason(int code) {
@@ -106,7 +117,8 @@ class AtomicFile {
   /// \throws FileError if the folder is missing or cannot be written.
   explicit AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
     static std::atomic<unsigned> count{0};
-    if (std::filesystem::is_directory(path_)) {
+    std::error_code unknown;  // then opening it says why
+    if (std::filesystem::is_directory(path_, unknown)) {
       throw FileError(detail::quoted(path_) + " cannot be written: it is a folder.");
     }
     const int attempts = 100;  // a name may be taken by what a killed process left behind

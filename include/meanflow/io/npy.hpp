@@ -53,7 +53,7 @@ struct NpyHeader {
 /// The text of the value behind 'key': in the header's Python dictionary, up to `last`.
 inline std::string_view npy_entry(const FileReader& file, std::string_view header,
                                   std::string_view key, std::string_view last) {
-  const std::string name = "'" + std::string(key) + "'";
+  const std::string name = std::string("'").append(key).append("'");
   std::size_t begin = header.find(name);
   if (begin == std::string_view::npos) npy_failure(file, "its header has no " + name);
   begin = header.find_first_not_of(" :", begin + name.size());
@@ -65,24 +65,26 @@ inline std::string_view npy_entry(const FileReader& file, std::string_view heade
 
 inline void parse_npy_type(const FileReader& file, std::string_view text, NpyHeader& header) {
   const auto refuse = [&] {
-    npy_failure(file, "its elements are of type " + std::string(text) +
-                          "', where floats (f2, f4, f8), integers or booleans are expected");
+    npy_failure(file, "its elements are of type " + shown(text) +
+                          ", where floats (f2, f4, f8), integers or booleans are expected");
   };
-  if (text.size() != 4 || text[0] != '\'') refuse();
-  header.order = text[1];
-  header.kind = text[2];
-  header.width = static_cast<std::size_t>(text[3] - '0');
+  if (!text.starts_with('\'')) refuse();
+  text.remove_prefix(1);
+  if (text.size() != 3) refuse();
+  header.order = text[0];
+  header.kind = text[1];
+  header.width = static_cast<std::size_t>(text[2] - '0');
   const std::string_view widths = header.kind == 'f'                         ? "248"
                                   : header.kind == 'i' || header.kind == 'u' ? "1248"
                                   : header.kind == 'b'                       ? "1"
                                                                              : "";
-  if (widths.find(text[3]) == std::string_view::npos) refuse();
+  if (widths.find(text[2]) == std::string_view::npos) refuse();
   const bool one_byte = header.width == 1;
   if (header.order != '<' && header.order != '>' && !(one_byte && header.order == '|')) refuse();
 }
 
 inline void parse_npy_shape(const FileReader& file, std::string_view text, NpyHeader& header) {
-  const auto refuse = [&] { npy_failure(file, "its shape reads " + std::string(text) + ")"); };
+  const auto refuse = [&] { npy_failure(file, "its shape reads " + shown(text)); };
   if (text.empty() || text[0] != '(') refuse();
   const char* place = text.data() + 1;
   const char* const end = text.data() + text.size();
@@ -147,7 +149,7 @@ inline NpyHeader read_npy_header(const FileReader& file) {
   parse_npy_type(file, npy_entry(file, text, "descr", "'"), header);
   const std::string_view fortran = npy_entry(file, text, "fortran_order", ",} ");
   if (fortran != "True" && fortran != "False") {
-    npy_failure(file, "its fortran_order reads " + std::string(fortran));
+    npy_failure(file, "its fortran_order reads " + shown(fortran));
   }
   header.fortran = fortran == "True";
   parse_npy_shape(file, npy_entry(file, text, "shape", ")"), header);

@@ -147,10 +147,10 @@ class SafetensorsHeaderParser final : public nlohmann::json_sax<nlohmann::json> 
 
   bool key(std::string& name) override {
     if (place_ == Place::top) {
-      if (!names_.insert(name).second) fail("the name '" + name + "' appears twice");
+      if (!names_.insert(name).second) fail("the name " + shown(name) + " appears twice");
       name_ = name;
     } else if (!seen_.insert(name).second) {
-      fail("the key '" + name + "' appears twice in '" + name_ + "'");
+      fail("the key " + shown(name) + " appears twice in " + shown(name_));
     }
     key_ = name;
     return true;
@@ -174,7 +174,7 @@ class SafetensorsHeaderParser final : public nlohmann::json_sax<nlohmann::json> 
     if (key_ == "shape") {
       entry_.shape.assign(numbers_.begin(), numbers_.end());
     } else if (numbers_.size() != 2) {
-      fail("data_offsets of '" + name_ + "' should be two numbers");
+      fail("data_offsets of " + shown(name_) + " should be two numbers");
     } else {
       entry_.begin = numbers_[0];
       entry_.end = numbers_[1];
@@ -186,7 +186,7 @@ class SafetensorsHeaderParser final : public nlohmann::json_sax<nlohmann::json> 
     if (place_ != Place::array) refuse("a number");
     const std::size_t most_dimensions = 64;
     if (numbers_.size() == most_dimensions) {
-      fail("'" + name_ + "' has more than 64 dimensions");
+      fail(shown(name_) + " has more than 64 dimensions");
     }
     numbers_.push_back(value);
     return true;
@@ -198,7 +198,7 @@ class SafetensorsHeaderParser final : public nlohmann::json_sax<nlohmann::json> 
     } else if (place_ == Place::tensor && key_ == "dtype") {
       const auto found = std::ranges::find(dtype_entries, value, &DTypeEntry::name);
       if (found == dtype_entries.end()) {
-        fail("'" + name_ + "' has the unknown dtype '" + value + "'");
+        fail(shown(name_) + " has the unknown dtype " + shown(value));
       }
       entry_.dtype = found->dtype;
     } else {
@@ -226,14 +226,14 @@ class SafetensorsHeaderParser final : public nlohmann::json_sax<nlohmann::json> 
   }
 
   [[noreturn]] void refuse(const std::string& what) const {
-    fail(what + (name_.empty() ? " stands at its top" : " does not belong in '" + name_ + "'"));
+    fail(what + (name_.empty() ? " stands at its top" : " does not belong in " + shown(name_)));
   }
 
   void finish_tensor() {
     for (const char* key : {"dtype", "shape", "data_offsets"}) {
-      if (!seen_.contains(key)) fail("'" + name_ + "' has no " + key);
+      if (!seen_.contains(key)) fail(shown(name_) + " has no " + key);
     }
-    if (seen_.size() != 3) fail("'" + name_ + "' has keys besides dtype, shape and data_offsets");
+    if (seen_.size() != 3) fail(shown(name_) + " has keys besides dtype, shape and data_offsets");
     header_.tensors.emplace(name_, std::move(entry_));
   }
 
@@ -306,8 +306,9 @@ class Safetensors {
   void read_into(const std::string& name, std::span<T> values) const {
     const detail::TensorEntry& tensor = entry(name);
     if (values.size() != size(tensor)) {
-      throw ShapeError("read_into: tensor '" + name + "' of " + detail::quoted(path()) +
-                       " has the shape " + detail::shape_text(tensor.shape) + ", which is " +
+      throw ShapeError("read_into: tensor " + detail::shown(name) + " of " +
+                       detail::quoted(path()) + " has the shape " +
+                       detail::shape_text(tensor.shape) + ", which is " +
                        std::to_string(size(tensor)) + " elements, but there is room for " +
                        std::to_string(values.size()) + ".");
     }
@@ -366,7 +367,8 @@ class Safetensors {
     std::uint64_t end = 0;
     for (const auto& [name, tensor] : order) {
       if (tensor->begin != end) {
-        fail("the data of tensor '" + *name + "' begin at byte " + std::to_string(tensor->begin) +
+        fail("the data of tensor " + detail::shown(*name) + " begin at byte " +
+             std::to_string(tensor->begin) +
              (tensor->begin < end ? " and overlap those before, which end at "
                                   : " and leave a gap after those before, which end at ") +
              std::to_string(end));
@@ -384,18 +386,18 @@ class Safetensors {
   void check_entry(const std::string& name, const detail::TensorEntry& tensor,
                    std::uint64_t available) const {
     const std::string offsets =
-        "[" + std::to_string(tensor.begin) + ", " + std::to_string(tensor.end) + "]";
+        std::string("[") + std::to_string(tensor.begin) + ", " + std::to_string(tensor.end) + "]";
     if (tensor.begin > tensor.end) {
-      fail("the offsets " + offsets + " of tensor '" + name + "' run backwards");
+      fail("the offsets " + offsets + " of tensor " + detail::shown(name) + " run backwards");
     }
     if (tensor.end > available) {
-      fail("tensor '" + name + "' should lie at " + offsets + ", but only " +
+      fail("tensor " + detail::shown(name) + " should lie at " + offsets + ", but only " +
            std::to_string(available) + " bytes of data follow, so it is truncated or damaged");
     }
     const std::optional<std::uint64_t> bytes = detail::byte_count(tensor.dtype, tensor.shape);
     if (bytes != tensor.end - tensor.begin) {
-      fail("tensor '" + name + "' of type " + std::string(name_of(tensor.dtype)) + " and shape " +
-           detail::shape_text(tensor.shape) + " needs " +
+      fail("tensor " + detail::shown(name) + " of type " + std::string(name_of(tensor.dtype)) +
+           " and shape " + detail::shape_text(tensor.shape) + " needs " +
            (bytes ? std::to_string(*bytes) : "more than 2^64") + " bytes, but its offsets are " +
            offsets);
     }
@@ -404,7 +406,7 @@ class Safetensors {
   [[nodiscard]] const detail::TensorEntry& entry(const std::string& name) const {
     const auto found = header_.tensors.find(name);
     if (found == header_.tensors.end()) {
-      throw FileError(detail::quoted(path()) + " has no tensor named '" + name + "'.");
+      throw FileError(detail::quoted(path()) + " has no tensor named " + detail::shown(name) + ".");
     }
     return found->second;
   }
@@ -417,7 +419,7 @@ class Safetensors {
   void read_values(const std::string& name, const detail::TensorEntry& tensor,
                    std::span<T> values) const {
     const auto read = [&]<class From>() {
-      detail::read_values<From>(file_, tensor.begin, values, "tensor '" + name + "'");
+      detail::read_values<From>(file_, tensor.begin, values, "tensor " + detail::shown(name));
     };
     switch (tensor.dtype) {
       case DType::f64:
@@ -518,12 +520,13 @@ class SafetensorsWriter {
       throw SettingError("SafetensorsWriter: a tensor cannot be named '__metadata__'.");
     }
     if (detail::byte_count(dtype, shape) != bytes.size()) {
-      throw ShapeError("SafetensorsWriter: tensor '" + name + "' of type " +
+      throw ShapeError("SafetensorsWriter: tensor " + detail::shown(name) + " of type " +
                        std::string(name_of(dtype)) + " and shape " + detail::shape_text(shape) +
                        " does not fit the " + std::to_string(bytes.size()) + " bytes given.");
     }
     if (!items_.try_emplace(name, Item{dtype, std::move(shape), bytes, {}}).second) {
-      throw SettingError("SafetensorsWriter: a tensor named '" + name + "' was added before.");
+      throw SettingError("SafetensorsWriter: a tensor named " + detail::shown(name) +
+                         " was added before.");
     }
   }
 

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+#include <array>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <meanflow/io/file.hpp>
+
+#include "io/temporary_folder.hpp"
+
+using namespace meanflow;
+using namespace meanflow_test;
+
+namespace {
+
+/// No file may grow beyond this while the object lives: what a full disk looks like.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    handler_ = ::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{bytes, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    ::signal(SIGXFSZ, handler_);
+  }
+
+ private:
+  rlimit before_{};
+  void (*handler_)(int) = nullptr;
+};
+
+}  // namespace
+
+TEST_CASE("A file appears under its name only when it is committed") {
+  const TemporaryFolder folder;
+  const auto path = folder / "log.txt";
+  write_bytes(path, "old");
+  {
+    // [docs:atomic]
+    AtomicFile file(path);
+    file.write("all of it, ");
+    file.write("or nothing");
+    file.commit();  // without this line the old file stays
+    // [docs:end]
+    CHECK_THROWS_AS(file.write("more"), FileError);
+    CHECK_THROWS_AS(file.commit(), FileError);
+  }
+  CHECK(read_bytes(path) == "all of it, or nothing");
+  {
+    AtomicFile file(path);
+    file.write("half");
+    CHECK(read_bytes(path) == "all of it, or nothing");
+    CHECK(folder.count() == 2);
+  }
+  CHECK(read_bytes(path) == "all of it, or nothing");
+  CHECK(folder.count() == 1);
+}
+
+TEST_CASE("Two writers of one name do not disturb each other") {
+  const TemporaryFolder folder;
+  AtomicFile first(folder / "a"), second(folder / "a");
+  first.write("first");
+  second.write("second");
+  second.commit();
+  first.commit();
+  CHECK(read_bytes(folder / "a") == "first");
+  CHECK(folder.count() == 1);
+}
+
+TEST_CASE("New files have the usual permissions") {
+  const TemporaryFolder folder;
+  AtomicFile file(folder / "a");
+  file.commit();
+  write_bytes(folder / "b", "");
+  CHECK(std::filesystem::status(folder / "a").permissions() ==
+        std::filesystem::status(folder / "b").permissions());
+}
+
+TEST_CASE("A full disk is one clear sentence, and nothing is left behind") {
+  const TemporaryFolder folder;
+  const auto path = folder / "big";
+  write_bytes(path, "old");
+  std::string message;
+  {
+    const FileSizeLimit limit(10'000);
+    const std::string data(20'000, 'x');
+    message = message_of<FileError>([&] {
+      AtomicFile file(path);
+      file.write(data);
+      file.commit();
+    });
+  }
+  CHECK(contains(message, path.string()));
+  CHECK(contains(message, "could not be written"));
+  CHECK(read_bytes(path) == "old");
+  CHECK(folder.count() == 1);
+}
+
+TEST_CASE("Places that cannot be written") {
+  const TemporaryFolder folder;
+  CHECK(contains(message_of<FileError>([&] { AtomicFile file(folder / "missing" / "a"); }),
+                 "No such file or directory"));
+  CHECK(contains(message_of<FileError>([&] { AtomicFile file(folder / ""); }), "it is a folder"));
+  CHECK(folder.count() == 0);
+}
+
+TEST_CASE("Reading at a place") {
+  const TemporaryFolder folder;
+  write_bytes(folder / "a", "0123456789");
+  const FileReader file(folder / "a");
+  CHECK(file.size() == 10);
+  std::array<std::byte, 3> bytes{};
+  file.read_at(7, bytes);
+  CHECK(bytes[2] == std::byte('9'));
+  file.read_at(10, {});
+  CHECK_THROWS_AS(file.read_at(8, bytes), FileError);
+  CHECK_THROWS_AS(file.read_at(UINT64_MAX, bytes), FileError);
+
+  SUBCASE("a file renamed over it does not change what is read") {
+    write_bytes(folder / "b", "abcdefghij");
+    std::filesystem::rename(folder / "b", folder / "a");
+    file.read_at(7, bytes);
+    CHECK(bytes[2] == std::byte('9'));
+  }
+  SUBCASE("a file that shrinks is noticed") {
+    std::filesystem::resize_file(folder / "a", 5);
+    CHECK(contains(message_of<FileError>([&] { file.read_at(3, bytes); }), "truncated"));
+  }
+}
+
+TEST_CASE("Files that cannot be read") {
+  const TemporaryFolder folder;
+  const std::string missing = message_of<FileError>([&] { FileReader file(folder / "missing"); });
+  CHECK(contains(missing, (folder / "missing").string()));
+  CHECK(contains(missing, "No such file or directory"));
+  CHECK(contains(message_of<FileError>([&] { FileReader file(folder / ""); }),
+                 "not an ordinary file"));
+}
+
+TEST_CASE("Text from a file is made fit for a message") {
+  CHECK(detail::shown("a\nb") == "'a?b'");
+  CHECK(detail::shown(std::string(1000, 'x')).size() == 85);
+}
