@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// The parameters of a net: named parts of one flat buffer. Optimizer, averages, clipping, exchange
+/// between machines and checkpoints are then single passes over flat memory.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <meanflow/error.hpp>
+#include <meanflow/tensor/tensor.hpp>
+
+namespace meanflow {
+
+/// Name, shape and place of one parameter in the flat buffer.
+struct ParameterEntry {
+  std::string name;
+  Shape shape;
+  std::size_t offset;
+};
+
+namespace detail {
+
+template <class T, class Device>
+struct ParameterStore {
+  std::vector<ParameterEntry> entries;
+  Tensor<T, Device> values;
+  std::uint64_t seed = 0;
+};
+
+}  // namespace detail
+
+/// One named part of a `Parameters` buffer, as a layer holds it. It reads through the buffer, so it
+/// sees values that are swapped in later.
+template <class T, class Device = Cpu>
+class Parameter {
+ public:
+  using value_type = T;
+  using device_type = Device;
+
+  Parameter() = default;
+  Parameter(std::shared_ptr<detail::ParameterStore<T, Device>> store, std::size_t index)
+      : store_(std::move(store)),
+        index_(index),
+        shape_(store_->entries[index].shape),
+        offset_(store_->entries[index].offset) {}
+
+  [[nodiscard]] bool empty() const { return store_ == nullptr; }
+  [[nodiscard]] const Shape& shape() const { return shape_; }
+  [[nodiscard]] std::size_t size() const { return shape_.size(); }
+  [[nodiscard]] std::size_t offset() const { return offset_; }
+  [[nodiscard]] std::size_t index() const { return index_; }
+  [[nodiscard]] const std::string& name() const { return store_->entries[index_].name; }
+  [[nodiscard]] T* data() const { return store_->values.data() + offset_; }
+  [[nodiscard]] Tensor<T, Device> tensor() const { return Tensor<T, Device>::borrow(data(), shape_); }
+  [[nodiscard]] std::uint64_t seed() const { return store_->seed; }
+  /// Identifies the buffer that this parameter is part of.
+  [[nodiscard]] const void* owner() const { return store_.get(); }
+
+ private:
+  std::shared_ptr<detail::ParameterStore<T, Device>> store_;
+  std::size_t index_ = 0;
+  Shape shape_;
+  std::size_t offset_ = 0;
+};
+
+/// The flat buffer and the table of what lies where. A handle: copies share the buffer, and so does
+/// a copy of a net that holds it.
+template <class T = float, class Device = Cpu>
+class Parameters {
+ public:
+  using value_type = T;
+  using device_type = Device;
+
+  /// `seed` decides the initial values that layers draw.
+  explicit Parameters(std::uint64_t seed = 0)
+      : store_(std::make_shared<detail::ParameterStore<T, Device>>()) {
+    store_->seed = seed;
+  }
+
+  /// Adds a parameter of zeros. Names are unique; PyTorch's "layers.0.weight" by convention.
+  Parameter<T, Device> add(const std::string& name, const Shape& shape) {
+    for (const ParameterEntry& entry : entries())
+      if (entry.name == name) throw Error("Parameters: there is already a parameter " + name);
+    const std::size_t offset = flat_size();
+    const std::size_t end = (offset + shape.size() + alignment - 1) / alignment * alignment;
+    auto values = Tensor<T, Device>::zeros({end});
+    if (offset) std::copy_n(store_->values.data(), offset, values.data());
+    store_->values = values;
+    store_->entries.push_back({name, shape, offset});
+    return {store_, store_->entries.size() - 1};
+  }
+
+  [[nodiscard]] const std::vector<ParameterEntry>& entries() const { return store_->entries; }
+  [[nodiscard]] std::uint64_t seed() const { return store_->seed; }
+
+  /// All values in one piece. Every parameter starts at a cache line; what lies between is zero.
+  [[nodiscard]] const Tensor<T, Device>& values() const { return store_->values; }
+  [[nodiscard]] std::size_t flat_size() const { return store_->values.size(); }
+
+  /// The number of parameters in the usual sense, without the gaps.
+  [[nodiscard]] std::size_t count() const {
+    std::size_t sum = 0;
+    for (const ParameterEntry& entry : entries()) sum += entry.shape.size();
+    return sum;
+  }
+
+  [[nodiscard]] Parameter<T, Device> operator[](std::size_t index) const { return {store_, index}; }
+
+  /// The parameter of that name; throws Error if there is none.
+  [[nodiscard]] Parameter<T, Device> operator[](const std::string& name) const {
+    for (std::size_t index = 0; index < entries().size(); ++index)
+      if (entries()[index].name == name) return {store_, index};
+    throw Error("Parameters: there is no parameter " + name);
+  }
+
+  /// Exchanges the buffer for another of the same size and returns the old one.
+  Tensor<T, Device> swap(Tensor<T, Device> values) {
+    if (values.size() != flat_size())
+      throw_shape_error("Parameters::swap", values.shape(), store_->values.shape(), "sizes differ");
+    return std::exchange(store_->values, std::move(values));
+  }
+
+  [[nodiscard]] const void* owner() const { return store_.get(); }
+
+ private:
+  static constexpr std::size_t alignment = 16;
+  std::shared_ptr<detail::ParameterStore<T, Device>> store_;
+};
+
+/// Lets a net compute with other values, for example an average of them, while it is in scope.
+template <class T, class Device>
+class UseValues {
+ public:
+  UseValues(Parameters<T, Device> parameters, const Tensor<T, Device>& values)
+      : parameters_(std::move(parameters)), saved_(parameters_.swap(values)) {}
+  UseValues(const UseValues&) = delete;
+  UseValues& operator=(const UseValues&) = delete;
+  ~UseValues() { parameters_.swap(saved_); }
+
+ private:
+  Parameters<T, Device> parameters_;
+  Tensor<T, Device> saved_;
+};
+
+}  // namespace meanflow

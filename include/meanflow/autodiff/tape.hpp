@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Reverse mode: a tape of what was computed, and the way back over the values alone. Tangents ride
+/// along in a `DualTensor`, but are never differentiated: in MeanFlow they stand behind a
+/// stop-gradient.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <meanflow/autodiff/parameters.hpp>
+#include <meanflow/tensor/dual_tensor.hpp>
+#include <meanflow/tensor/tensor.hpp>
+
+namespace meanflow {
+
+namespace detail {
+
+/// Memory handed out front to back and taken back all at once; its chunks are kept.
+class Arena {
+ public:
+  void* allocate(std::size_t bytes) {
+    bytes = (bytes + alignof(std::max_align_t) - 1) / alignof(std::max_align_t) *
+            alignof(std::max_align_t);
+    while (chunk_ < chunks_.size() && used_ + bytes > chunks_[chunk_].size) {
+      ++chunk_;
+      used_ = 0;
+    }
+    if (chunk_ == chunks_.size()) {
+      const std::size_t size = bytes > chunk_bytes ? bytes : chunk_bytes;
+      chunks_.push_back({std::make_unique<std::byte[]>(size), size});
+      used_ = 0;
+    }
+    void* memory = chunks_[chunk_].memory.get() + used_;
+    used_ += bytes;
+    return memory;
+  }
+  void reset() { chunk_ = used_ = 0; }
+
+ private:
+  static constexpr std::size_t chunk_bytes = 1 << 14;
+  struct Chunk {
+    std::unique_ptr<std::byte[]> memory;
+    std::size_t size;
+  };
+  std::vector<Chunk> chunks_;
+  std::size_t chunk_ = 0, used_ = 0;
+};
+
+}  // namespace detail
+
+/// Records operations and runs their backward rules in reverse. Use one tape per thread, and the
+/// same one for every step: its memory is kept, so that later steps allocate nothing.
+template <class T, class Device = Cpu>
+class Tape {
+ public:
+  using Values = Tensor<T, Device>;
+  static constexpr std::size_t no_node = static_cast<std::size_t>(-1);
+
+  Tape() = default;
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+  ~Tape() { clear(); }
+
+  /// From now on gradients of these parameters are added to `gradient` (one flat buffer, laid out
+  /// as the parameters are). Parameters that are not bound are constants.
+  void bind(const Parameters<T, Device>& parameters, Values gradient) {
+    if (gradient.size() != parameters.flat_size())
+      throw_shape_error("Tape::bind", gradient.shape(), parameters.values().shape(),
+                        "the gradient must be as large as the parameters");
+    owner_ = parameters.owner();
+    parameter_gradient_ = std::move(gradient);
+  }
+
+  /// Where the gradient of `parameter` is added, or null if it is a constant.
+  [[nodiscard]] T* gradient_of(const Parameter<T, Device>& parameter) const {
+    if (parameter.empty() || parameter.owner() != owner_) return nullptr;
+    return parameter_gradient_.data() + parameter.offset();
+  }
+
+  /// A new place for the gradient of a value.
+  [[nodiscard]] std::size_t new_node() {
+    gradients_.emplace_back();
+    return gradients_.size() - 1;
+  }
+
+  /// Remembers `backward(tape)`, to be called on the way back. It may own tensors; they are released
+  /// as soon as it has run.
+  template <class Backward>
+  void record(Backward&& backward) {
+    using Stored = std::decay_t<Backward>;
+    void* memory = arena_.allocate(sizeof(Stored));
+    new (memory) Stored(std::forward<Backward>(backward));
+    operations_.push_back({memory, [](void* object, Tape& tape) { (*static_cast<Stored*>(object))(tape); },
+                           [](void* object) { static_cast<Stored*>(object)->~Stored(); }});
+  }
+
+  /// Adds to the gradient of a node; the first addition takes over the tensor itself.
+  void add_gradient(std::size_t node, Values gradient) {
+    if (node == no_node) return;
+    Values& sum = gradients_[node];
+    if (sum.empty()) {
+      sum = std::move(gradient);
+      return;
+    }
+    if (!sum.unique()) sum = sum.clone();
+    accumulate(Device{}, sum.size(), static_cast<const T*>(gradient.data()), sum.data());
+  }
+
+  /// Takes the gradient of a node away: empty if nothing depends on it.
+  [[nodiscard]] Values take_gradient(std::size_t node) {
+    return node == no_node ? Values{} : std::move(gradients_[node]);
+  }
+
+  /// Runs the tape backwards from `node`, whose gradient is `gradient`, then forgets what was
+  /// recorded. Gradients of nodes that nothing consumes (inputs) stay until `clear`.
+  void backward(std::size_t node, Values gradient) {
+    add_gradient(node, std::move(gradient));
+    while (!operations_.empty()) {
+      const Operation operation = operations_.back();
+      operations_.pop_back();
+      const Destroy destroy{operation};
+      operation.run(operation.object, *this);
+    }
+    arena_.reset();
+  }
+
+  /// Forgets everything recorded and all gradients of nodes; keeps the memory.
+  void clear() {
+    for (; !operations_.empty(); operations_.pop_back())
+      operations_.back().destroy(operations_.back().object);
+    gradients_.clear();
+    arena_.reset();
+  }
+
+  /// The number of operations on the tape.
+  [[nodiscard]] std::size_t size() const { return operations_.size(); }
+
+ private:
+  struct Operation {
+    void* object;
+    void (*run)(void*, Tape&);
+    void (*destroy)(void*);
+  };
+  struct Destroy {
+    Operation operation;
+    ~Destroy() { operation.destroy(operation.object); }
+  };
+
+  std::vector<Operation> operations_;
+  std::vector<Values> gradients_;
+  detail::Arena arena_;
+  const void* owner_ = nullptr;
+  Values parameter_gradient_;
+};
+
+/// A value (a `Tensor` or a `DualTensor`) whose way back is recorded on a tape. Its gradient, like
+/// the backward rules, concerns the values, never the tangents.
+template <class X>
+class Var {
+ public:
+  using value_type = typename X::value_type;
+  using device_type = typename X::device_type;
+  using Tape = meanflow::Tape<value_type, device_type>;
+
+  Var() = default;
+  /// A constant: nothing is recorded for it.
+  Var(Tape& tape, X value) : value_(std::move(value)), tape_(&tape) {}
+  Var(Tape& tape, X value, std::size_t node)
+      : value_(std::move(value)), tape_(&tape), node_(node) {}
+
+  [[nodiscard]] const X& value() const { return value_; }
+  [[nodiscard]] Shape shape() const { return value_.shape(); }
+  [[nodiscard]] std::size_t rows() const { return value_.rows(); }
+  [[nodiscard]] Tape& tape() const { return *tape_; }
+  [[nodiscard]] std::size_t node() const { return node_; }
+  [[nodiscard]] bool constant() const { return node_ == Tape::no_node; }
+
+ private:
+  X value_;
+  Tape* tape_ = nullptr;
+  std::size_t node_ = Tape::no_node;
+};
+
+/// A value whose gradient is wanted: an input to differentiate by.
+template <class X>
+[[nodiscard]] Var<X> variable(typename Var<X>::Tape& tape, X value) {
+  return {tape, std::move(value), tape.new_node()};
+}
+
+}  // namespace meanflow

@@ -1,0 +1,644 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// The kernels for the processor: xsimd and OpenMP for element-wise work and reductions, oneDNN or
+/// OpenBLAS (through xtensor-blas) for products. `kernels/reference.hpp` says what each computes.
+///
+/// Called inside a parallel region (`parallel_tasks`) a kernel keeps to its own thread; called
+/// outside it splits large work among all threads.
+#pragma once
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <complex>  // cxxblas expects it
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <type_traits>
+
+#include <xtensor-blas/xblas_config.hpp>
+#include <xflens/cxxblas/cxxblas.cxx>
+#include <xsimd/xsimd.hpp>
+
+#include <meanflow/kernels/broadcast.hpp>
+#include <meanflow/kernels/onednn.hpp>
+#include <meanflow/kernels/reference.hpp>
+#include <meanflow/kernels/simd.hpp>
+#include <meanflow/random/philox.hpp>
+#include <meanflow/scalar/dual.hpp>
+#include <meanflow/scalar/math.hpp>
+#include <meanflow/tensor/device.hpp>
+
+namespace meanflow::kernels {
+
+// ---------------------------------------------------------------------------- threads
+
+namespace detail {
+
+/// Keeps the first exception thrown in a parallel region, to throw it again outside.
+class FirstException {
+ public:
+  template <class F>
+  void run(F&& f) {
+    try {
+      f();
+    } catch (...) {
+#pragma omp critical(meanflow_first_exception)
+      if (!first_) first_ = std::current_exception();
+    }
+  }
+  void rethrow() const {
+    if (first_) std::rethrow_exception(first_);
+  }
+
+ private:
+  std::exception_ptr first_;
+};
+
+/// Element-wise work below this many elements is not worth waking the other threads for.
+inline constexpr std::size_t parallel_grain = 1 << 15;
+
+}  // namespace detail
+
+[[nodiscard]] inline std::size_t lanes(Cpu) {
+  return omp_in_parallel() ? 1 : static_cast<std::size_t>(omp_get_max_threads());
+}
+
+/// Small nets: tiles of about 128 rows, whose activations stay in a core's own cache through all
+/// layers, as many for each core. Large nets: one tile, and the kernels themselves use all cores,
+/// since a gradient per core would cost more memory than it gains.
+[[nodiscard]] inline std::size_t row_tiles(Cpu, std::size_t rows, std::size_t parameters) {
+  constexpr std::size_t tile_rows = 128, most_parameters = std::size_t{1} << 22;
+  if (parameters > most_parameters || rows <= 1) return 1;
+  const std::size_t cores = lanes(Cpu{});
+  const std::size_t each = (rows + cores * tile_rows - 1) / (cores * tile_rows);
+  return std::min(rows, each * cores);
+}
+
+template <class F>
+void parallel_for(Cpu, std::size_t n, std::size_t grain, F f) {
+  const std::size_t threads = std::min(lanes(Cpu{}), n / std::max<std::size_t>(grain, 1));
+  if (threads <= 1) return f(std::size_t{0}, n);
+  detail::FirstException failure;
+#pragma omp parallel num_threads(static_cast<int>(threads))
+  {
+    const auto lane = static_cast<std::size_t>(omp_get_thread_num());
+    const auto count = static_cast<std::size_t>(omp_get_num_threads());
+    // Borders at multiples of a cache line's worth of elements.
+    const auto border = [&](std::size_t i) { return i == count ? n : n * i / count / 16 * 16; };
+    failure.run([&] { f(border(lane), border(lane + 1)); });
+  }
+  failure.rethrow();
+}
+
+/// Tasks are dealt out to lanes in contiguous runs, always the same way, so that sums kept per lane
+/// do not change from run to run.
+template <class F>
+void parallel_tasks(Cpu, std::size_t tasks, F f) {
+  const std::size_t threads = std::min(lanes(Cpu{}), tasks);
+  if (threads <= 1) {
+    for (std::size_t task = 0; task < tasks; ++task) f(task, std::size_t{0});
+    return;
+  }
+  detail::FirstException failure;
+#pragma omp parallel num_threads(static_cast<int>(threads))
+  {
+    const auto lane = static_cast<std::size_t>(omp_get_thread_num());
+    const auto count = static_cast<std::size_t>(omp_get_num_threads());
+    failure.run([&] {
+      for (std::size_t task = tasks * lane / count; task < tasks * (lane + 1) / count; ++task)
+        f(task, lane);
+    });
+  }
+  failure.rethrow();
+}
+
+// ----------------------------------------------------------------------------- memory
+
+template <class T>
+void fill(Cpu, std::size_t n, T value, T* y) {
+  parallel_for(Cpu{}, n, detail::parallel_grain, [=](std::size_t first, std::size_t last) {
+    std::fill(y + first, y + last, value);
+  });
+}
+
+template <class T>
+void copy(Cpu, std::size_t n, const T* x, T* y) {
+  parallel_for(Cpu{}, n, detail::parallel_grain, [=](std::size_t first, std::size_t last) {
+    std::copy(x + first, x + last, y + first);
+  });
+}
+
+template <class T>
+void accumulate(Cpu, std::size_t n, const T* x, T* y) {
+  parallel_for(Cpu{}, n, detail::parallel_grain, [=](std::size_t first, std::size_t last) {
+    detail::for_each_batch<T>(first, last, [=](auto lanes, std::size_t i) {
+      lanes.store(y + i, lanes.load(y + i) + lanes.load(x + i));
+    });
+  });
+}
+
+template <class T>
+void copy_columns(Cpu, std::size_t rows, std::size_t columns, const T* x, std::size_t x_stride,
+                  T* y, std::size_t y_stride, bool add) {
+  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
+  parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
+    for (std::size_t r = first; r < last; ++r) {
+      const T* in = x + r * x_stride;
+      T* out = y + r * y_stride;
+      if (add)
+        for (std::size_t c = 0; c < columns; ++c) out[c] += in[c];
+      else
+        for (std::size_t c = 0; c < columns; ++c) out[c] = in[c];
+    }
+  });
+}
+
+template <class T>
+void gather_rows(Cpu, std::size_t rows, std::size_t columns, const T* table,
+                 const std::int32_t* labels, T* y) {
+  for (std::size_t r = 0; r < rows; ++r)
+    std::copy_n(table + static_cast<std::size_t>(labels[r]) * columns, columns, y + r * columns);
+}
+
+template <class T>
+void scatter_add_rows(Cpu, std::size_t rows, std::size_t columns, const T* x,
+                      const std::int32_t* labels, T* table) {
+  for (std::size_t r = 0; r < rows; ++r) {
+    T* out = table + static_cast<std::size_t>(labels[r]) * columns;
+    for (std::size_t c = 0; c < columns; ++c) out[c] += x[r * columns + c];
+  }
+}
+
+// ----------------------------------------------------------------------- element-wise
+
+template <class F, class T>
+void unary(Cpu, F f, std::size_t n, std::size_t tangents, const T* x, T* y, T* derivative) {
+  using D = Dual<xsimd::batch<T>>;
+  parallel_for(Cpu{}, n, detail::parallel_grain, [=](std::size_t first, std::size_t last) {
+    const std::size_t middle = std::clamp(tangents, first, last);
+    detail::for_each_batch<T>(first, middle, [=](auto lanes, std::size_t i) {
+      const D result = f(D(lanes.load(x + i), xsimd::batch<T>(T(1))));
+      lanes.store(y + n + i, result.tangent * lanes.load(x + n + i));
+      if (derivative) lanes.store(derivative + i, result.tangent);
+      lanes.store(y + i, result.primal);
+    });
+    detail::for_each_batch<T>(middle, last, [=](auto lanes, std::size_t i) {
+      if (derivative) {
+        const D result = f(D(lanes.load(x + i), xsimd::batch<T>(T(1))));
+        lanes.store(derivative + i, result.tangent);
+        lanes.store(y + i, result.primal);
+      } else {
+        lanes.store(y + i, f(lanes.load(x + i)));
+      }
+    });
+  });
+}
+
+template <class F, class T>
+void bias_unary(Cpu, F f, std::size_t rows, std::size_t tangent_rows, std::size_t columns,
+                const T* bias, T* x, T* derivative) {
+  using Batch = xsimd::batch<T>;
+  using D = Dual<Batch>;
+  const std::size_t to_tangent = rows * columns;
+  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
+  parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
+    for (std::size_t r = first; r < last; ++r) {
+      T* row = x + r * columns;
+      T* slope = derivative ? derivative + r * columns : nullptr;
+      const bool has_tangent = r < tangent_rows;
+      const auto shifted = [=](auto lanes, std::size_t c) {
+        return bias ? lanes.load(row + c) + lanes.load(bias + c) : lanes.load(row + c);
+      };
+      if (!has_tangent && !slope) {
+        detail::for_each_batch<T>(0, columns, [=](auto lanes, std::size_t c) {
+          lanes.store(row + c, f(shifted(lanes, c)));
+        });
+        continue;
+      }
+      detail::for_each_batch<T>(0, columns, [=](auto lanes, std::size_t c) {
+        const D result = f(D(shifted(lanes, c), Batch(T(1))));
+        if (has_tangent)
+          lanes.store(row + to_tangent + c, result.tangent * lanes.load(row + to_tangent + c));
+        if (slope) lanes.store(slope + c, result.tangent);
+        lanes.store(row + c, result.primal);
+      });
+    }
+  });
+}
+
+template <class T>
+void bias_unary_backward(Cpu, std::size_t rows, std::size_t columns, const T* derivative, T* g,
+                         T* bias_gradient) {
+  using Batch = xsimd::batch<T>;
+  constexpr std::size_t width = Batch::size;
+  // Columns are split, not rows: every column sum stays with one thread and its order is fixed.
+  const std::size_t grain = std::max<std::size_t>(width, detail::parallel_grain / (rows + 1));
+  parallel_for(Cpu{}, columns, grain, [=](std::size_t first, std::size_t last) {
+    std::size_t c = first;
+    for (; c + 4 * width <= last; c += 4 * width) {
+      Batch sums[4] = {Batch(T(0)), Batch(T(0)), Batch(T(0)), Batch(T(0))};
+      for (std::size_t r = 0; r < rows; ++r) {
+        T* in = g + r * columns + c;
+        for (std::size_t k = 0; k < 4; ++k) {
+          Batch value = xsimd::load_unaligned(in + k * width);
+          if (derivative) {
+            value *= Batch(xsimd::load_unaligned(derivative + r * columns + c + k * width));
+            value.store_unaligned(in + k * width);
+          }
+          sums[k] += value;
+        }
+      }
+      if (bias_gradient)
+        for (std::size_t k = 0; k < 4; ++k) {
+          T* out = bias_gradient + c + k * width;
+          (Batch(xsimd::load_unaligned(out)) + sums[k]).store_unaligned(out);
+        }
+    }
+    detail::for_each_batch<T>(c, last, [=](auto lanes, std::size_t j) {
+      Batch sum(T(0));
+      for (std::size_t r = 0; r < rows; ++r) {
+        Batch value = lanes.load(g + r * columns + j);
+        if (derivative) {
+          value *= lanes.load(derivative + r * columns + j);
+          lanes.store(g + r * columns + j, value);
+        }
+        sum += value;
+      }
+      if (bias_gradient) lanes.store(bias_gradient + j, lanes.load(bias_gradient + j) + sum);
+    });
+  });
+}
+
+template <class T>
+void affine(Cpu, std::size_t n, std::size_t tangents, T a, T b, const T* x, T* y) {
+  using Batch = xsimd::batch<T>;
+  parallel_for(Cpu{}, n + tangents, detail::parallel_grain,
+               [=](std::size_t first, std::size_t last) {
+                 const std::size_t middle = std::clamp(n, first, last);
+                 detail::for_each_batch<T>(first, middle, [=](auto lanes, std::size_t i) {
+                   lanes.store(y + i, Batch(a) * lanes.load(x + i) + Batch(b));
+                 });
+                 detail::for_each_batch<T>(middle, last, [=](auto lanes, std::size_t i) {
+                   lanes.store(y + i, Batch(a) * lanes.load(x + i));
+                 });
+               });
+}
+
+template <class T>
+void multiply(Cpu, std::size_t n, const T* x, const T* y, T* z) {
+  parallel_for(Cpu{}, n, detail::parallel_grain, [=](std::size_t first, std::size_t last) {
+    detail::for_each_batch<T>(first, last, [=](auto lanes, std::size_t i) {
+      lanes.store(z + i, lanes.load(x + i) * lanes.load(y + i));
+    });
+  });
+}
+
+namespace detail {
+
+/// Loads element i of an operand with stride 1, or its only element for stride 0.
+template <class Lanes, class T>
+[[nodiscard]] inline xsimd::batch<T> load_strided(Lanes lanes, const T* x, std::size_t i,
+                                                  std::size_t stride) {
+  return stride == 0 ? xsimd::batch<T>(*x) : lanes.load(x + i);
+}
+
+/// f(x, y, z): the pointers of every inner run; inner strides are 0 or 1.
+template <class F>
+void for_each_run(const Broadcast& shape, F f) {
+  const std::size_t inner = shape.inner();
+  const std::size_t grain = std::max<std::size_t>(1, parallel_grain / (inner + 1));
+  parallel_for(Cpu{}, shape.outer(), grain, [=](std::size_t first, std::size_t last) {
+    for (std::size_t o = first; o < last; ++o) {
+      const auto at = shape.offsets(o);
+      f(at.x, at.y, o * inner);
+    }
+  });
+}
+
+}  // namespace detail
+
+template <class F, class T>
+void binary(Cpu, F f, const Broadcast& shape, const T* x, const T* y, T* z) {
+  const std::size_t inner = shape.inner();
+  const std::size_t xs = shape.rank ? shape.x_strides[shape.rank - 1] : 0;
+  const std::size_t ys = shape.rank ? shape.y_strides[shape.rank - 1] : 0;
+  detail::for_each_run(shape, [=](std::size_t xo, std::size_t yo, std::size_t zo) {
+    detail::for_each_batch<T>(0, inner, [=](auto lanes, std::size_t i) {
+      lanes.store(z + zo + i, f(detail::load_strided(lanes, x + xo, i, xs),
+                                detail::load_strided(lanes, y + yo, i, ys)));
+    });
+  });
+}
+
+template <class F, class T>
+void binary_tangent(Cpu, F f, const Broadcast& shape, const T* x, const T* dx, const T* y,
+                    const T* dy, T* dz) {
+  using D = Dual<xsimd::batch<T>>;
+  const std::size_t inner = shape.inner();
+  const std::size_t xs = shape.rank ? shape.x_strides[shape.rank - 1] : 0;
+  const std::size_t ys = shape.rank ? shape.y_strides[shape.rank - 1] : 0;
+  detail::for_each_run(shape, [=](std::size_t xo, std::size_t yo, std::size_t zo) {
+    detail::for_each_batch<T>(0, inner, [=](auto lanes, std::size_t i) {
+      const D a(detail::load_strided(lanes, x + xo, i, xs),
+                detail::load_strided(lanes, dx + xo, i, xs));
+      const D b(detail::load_strided(lanes, y + yo, i, ys),
+                detail::load_strided(lanes, dy + yo, i, ys));
+      lanes.store(dz + zo + i, f(a, b).tangent);
+    });
+  });
+}
+
+template <class F, class T>
+void binary_backward(Cpu, F f, const Broadcast& shape, const T* x, const T* y, const T* g, T* gx,
+                     T* gy) {
+  using Batch = xsimd::batch<T>;
+  using D = Dual<Batch>;
+  const std::size_t inner = shape.inner();
+  const std::size_t xs = shape.rank ? shape.x_strides[shape.rank - 1] : 0;
+  const std::size_t ys = shape.rank ? shape.y_strides[shape.rank - 1] : 0;
+  // Runs that share an operand add to the same place, so this loop stays on one thread.
+  for (std::size_t o = 0; o < shape.outer(); ++o) {
+    const auto at = shape.offsets(o);
+    const T* upstream = g + o * inner;
+    Batch x_sum(T(0)), y_sum(T(0));
+    detail::for_each_batch<T>(0, inner, [&](auto lanes, std::size_t i) {
+      const Batch p = detail::load_strided(lanes, x + at.x, i, xs);
+      const Batch q = detail::load_strided(lanes, y + at.y, i, ys);
+      const Batch up = lanes.load(upstream + i);
+      const auto keep = [&](T* to, std::size_t stride, Batch& sum, const Batch& part) {
+        if (stride == 0) {
+          // Lanes beyond the end may hold anything (0/0): store and reload only the valid ones.
+          alignas(64) T valid[Batch::size] = {};
+          lanes.store(valid, part);
+          sum += Batch(xsimd::load_aligned(valid));
+        } else {
+          lanes.store(to + i, lanes.load(to + i) + part);
+        }
+      };
+      if (gx) keep(gx + at.x, xs, x_sum, up * f(D(p, Batch(T(1))), D(q, Batch(T(0)))).tangent);
+      if (gy) keep(gy + at.y, ys, y_sum, up * f(D(p, Batch(T(0))), D(q, Batch(T(1)))).tangent);
+    });
+    if (gx && xs == 0) gx[at.x] += xsimd::hadd(x_sum);
+    if (gy && ys == 0) gy[at.y] += xsimd::hadd(y_sum);
+  }
+}
+
+// ------------------------------------------------------------------------- reductions
+
+template <class T>
+void sum_rows(Cpu, std::size_t rows, std::size_t columns, T scale, const T* x, T* y) {
+  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
+  parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
+    for (std::size_t r = first; r < last; ++r)
+      y[r] = scale * detail::sum_of_batches<T>(0, columns, [=](auto lanes, std::size_t c) {
+               return lanes.load(x + r * columns + c);
+             });
+  });
+}
+
+template <class T>
+void add_to_rows(Cpu, std::size_t rows, std::size_t columns, T scale, const T* g, T* gx) {
+  using Batch = xsimd::batch<T>;
+  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
+  parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
+    for (std::size_t r = first; r < last; ++r) {
+      const T value = scale * g[r];
+      detail::for_each_batch<T>(r * columns, (r + 1) * columns, [=](auto lanes, std::size_t i) {
+        lanes.store(gx + i, lanes.load(gx + i) + Batch(value));
+      });
+    }
+  });
+}
+
+template <class T>
+[[nodiscard]] double square_norm(Cpu, std::size_t n, const T* x) {
+  // Blocks of fixed size, each summed in T and added in double: the same sum for any thread count.
+  constexpr std::size_t block = 4096;
+  double sum = 0;
+  for (std::size_t first = 0; first < n; first += block)
+    sum += static_cast<double>(detail::sum_of_batches<T>(
+        first, std::min(n, first + block), [=](auto lanes, std::size_t i) {
+          const xsimd::batch<T> value = lanes.load(x + i);
+          return value * value;
+        }));
+  return sum;
+}
+
+// --------------------------------------------------------------------------- products
+
+/// oneDNN for wide products of floats, OpenBLAS for the rest: with 2 columns or rows of 4, as the
+/// first and last layers of a 2-D flow have, OpenBLAS is several times faster.
+template <class T>
+void gemm(Cpu, Transpose transpose_a, Transpose transpose_b, std::size_t m, std::size_t n,
+          std::size_t k, const T* a, const T* b, T beta, T* c) {
+  const bool ta = transpose_a == Transpose::yes, tb = transpose_b == Transpose::yes;
+#ifdef MEANFLOW_WITH_ONEDNN
+  if constexpr (std::is_same_v<T, float>)
+    if (std::min({m, n, k}) >= 16)
+      return detail::onednn_gemm(ta, tb, m, n, k, a, b, beta, c);
+#endif
+  const auto index = [](std::size_t value) { return static_cast<xt::blas_index_t>(value); };
+  cxxblas::gemm(cxxblas::RowMajor, ta ? cxxblas::Trans : cxxblas::NoTrans,
+                tb ? cxxblas::Trans : cxxblas::NoTrans, index(m), index(n), index(k), T(1), a,
+                index(ta ? m : k), b, index(tb ? k : n), beta, c, index(n));
+}
+
+// ---------------------------------------------------------------- softmax, embeddings
+
+template <class T>
+void softmax(Cpu, std::size_t rows, std::size_t columns, const T* x, T* y) {
+  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
+  parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
+    for (std::size_t r = first; r < last; ++r) {
+      const T* in = x + r * columns;
+      T* out = y + r * columns;
+      const T largest = *std::max_element(in, in + columns);
+      T sum(0);
+      detail::for_each_batch<T>(0, columns, [&](auto lanes, std::size_t c) {
+        lanes.store(out + c, xsimd::exp(lanes.load(in + c) - xsimd::batch<T>(largest)));
+      });
+      sum = detail::sum_of_batches<T>(
+          0, columns, [=](auto lanes, std::size_t c) { return lanes.load(out + c); });
+      detail::for_each_batch<T>(0, columns, [=](auto lanes, std::size_t c) {
+        lanes.store(out + c, lanes.load(out + c) / xsimd::batch<T>(sum));
+      });
+    }
+  });
+}
+
+template <class T>
+void softmax_jacobian(Cpu, std::size_t rows, std::size_t columns, const T* y, const T* v, T* z) {
+  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
+  parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
+    for (std::size_t r = first; r < last; ++r) {
+      const T *p = y + r * columns, *q = v + r * columns;
+      const T dot = detail::sum_of_batches<T>(0, columns, [=](auto lanes, std::size_t c) {
+        return lanes.load(p + c) * lanes.load(q + c);
+      });
+      detail::for_each_batch<T>(0, columns, [=](auto lanes, std::size_t c) {
+        lanes.store(z + r * columns + c,
+                    lanes.load(p + c) * (lanes.load(q + c) - xsimd::batch<T>(dot)));
+      });
+    }
+  });
+}
+
+template <class T>
+void sinusoid(Cpu, std::size_t rows, std::size_t tangent_rows, std::size_t half,
+              const T* frequencies, bool sines_first, const T* x, T* y) {
+  using Batch = xsimd::batch<T>;
+  const std::size_t to_tangent = rows * 2 * half;
+  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / 8 / (half + 1));
+  parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
+    for (std::size_t r = first; r < last; ++r) {
+      T* cosines = y + r * 2 * half + (sines_first ? half : 0);
+      T* sines = y + r * 2 * half + (sines_first ? 0 : half);
+      detail::for_each_batch<T>(0, half, [=](auto lanes, std::size_t i) {
+        const Batch frequency = lanes.load(frequencies + i);
+        const auto [s, c] = xsimd::sincos(Batch(x[r]) * frequency);
+        lanes.store(cosines + i, c);
+        lanes.store(sines + i, s);
+        if (r >= tangent_rows) return;
+        const Batch angle_tangent = frequency * Batch(x[rows + r]);
+        lanes.store(cosines + to_tangent + i, -s * angle_tangent);
+        lanes.store(sines + to_tangent + i, c * angle_tangent);
+      });
+    }
+  });
+}
+
+template <class T>
+void sinusoid_backward(Cpu, std::size_t rows, std::size_t half, const T* frequencies,
+                       bool sines_first, const T* y, const T* g, T* gx) {
+  for (std::size_t r = 0; r < rows; ++r) {
+    const std::size_t c = r * 2 * half + (sines_first ? half : 0);
+    const std::size_t s = r * 2 * half + (sines_first ? 0 : half);
+    gx[r] += detail::sum_of_batches<T>(0, half, [=](auto lanes, std::size_t i) {
+      return lanes.load(frequencies + i) * (lanes.load(y + c + i) * lanes.load(g + s + i) -
+                                            lanes.load(y + s + i) * lanes.load(g + c + i));
+    });
+  }
+}
+
+// ------------------------------------------------------------------ random, flow, loss
+
+template <class T>
+void fill_normal_rows(Cpu, std::uint64_t seed, Purpose purpose, std::uint64_t step,
+                      std::size_t first_row, std::size_t rows, std::size_t columns, T* y) {
+  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / 8 / (columns + 1));
+  parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
+    fill_normal_rows(Reference{}, seed, purpose, step, first_row + first, last - first, columns,
+                     y + first * columns);
+  });
+}
+
+template <class Path, class T>
+void interpolate(Cpu, const Path& path, std::size_t rows, std::size_t columns, const T* t,
+                 const T* x, const T* e, T* z, T* v) {
+  using Batch = xsimd::batch<T>;
+  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
+  parallel_for(Cpu{}, rows, grain, [=, &path](std::size_t first, std::size_t last) {
+    for (std::size_t r = first; r < last; ++r) {
+      const Dual<T> time(t[r], T(1));
+      const Dual<T> alpha = path.alpha(time), sigma = path.sigma(time);
+      detail::for_each_batch<T>(r * columns, (r + 1) * columns, [=](auto lanes, std::size_t i) {
+        const Batch data = lanes.load(x + i), noise = lanes.load(e + i);
+        lanes.store(z + i, Batch(alpha.primal) * data + Batch(sigma.primal) * noise);
+        lanes.store(v + i, Batch(alpha.tangent) * data + Batch(sigma.tangent) * noise);
+      });
+    }
+  });
+}
+
+template <class T>
+void flow_residual(Cpu, std::size_t rows, std::size_t jump_rows, std::size_t columns, const T* u,
+                   const T* derivative, const T* v, const T* r, const T* t, T* error, T* square,
+                   T* velocity_square, T* derivative_square) {
+  using Batch = xsimd::batch<T>;
+  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
+  parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
+    for (std::size_t row = first; row < last; ++row) {
+      const bool jumps = row < jump_rows;
+      const Batch span(jumps ? t[row] - r[row] : T(0));
+      Batch sum(T(0)), velocity_sum(T(0)), derivative_sum(T(0));
+      detail::for_each_batch<T>(row * columns, (row + 1) * columns,
+                                [&](auto lanes, std::size_t i) {
+                                  const Batch difference = lanes.load(u + i) - lanes.load(v + i);
+                                  Batch e = difference;
+                                  if (jumps) {
+                                    const Batch slope = lanes.load(derivative + i);
+                                    e = e + span * slope;
+                                    derivative_sum += slope * slope;
+                                  }
+                                  velocity_sum += difference * difference;
+                                  sum += e * e;
+                                  lanes.store(error + i, e);
+                                });
+      square[row] = xsimd::hadd(sum);
+      velocity_square[row] = xsimd::hadd(velocity_sum);
+      derivative_square[row] = xsimd::hadd(derivative_sum);
+    }
+  });
+}
+
+template <class T>
+void scale_rows(Cpu, std::size_t rows, std::size_t columns, const T* scales, const T* x, T* y) {
+  using Batch = xsimd::batch<T>;
+  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
+  parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
+    for (std::size_t r = first; r < last; ++r)
+      detail::for_each_batch<T>(r * columns, (r + 1) * columns, [=](auto lanes, std::size_t i) {
+        lanes.store(y + i, Batch(scales[r]) * lanes.load(x + i));
+      });
+  });
+}
+
+template <class T>
+void step_along(Cpu, std::size_t n, T scale, const T* u, T* z) {
+  using Batch = xsimd::batch<T>;
+  parallel_for(Cpu{}, n, detail::parallel_grain, [=](std::size_t first, std::size_t last) {
+    detail::for_each_batch<T>(first, last, [=](auto lanes, std::size_t i) {
+      lanes.store(z + i, lanes.load(z + i) - Batch(scale) * lanes.load(u + i));
+    });
+  });
+}
+
+// -------------------------------------------------------------------------- optimizer
+
+template <class T>
+void adam(Cpu, std::size_t n, const AdamCoefficients& c, const T* g, T* m, T* v, T* p) {
+  using Batch = xsimd::batch<T>;
+  const Batch scale(T(c.gradient_scale)), l2(T(c.l2)), beta1(T(c.beta1)), beta2(T(c.beta2));
+  const Batch rest1(T(1 - c.beta1)), rest2(T(1 - c.beta2)), epsilon(T(c.epsilon));
+  const Batch correction(T(1 / std::sqrt(c.correction2)));
+  const Batch rate(T(c.learning_rate / c.correction1));
+  const Batch decay(T(1 - c.learning_rate * c.weight_decay));
+  parallel_for(Cpu{}, n, detail::parallel_grain, [=](std::size_t first, std::size_t last) {
+    detail::for_each_batch<T>(first, last, [=](auto lanes, std::size_t i) {
+      const Batch parameter = lanes.load(p + i);
+      const Batch gradient = scale * lanes.load(g + i) + l2 * parameter;
+      const Batch first_moment = beta1 * lanes.load(m + i) + rest1 * gradient;
+      const Batch second_moment = beta2 * lanes.load(v + i) + rest2 * gradient * gradient;
+      const Batch denominator = xsimd::sqrt(second_moment) * correction + epsilon;
+      lanes.store(m + i, first_moment);
+      lanes.store(v + i, second_moment);
+      lanes.store(p + i, parameter * decay - rate * first_moment / denominator);
+    });
+  });
+}
+
+template <class T>
+void average(Cpu, std::size_t n, double decay, const T* p, T* average) {
+  using Batch = xsimd::batch<T>;
+  const Batch rest(T(1 - decay));
+  parallel_for(Cpu{}, n, detail::parallel_grain, [=](std::size_t first, std::size_t last) {
+    detail::for_each_batch<T>(first, last, [=](auto lanes, std::size_t i) {
+      const Batch old = lanes.load(average + i);
+      lanes.store(average + i, old + rest * (lanes.load(p + i) - old));
+    });
+  });
+}
+
+}  // namespace meanflow::kernels

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Loops over xsimd batches. The last, incomplete batch goes through the same instructions as the
+/// full ones, so that an element's result does not depend on where it lies.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+
+#include <xsimd/xsimd.hpp>
+
+namespace meanflow::kernels::detail {
+
+/// A full batch of T.
+template <class T>
+struct FullLanes {
+  using Batch = xsimd::batch<T>;
+  static constexpr std::size_t count = Batch::size;
+
+  [[nodiscard]] Batch load(const T* x) const { return xsimd::load_unaligned(x); }
+  void store(T* y, const Batch& value) const { value.store_unaligned(y); }
+};
+
+/// The first `count` lanes of a batch; the others hold zeros and are not stored.
+template <class T>
+struct SomeLanes {
+  using Batch = xsimd::batch<T>;
+  std::size_t count;
+
+  [[nodiscard]] Batch load(const T* x) const {
+    alignas(64) T lanes[Batch::size] = {};
+    std::copy_n(x, count, lanes);
+    return xsimd::load_aligned(lanes);
+  }
+  void store(T* y, const Batch& value) const {
+    alignas(64) T lanes[Batch::size];
+    value.store_aligned(lanes);
+    std::copy_n(lanes, count, y);
+  }
+};
+
+/// f(lanes, i) for every batch of [first, last).
+template <class T, class F>
+inline void for_each_batch(std::size_t first, std::size_t last, F f) {
+  constexpr std::size_t width = FullLanes<T>::count;
+  std::size_t i = first;
+  for (; i + width <= last; i += width) f(FullLanes<T>{}, i);
+  if (i < last) f(SomeLanes<T>{last - i}, i);
+}
+
+/// The sum of the lanes of f(lanes, i) over [first, last); f must give 0 in lanes beyond the end,
+/// as sums and products of what `lanes.load` returned do.
+template <class T, class F>
+[[nodiscard]] inline T sum_of_batches(std::size_t first, std::size_t last, F f) {
+  xsimd::batch<T> sum(T(0));
+  for_each_batch<T>(first, last, [&](auto lanes, std::size_t i) { sum += f(lanes, i); });
+  return xsimd::hadd(sum);
+}
+
+}  // namespace meanflow::kernels::detail

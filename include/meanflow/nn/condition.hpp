@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// What a net is told besides z, r and t.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <meanflow/tensor/tensor.hpp>
+
+namespace meanflow {
+
+/// Conditions of a batch, row by row; members that a net does not use stay empty.
+template <class T, class Device = Cpu>
+struct Condition {
+  Tensor<std::int32_t, Device> labels;  ///< (B) classes; the null class is the number of classes
+  Tensor<T, Device> augmentation;       ///< (B, A) what was done to the image
+
+  /// The conditions of rows [first, last).
+  [[nodiscard]] Condition rows(std::size_t first, std::size_t last) const {
+    return {labels.empty() ? labels : labels.rows(first, last),
+            augmentation.empty() ? augmentation : augmentation.rows(first, last)};
+  }
+};
+
+}  // namespace meanflow

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Element-wise operations. The rules of scalar functions come from `Dual`: a value and its
+/// derivative are one evaluation, f(Dual{x, 1}) = {f(x), f'(x)}, and
+///   tangent   dy = f'(x) dx
+///   backward  gx = f'(x) g
+/// Operands of a binary operation are broadcast as in NumPy.
+#pragma once
+
+#include <concepts>
+#include <type_traits>
+#include <utility>
+
+#include <meanflow/autodiff/differentiable.hpp>
+#include <meanflow/kernels/broadcast.hpp>
+#include <meanflow/scalar/functors.hpp>
+
+namespace meanflow {
+
+// ------------------------------------------------------------------------------- unary
+
+/// y = f(x), where f is a function object over any scalar (`scalar/functors.hpp`, or your own).
+template <class F, ValueLike X>
+[[nodiscard]] X unary(F f, const X& x) {
+  using T = typename X::value_type;
+  X y = detail::make_like(x, x.shape());
+  unary(typename X::device_type{}, f, detail::value_size(x), detail::tangent_size(x),
+        static_cast<const T*>(detail::buffer(x)), detail::buffer(y), static_cast<T*>(nullptr));
+  return y;
+}
+
+template <class F, ValueLike X>
+[[nodiscard]] Var<X> unary(F f, const Var<X>& x) {
+  using T = typename X::value_type;
+  using Device = typename X::device_type;
+  if (x.constant()) return {x.tape(), unary(f, x.value())};
+  X y = detail::make_like(x.value(), x.shape());
+  Tensor<T, Device> slope(x.shape());  // f'(x)
+  unary(Device{}, f, detail::value_size(y), detail::tangent_size(y),
+        static_cast<const T*>(detail::buffer(x.value())), detail::buffer(y), slope.data());
+  return detail::recorded(x.tape(), std::move(y), true,
+                          [slope, node = x.node()](auto& tape, Tensor<T, Device> g) {
+                            multiply(Device{}, g.size(), static_cast<const T*>(slope.data()),
+                                     static_cast<const T*>(g.data()), slope.data());
+                            tape.add_gradient(node, slope);
+                          });
+}
+
+template <Differentiable X> [[nodiscard]] X exp(const X& x) { return unary(Exp{}, x); }
+template <Differentiable X> [[nodiscard]] X log(const X& x) { return unary(Log{}, x); }
+template <Differentiable X> [[nodiscard]] X sqrt(const X& x) { return unary(Sqrt{}, x); }
+template <Differentiable X> [[nodiscard]] X square(const X& x) { return unary(Square{}, x); }
+template <Differentiable X> [[nodiscard]] X sin(const X& x) { return unary(Sin{}, x); }
+template <Differentiable X> [[nodiscard]] X cos(const X& x) { return unary(Cos{}, x); }
+template <Differentiable X> [[nodiscard]] X tanh(const X& x) { return unary(Tanh{}, x); }
+template <Differentiable X> [[nodiscard]] X erf(const X& x) { return unary(Erf{}, x); }
+template <Differentiable X> [[nodiscard]] X abs(const X& x) { return unary(Abs{}, x); }
+template <Differentiable X> [[nodiscard]] X sigmoid(const X& x) { return unary(Sigmoid{}, x); }
+template <Differentiable X> [[nodiscard]] X silu(const X& x) { return unary(Silu{}, x); }
+template <Differentiable X> [[nodiscard]] X gelu(const X& x) { return unary(Gelu{}, x); }
+template <Differentiable X> [[nodiscard]] X gelu_tanh(const X& x) { return unary(GeluTanh{}, x); }
+template <Differentiable X> [[nodiscard]] X softplus(const X& x) { return unary(Softplus{}, x); }
+template <Differentiable X> [[nodiscard]] X relu(const X& x) { return unary(Relu{}, x); }
+
+/// The same values; the way back and the tangents end here.
+template <ValueLike X>
+[[nodiscard]] Var<X> stop_gradient(const Var<X>& x) {
+  return {x.tape(), x.value()};
+}
+
+// ------------------------------------------------------------------- with plain numbers
+
+/// y = a x + b; dy = a dx; gx = a g.
+template <ValueLike X>
+[[nodiscard]] X affine(const X& x, typename X::value_type a, typename X::value_type b) {
+  using T = typename X::value_type;
+  X y = detail::make_like(x, x.shape());
+  affine(typename X::device_type{}, detail::value_size(x), detail::tangent_size(x), a, b,
+         static_cast<const T*>(detail::buffer(x)), detail::buffer(y));
+  return y;
+}
+
+template <ValueLike X>
+[[nodiscard]] Var<X> affine(const Var<X>& x, typename X::value_type a, typename X::value_type b) {
+  using T = typename X::value_type;
+  using Device = typename X::device_type;
+  return detail::recorded(x.tape(), affine(x.value(), a, b), !x.constant(),
+                          [a, node = x.node()](auto& tape, Tensor<T, Device> g) {
+                            if (a != T(1)) g = affine(g, a, T(0));
+                            tape.add_gradient(node, std::move(g));
+                          });
+}
+
+namespace detail {
+template <class S, class X>
+concept NumberFor = Differentiable<X> && std::is_arithmetic_v<S>;
+}
+
+template <class X, detail::NumberFor<X> S>
+[[nodiscard]] X operator*(const X& x, S a) {
+  return affine(x, static_cast<typename X::value_type>(a), 0);
+}
+template <class X, detail::NumberFor<X> S>
+[[nodiscard]] X operator*(S a, const X& x) {
+  return affine(x, static_cast<typename X::value_type>(a), 0);
+}
+template <class X, detail::NumberFor<X> S>
+[[nodiscard]] X operator/(const X& x, S a) {
+  return affine(x, typename X::value_type(1) / static_cast<typename X::value_type>(a), 0);
+}
+template <class X, detail::NumberFor<X> S>
+[[nodiscard]] X operator+(const X& x, S b) {
+  return affine(x, 1, static_cast<typename X::value_type>(b));
+}
+template <class X, detail::NumberFor<X> S>
+[[nodiscard]] X operator+(S b, const X& x) {
+  return affine(x, 1, static_cast<typename X::value_type>(b));
+}
+template <class X, detail::NumberFor<X> S>
+[[nodiscard]] X operator-(const X& x, S b) {
+  return affine(x, 1, -static_cast<typename X::value_type>(b));
+}
+template <class X, detail::NumberFor<X> S>
+[[nodiscard]] X operator-(S b, const X& x) {
+  return affine(x, -1, static_cast<typename X::value_type>(b));
+}
+template <Differentiable X>
+[[nodiscard]] X operator-(const X& x) {
+  return affine(x, -1, 0);
+}
+
+// ------------------------------------------------------------------------------ binary
+
+/// z = f(x, y), broadcast; dz = df/dx dx + df/dy dy.
+template <class F, ValueLike X>
+[[nodiscard]] X binary(F f, const X& x, const X& y) {
+  using T = typename X::value_type;
+  using Device = typename X::device_type;
+  const Broadcast shape = broadcast(F::name, x.shape(), y.shape());
+  detail::check_same_tangents(F::name, x, y);
+  const std::size_t tangents = detail::tangent_rows(x);
+  X z = detail::make_like(x, shape.shape);
+  const T *px = detail::buffer(x), *py = detail::buffer(y);
+  binary(Device{}, f, shape, px, py, detail::buffer(z));
+  if (tangents > 0) {
+    if (x.rows() != y.rows())
+      throw_shape_error(F::name, x.shape(), y.shape(), "with tangents the batches must be equal");
+    const Broadcast part =
+        broadcast(F::name, x.shape().with_rows(tangents), y.shape().with_rows(tangents));
+    binary_tangent(Device{}, f, part, px, px + detail::value_size(x), py,
+                   py + detail::value_size(y), detail::buffer(z) + detail::value_size(z));
+  }
+  return z;
+}
+
+/// gx = g df/dx and gy = g df/dy, summed over the axes that were repeated.
+template <class F, ValueLike X>
+[[nodiscard]] Var<X> binary(F f, const Var<X>& x, const Var<X>& y) {
+  using T = typename X::value_type;
+  using Device = typename X::device_type;
+  return detail::recorded(
+      x.tape(), binary(f, x.value(), y.value()), !x.constant() || !y.constant(),
+      [f, xs = Tensor<T, Device>(primal(x)), ys = Tensor<T, Device>(primal(y)), nx = x.node(),
+       ny = y.node()](auto& tape, Tensor<T, Device> g) {
+        constexpr std::size_t none = Tape<T, Device>::no_node;
+        Tensor<T, Device> gx, gy;
+        if (nx != none) gx = Tensor<T, Device>::zeros(xs.shape());
+        if (ny != none) gy = Tensor<T, Device>::zeros(ys.shape());
+        binary_backward(Device{}, f, broadcast(F::name, xs.shape(), ys.shape()),
+                        static_cast<const T*>(xs.data()), static_cast<const T*>(ys.data()),
+                        static_cast<const T*>(g.data()), gx.data(), gy.data());
+        if (nx != none) tape.add_gradient(nx, std::move(gx));
+        if (ny != none) tape.add_gradient(ny, std::move(gy));
+      });
+}
+
+template <Differentiable X>
+[[nodiscard]] X operator+(const X& x, const X& y) {
+  return binary(Add{}, x, y);
+}
+template <Differentiable X>
+[[nodiscard]] X operator-(const X& x, const X& y) {
+  return binary(Subtract{}, x, y);
+}
+template <Differentiable X>
+[[nodiscard]] X operator*(const X& x, const X& y) {
+  return binary(Multiply{}, x, y);
+}
+template <Differentiable X>
+[[nodiscard]] X operator/(const X& x, const X& y) {
+  return binary(Divide{}, x, y);
+}
+template <Differentiable X>
+[[nodiscard]] X max(const X& x, const X& y) {
+  return binary(Maximum{}, x, y);
+}
+template <Differentiable X>
+[[nodiscard]] X min(const X& x, const X& y) {
+  return binary(Minimum{}, x, y);
+}
+
+}  // namespace meanflow

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Embeddings of times (sinusoids of given frequencies) and of classes (rows of a table).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include <meanflow/autodiff/differentiable.hpp>
+#include <meanflow/kernels/reference.hpp>
+
+namespace meanflow {
+
+/// Which half of a sinusoidal embedding comes first.
+enum class SinusoidOrder { cosines_first, sines_first };
+
+/// y = [cos(x f), sin(x f)] of x (B, 1), or sines first; f (h), y (B, 2 h).
+///   tangent   dy = [-sin(x f) f dx, cos(x f) f dx]
+///   backward  gx = sum of f (cos(x f) g_sin - sin(x f) g_cos)
+template <ValueLike X, class T, class Device>
+[[nodiscard]] X sinusoid(const X& x, const Tensor<T, Device>& frequencies,
+                         SinusoidOrder order = SinusoidOrder::cosines_first) {
+  if (x.shape().row_size() != 1)
+    throw ShapeError("sinusoid: x must have one number per row, but its shape is " +
+                     to_string(x.shape()));
+  const std::size_t half = frequencies.size();
+  X y = detail::make_like(x, {x.rows(), 2 * half});
+  sinusoid(Device{}, x.rows(), detail::tangent_rows(x), half,
+           static_cast<const T*>(frequencies.data()), order == SinusoidOrder::sines_first,
+           static_cast<const T*>(detail::buffer(x)), detail::buffer(y));
+  return y;
+}
+
+template <ValueLike X, class T, class Device>
+[[nodiscard]] Var<X> sinusoid(const Var<X>& x, const Tensor<T, Device>& frequencies,
+                              SinusoidOrder order = SinusoidOrder::cosines_first) {
+  X value = sinusoid(x.value(), frequencies, order);
+  Tensor<T, Device> y = primal(value);
+  return detail::recorded(x.tape(), std::move(value), !x.constant(),
+                          [y, frequencies, order, node = x.node(),
+                           shape = x.shape()](auto& tape, Tensor<T, Device> g) {
+                            auto gx = Tensor<T, Device>::zeros(shape);
+                            sinusoid_backward(Device{}, y.rows(), frequencies.size(),
+                                              static_cast<const T*>(frequencies.data()),
+                                              order == SinusoidOrder::sines_first,
+                                              static_cast<const T*>(y.data()),
+                                              static_cast<const T*>(g.data()), gx.data());
+                            tape.add_gradient(node, std::move(gx));
+                          });
+}
+
+namespace detail {
+
+template <class T, class Device>
+void check_labels(const Tensor<std::int32_t, Device>& labels, std::size_t rows,
+                  const Parameter<T, Device>& table) {
+  if (labels.size() != rows)
+    throw ShapeError("class_embedding: " + std::to_string(labels.size()) + " labels for a batch of " +
+                     std::to_string(rows) + " rows");
+  for (std::int32_t label : labels.span())
+    if (label < 0 || static_cast<std::size_t>(label) >= table.shape()[0])
+      throw ShapeError("class_embedding: label " + std::to_string(label) + " is not in [0, " +
+                       std::to_string(table.shape()[0]) + "), the rows of " + table.name());
+}
+
+}  // namespace detail
+
+/// y[b] = table[labels[b]]; table (classes, C), y (B, C). `like` is a value of the same batch, which
+/// decides the kind of the result. Labels have no tangent, so dy = 0; the gradient is added to the
+/// rows that were taken. Throws ShapeError on a label outside the table.
+template <class T, class Device>
+[[nodiscard]] Tensor<T, Device> class_embedding(const Parameter<T, Device>& table,
+                                                const Tensor<std::int32_t, Device>& labels,
+                                                const Tensor<T, Device>& like) {
+  detail::check_labels(labels, like.rows(), table);
+  Tensor<T, Device> y({like.rows(), table.shape()[1]});
+  gather_rows(Device{}, like.rows(), table.shape()[1], static_cast<const T*>(table.data()),
+              static_cast<const std::int32_t*>(labels.data()), y.data());
+  return y;
+}
+
+template <class T, class Device>
+[[nodiscard]] DualTensor<T, Device> class_embedding(const Parameter<T, Device>& table,
+                                                    const Tensor<std::int32_t, Device>& labels,
+                                                    const DualTensor<T, Device>& like) {
+  detail::check_labels(labels, like.rows(), table);
+  DualTensor<T, Device> y({like.rows(), table.shape()[1]}, like.tangent_rows());
+  gather_rows(Device{}, like.rows(), table.shape()[1], static_cast<const T*>(table.data()),
+              static_cast<const std::int32_t*>(labels.data()), y.buffer().data());
+  fill(Device{}, y.tangent().size(), T(0), y.tangent().data());
+  return y;
+}
+
+template <ValueLike X, class T, class Device>
+[[nodiscard]] Var<X> class_embedding(const Parameter<T, Device>& table,
+                                     const Tensor<std::int32_t, Device>& labels,
+                                     const Var<X>& like) {
+  T* gradient = like.tape().gradient_of(table);
+  return detail::recorded(like.tape(), class_embedding(table, labels, like.value()),
+                          gradient != nullptr,
+                          [gradient, labels](auto&, Tensor<T, Device> g) {
+                            scatter_add_rows(Device{}, g.rows(), g.row_size(),
+                                             static_cast<const T*>(g.data()),
+                                             static_cast<const std::int32_t*>(labels.data()),
+                                             gradient);
+                          });
+}
+
+}  // namespace meanflow

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Adam and AdamW over flat buffers. Settings and state are two types.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+#include <meanflow/kernels/reference.hpp>
+#include <meanflow/tensor/tensor.hpp>
+
+namespace meanflow {
+
+/// Settings of Adam (arXiv 1412.6980) and, with `decoupled`, of AdamW (arXiv 1711.05101).
+struct Adam {
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 0;
+  bool decoupled = true;  ///< AdamW: p -= lr * weight_decay * p; otherwise g += weight_decay * p
+};
+
+/// The moments of Adam for a flat buffer of parameters.
+template <class T = float, class Device = Cpu>
+struct AdamState {
+  Tensor<T, Device> first;   ///< running mean of g
+  Tensor<T, Device> second;  ///< running mean of g^2
+  std::uint64_t count = 0;   ///< steps done
+
+  AdamState() = default;
+  explicit AdamState(std::size_t size)
+      : first(Tensor<T, Device>::zeros({size})), second(Tensor<T, Device>::zeros({size})) {}
+};
+
+/// The numbers of step `count` (from 1), for the kernel.
+[[nodiscard]] inline AdamCoefficients adam_coefficients(const Adam& adam, double learning_rate,
+                                                        std::uint64_t count,
+                                                        double gradient_scale = 1) {
+  return {.learning_rate = learning_rate,
+          .beta1 = adam.beta1,
+          .beta2 = adam.beta2,
+          .epsilon = adam.epsilon,
+          .correction1 = 1 - std::pow(adam.beta1, static_cast<double>(count)),
+          .correction2 = 1 - std::pow(adam.beta2, static_cast<double>(count)),
+          .weight_decay = adam.decoupled ? adam.weight_decay : 0,
+          .l2 = adam.decoupled ? 0 : adam.weight_decay,
+          .gradient_scale = gradient_scale};
+}
+
+/// One step over the whole buffer; the trainer does the same in pieces.
+template <class T, class Device>
+void step(const Adam& adam, AdamState<T, Device>& state, double learning_rate,
+          const Tensor<T, Device>& gradient, const Tensor<T, Device>& parameters) {
+  const AdamCoefficients c = adam_coefficients(adam, learning_rate, ++state.count);
+  meanflow::kernels::adam(Device{}, parameters.size(), c, static_cast<const T*>(gradient.data()),
+                          state.first.data(), state.second.data(), parameters.data());
+}
+
+}  // namespace meanflow

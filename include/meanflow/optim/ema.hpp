@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Exponential moving averages of the parameters: average += (1 - decay) (p - average).
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <variant>
+
+namespace meanflow {
+
+/// The same decay in every step.
+struct ConstantEma {
+  double decay = 0.9999;
+
+  [[nodiscard]] double at(std::uint64_t /*step*/, std::size_t /*batch*/) const { return decay; }
+};
+
+/// decay = 0.5^(B / max(min(half_life, step B rampup), 1e-8)), the rule of EDM (arXiv 2206.00364):
+/// the average forgets half of what is `half_life` images old, fewer at the start.
+struct HalfLifeEma {
+  double half_life = 500'000;  ///< images
+  double rampup = 0.05;        ///< the half-life is at most this share of the images seen
+
+  [[nodiscard]] double at(std::uint64_t step, std::size_t batch) const {
+    const double images = static_cast<double>(step) * static_cast<double>(batch);
+    const double half = std::max(std::min(half_life, images * rampup), 1e-8);
+    return std::pow(0.5, static_cast<double>(batch) / half);
+  }
+};
+
+/// decay = min(most, (1 + n) / (10 + n)) in step n.
+struct WarmupEma {
+  double most = 0.999;
+
+  [[nodiscard]] double at(std::uint64_t step, std::size_t /*batch*/) const {
+    const double n = static_cast<double>(step);
+    return std::min(most, (1 + n) / (10 + n));
+  }
+};
+
+/// Any of the rules, to be chosen at run time.
+using Averaging = std::variant<ConstantEma, HalfLifeEma, WarmupEma>;
+
+/// The decay of a rule after step `step` (from 0) of batches of `batch` rows.
+[[nodiscard]] inline double decay_at(const Averaging& rule, std::uint64_t step,
+                                     std::size_t batch) {
+  return std::visit([&](const auto& r) { return r.at(step, batch); }, rule);
+}
+
+}  // namespace meanflow

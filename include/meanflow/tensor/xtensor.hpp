@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Tensors and xtensor see each other's memory without copying.
+#pragma once
+
+#include <array>
+#include <type_traits>
+
+#include <xtensor/xadapt.hpp>
+#include <xtensor/xarray.hpp>
+#include <xtensor/xtensor.hpp>
+
+#include <meanflow/tensor/tensor.hpp>
+
+namespace meanflow {
+
+/// A tensor of rank `Rank` as an xtensor container. The tensor must outlive the view.
+/// Throws ShapeError if the tensor has another rank.
+template <std::size_t Rank, class T>
+[[nodiscard]] auto as_xtensor(const Tensor<T>& tensor) {
+  if (tensor.shape().rank() != Rank)
+    throw ShapeError("as_xtensor: a tensor of shape " + to_string(tensor.shape()) +
+                     " does not have rank " + std::to_string(Rank));
+  std::array<std::size_t, Rank> shape{};
+  for (std::size_t axis = 0; axis < Rank; ++axis) shape[axis] = tensor.shape()[axis];
+  return xt::adapt(tensor.data(), tensor.size(), xt::no_ownership(), shape);
+}
+
+/// A row-major xtensor container (xt::xtensor or xt::xarray) as a tensor. It must outlive the
+/// tensor.
+template <class Container>
+  requires std::is_base_of_v<xt::xcontainer<Container>, Container>
+[[nodiscard]] Tensor<typename Container::value_type> as_tensor(Container& container) {
+  static_assert(Container::static_layout == xt::layout_type::row_major,
+                "as_tensor: the xtensor container must be row-major");
+  Shape shape;
+  for (std::size_t extent : container.shape()) shape.push_back(extent);
+  return Tensor<typename Container::value_type>::borrow(container.data(), shape);
+}
+
+}  // namespace meanflow

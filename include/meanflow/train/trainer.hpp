@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// `MeanFlowTrainer`: a net, a path, a time sampler, a weighting and an objective, composed.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cmath>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <meanflow/flow/loss_weighting.hpp>
+#include <meanflow/flow/objective.hpp>
+#include <meanflow/flow/path_schedule.hpp>
+#include <meanflow/flow/sampler.hpp>
+#include <meanflow/flow/time_sampler.hpp>
+#include <meanflow/nn/net.hpp>
+#include <meanflow/optim/adam.hpp>
+#include <meanflow/optim/ema.hpp>
+#include <meanflow/optim/learning_rate.hpp>
+#include <meanflow/random/philox.hpp>
+
+namespace meanflow {
+
+/// What a training run needs besides its parts.
+struct TrainerSettings {
+  std::uint64_t steps = 5000;
+  std::size_t batch = 1024;
+  Adam optimizer{};
+  LearningRate learning_rate{.decay = Decay::cosine};
+  std::vector<Averaging> averages{WarmupEma{}};  ///< kept side by side; the first one samples
+  double clip_norm = 0;                          ///< of the whole gradient; 0 for no clipping
+  std::uint64_t seed = 0;                        ///< of data, noise and times
+  std::size_t tile_rows = 0;  ///< rows worked on together; 0: what suits the device and the net
+};
+
+/// What happened in a step.
+struct StepReport {
+  std::uint64_t step = 0;       ///< from 0
+  std::uint64_t steps = 0;      ///< of the whole run
+  double loss = 0;              ///< weighted; with adaptive p = 1 near 1 all the time
+  double square = 0;            ///< mean squared error of a row: the one to watch
+  double velocity_square = 0;   ///< mean |u - v|^2
+  double derivative_norm = 0;   ///< mean |du/dt| of the rows that jump
+  double gradient_norm = 0;     ///< before clipping
+  double learning_rate = 0;
+  std::size_t jump_rows = 0;
+  double seconds = 0;           ///< since `fit` began
+};
+
+/// Training met a number that is not finite. The parameters are those of the step before.
+struct NonFiniteError : Error {
+  NonFiniteError(const std::string& message, std::uint64_t at, std::vector<std::size_t> bad_rows)
+      : Error(message), step(at), rows(std::move(bad_rows)) {}
+  std::uint64_t step;
+  std::vector<std::size_t> rows;  ///< of the batch; empty if only the gradient was not finite
+};
+
+/// Where batches come from: `row_shape()` without the batch, and `fill(x, seed, step)`, which writes
+/// the rows x (B, ...) of a step. The same seed and step must give the same rows.
+template <class S, class T, class Device = Cpu>
+concept DataSource = requires(S& source, Tensor<T, Device> x, std::uint64_t number) {
+  { source.row_shape() } -> std::convertible_to<Shape>;
+  source.fill(x, number, number);
+};
+
+/// Trains a net. Each part is a slot with a documented concept; each has a default.
+///
+/// A step is cut into tiles of rows that stay in cache through all layers; each core takes its tiles
+/// forward and back with kernels of its own and adds to a gradient of its own. For this, rows must
+/// not depend on each other (`Net`).
+template <Net N, PathSchedule Path = LinearPath, TimeSampler Times = LogitNormalTimes,
+          LossWeighting Weighting = ConstantWeighting, Objective<N> Goal = MeanFlow>
+class MeanFlowTrainer {
+ public:
+  using T = typename N::value_type;
+  using Device = typename N::device_type;
+  using Values = Tensor<T, Device>;
+
+  explicit MeanFlowTrainer(N net, TrainerSettings settings = {}, Path path = {}, Times times = {},
+                           Weighting weighting = {}, Goal objective = {})
+      : net_(std::move(net)),
+        settings_(std::move(settings)),
+        path_(std::move(path)),
+        times_(std::move(times)),
+        weighting_(std::move(weighting)),
+        objective_(std::move(objective)),
+        adam_(net_.parameters().flat_size()),
+        gradient_(Values::zeros({net_.parameters().flat_size()})) {
+    if (settings_.batch == 0) throw SettingError("batch is 0, but must be at least 1");
+    for (std::size_t i = 0; i < settings_.averages.size(); ++i)
+      averages_.push_back(net_.parameters().values().clone());
+  }
+
+  /// One step on the rows x (B, ...) with their conditions. Throws NonFiniteError, before anything
+  /// has changed, if a loss or the gradient is not finite.
+  StepReport step(const Values& x, const Condition<T, Device>& condition = {}) {
+    const std::size_t rows = x.rows();
+    RandomStream stream(settings_.seed, Purpose::times, step_, ~std::uint32_t{0});
+    const std::size_t jumps = std::is_same_v<Goal, FlowMatching> ? 0 : times_.jump_rows(rows, stream);
+    prepare(rows);
+    const std::size_t tiles = tile_count(x);
+    prepare_lanes(std::min(lanes(Device{}), tiles));
+    parallel_tasks(Device{}, tiles, [&](std::size_t tile, std::size_t lane) {
+      run_tile(*lanes_[lane], x, condition, jumps, tile, tiles);
+    });
+    check_rows();
+    const double norm = std::sqrt(reduce_gradients());
+    if (!std::isfinite(norm)) fail("the gradient is not finite", {});
+    StepReport report = summary(jumps);
+    report.gradient_norm = norm;
+    report.learning_rate = settings_.learning_rate.at(step_, settings_.steps);
+    update(report.learning_rate, norm);
+    ++step_;
+    return report;
+  }
+
+  /// Trains to `settings.steps` on batches from `source`. Callbacks are objects with any of
+  /// `on_begin(trainer)`, `on_step(trainer, report)` and `on_end(trainer)`, or functions of the
+  /// report; one that returns true stops the training.
+  template <DataSource<T, Device> Source, class... Callbacks>
+  void fit(Source&& source, Callbacks&&... callbacks) {
+    Shape shape{settings_.batch};
+    for (std::size_t extent : Shape(source.row_shape())) shape.push_back(extent);
+    Values x(shape);
+    const auto start = std::chrono::steady_clock::now();
+    (notify_begin(callbacks), ...);
+    while (step_ < settings_.steps) {
+      source.fill(x, settings_.seed, step_);
+      StepReport report = step(x);
+      report.seconds =
+          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      if ((notify_step(callbacks, report) | ... | false)) break;
+    }
+    (notify_end(callbacks), ...);
+  }
+
+  /// Samples from noise (B, ...) with the first average, or the net itself if none is kept.
+  [[nodiscard]] Values sample(const Values& noise, std::size_t steps = 1,
+                              const Condition<T, Device>& condition = {}) {
+    const UseValues<T, Device> averaged(net_.parameters(), best_values());
+    return meanflow::sample(net_, noise, steps, condition);
+  }
+
+  [[nodiscard]] N& net() { return net_; }
+  [[nodiscard]] const TrainerSettings& settings() const { return settings_; }
+  [[nodiscard]] std::uint64_t steps_done() const { return step_; }
+
+  /// The average number `index`, as a flat buffer for `UseValues`.
+  [[nodiscard]] const Values& average(std::size_t index = 0) const { return averages_.at(index); }
+
+  /// The first average, or the current values if none is kept.
+  [[nodiscard]] const Values& best_values() const {
+    return averages_.empty() ? net_.parameters().values() : averages_.front();
+  }
+
+  /// The gradient of the last step, as a flat buffer.
+  [[nodiscard]] const Values& gradient() const { return gradient_; }
+
+  /// Weighted loss, squared error, |u - v|^2 and |du/dt|^2 of every row of the last step.
+  struct RowReports {
+    std::vector<double> loss, square, velocity_square, derivative_square;
+  };
+  [[nodiscard]] const RowReports& rows() const { return rows_; }
+
+ private:
+  /// What one core works with.
+  struct Lane {
+    Tape<T, Device> tape;
+    Values gradient;
+  };
+
+  static constexpr std::size_t chunk = 8192;  // elements of the flat buffers that stay in cache
+
+  void prepare(std::size_t rows) {
+    for (auto* values :
+         {&rows_.loss, &rows_.square, &rows_.velocity_square, &rows_.derivative_square})
+      values->resize(rows);
+    partial_norms_.resize((gradient_.size() + chunk - 1) / chunk);
+  }
+
+  void prepare_lanes(std::size_t count) {
+    while (lanes_.size() < count) {
+      lanes_.push_back(std::make_unique<Lane>());
+      lanes_.back()->gradient = Values::zeros({gradient_.size()});
+      lanes_.back()->tape.bind(net_.parameters(), lanes_.back()->gradient);
+    }
+  }
+
+  [[nodiscard]] std::size_t tile_count(const Values& x) const {
+    if (settings_.tile_rows > 0)
+      return std::max<std::size_t>(1, (x.rows() + settings_.tile_rows - 1) / settings_.tile_rows);
+    return row_tiles(Device{}, x.rows(), gradient_.size());
+  }
+
+  /// Tile i takes its share of the rows that jump and of those that do not, so that all tiles are
+  /// the same amount of work.
+  void run_tile(Lane& lane, const Values& x, const Condition<T, Device>& condition,
+                std::size_t jumps, std::size_t tile, std::size_t tiles) {
+    const std::size_t rest = x.rows() - jumps;
+    const std::size_t jump_begin = jumps * tile / tiles, jump_end = jumps * (tile + 1) / tiles;
+    const std::size_t rest_begin = jumps + rest * tile / tiles;
+    const std::size_t rest_end = jumps + rest * (tile + 1) / tiles;
+    const std::size_t count = (jump_end - jump_begin) + (rest_end - rest_begin);
+    if (count == 0) return;
+    Rows tile_rows{jump_begin, jump_end - jump_begin, rest_begin, count};
+    lane.tape.clear();
+    const FlowBatch<T, Device> batch = make_batch(x, condition, tile_rows);
+    const FlowResidual<T, Device> residual = objective_(net_, batch, lane.tape);
+    Values scales({count});
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::size_t row = tile_rows[i];
+      const double square = static_cast<double>(residual.square[i]);
+      const double weight = weighting_(square, x.row_size());
+      rows_.loss[row] = weight * square;
+      rows_.square[row] = square;
+      rows_.velocity_square[row] = static_cast<double>(residual.velocity_square[i]);
+      rows_.derivative_square[row] = static_cast<double>(residual.derivative_square[i]);
+      scales[i] = static_cast<T>(2 * weight / static_cast<double>(x.rows()));
+    }
+    scale_rows(Device{}, count, x.row_size(), static_cast<const T*>(scales.data()),
+               static_cast<const T*>(residual.error.data()), residual.error.data());
+    lane.tape.backward(residual.node, residual.error);
+  }
+
+  /// Which rows of the batch a tile holds: first those that jump, then the others.
+  struct Rows {
+    std::size_t jump_begin, jumps, rest_begin, count;
+    [[nodiscard]] std::size_t operator[](std::size_t i) const {
+      return i < jumps ? jump_begin + i : rest_begin + (i - jumps);
+    }
+  };
+
+  [[nodiscard]] FlowBatch<T, Device> make_batch(const Values& x,
+                                                const Condition<T, Device>& condition,
+                                                const Rows& rows) const {
+    const std::size_t columns = x.row_size(), rest = rows.count - rows.jumps;
+    const Shape shape = x.shape().with_rows(rows.count);
+    FlowBatch<T, Device> batch{Values(shape),           Values(shape), Values({rows.count, 1}),
+                               Values({rows.count, 1}), rows.jumps,    {}};
+    Values data(shape), noise(shape);
+    const auto both = [&](auto f) {
+      if (rows.jumps > 0) f(rows.jump_begin, std::size_t{0}, rows.jumps);
+      if (rest > 0) f(rows.rest_begin, rows.jumps, rest);
+    };
+    both([&](std::size_t from, std::size_t to, std::size_t count) {
+      copy(Device{}, count * columns, static_cast<const T*>(x.row(from)), data.row(to));
+      fill_normal_rows(Device{}, settings_.seed, Purpose::noise, step_, from, count, columns,
+                       noise.row(to));
+    });
+    for (std::size_t i = 0; i < rows.count; ++i) {
+      RandomStream stream(settings_.seed, Purpose::times, step_, rows[i]);
+      const auto pair = times_.sample(stream, i < rows.jumps);
+      batch.r[i] = static_cast<T>(pair.r);
+      batch.t[i] = static_cast<T>(pair.t);
+    }
+    interpolate(Device{}, path_, rows.count, columns, static_cast<const T*>(batch.t.data()),
+                static_cast<const T*>(data.data()), static_cast<const T*>(noise.data()),
+                batch.z.data(), batch.v.data());
+    batch.condition = gather(condition, rows, rest);
+    return batch;
+  }
+
+  [[nodiscard]] Condition<T, Device> gather(const Condition<T, Device>& condition,
+                                            const Rows& rows, std::size_t rest) const {
+    const auto pick = [&](const auto& from) {
+      using Picked = std::remove_cvref_t<decltype(from)>;
+      using Element = typename Picked::value_type;
+      if (from.empty()) return Picked{};
+      Picked to(from.shape().with_rows(rows.count));
+      copy(Device{}, rows.jumps * from.row_size(),
+           static_cast<const Element*>(from.row(rows.jump_begin)), to.row(0));
+      copy(Device{}, rest * from.row_size(), static_cast<const Element*>(from.row(rows.rest_begin)),
+           to.row(rows.jumps));
+      return to;
+    };
+    return {pick(condition.labels), pick(condition.augmentation)};
+  }
+
+  /// Adds the lanes' gradients, clears them for the next step, and returns the squared norm.
+  [[nodiscard]] double reduce_gradients() {
+    parallel_for(Device{}, partial_norms_.size(), 1, [&](std::size_t first, std::size_t last) {
+      for (std::size_t i = first; i < last; ++i) {
+        const std::size_t begin = i * chunk, size = std::min(chunk, gradient_.size() - begin);
+        T* sum = gradient_.data() + begin;
+        for (std::size_t lane = 0; lane < lanes_.size(); ++lane) {
+          T* part = lanes_[lane]->gradient.data() + begin;
+          if (lane == 0)
+            copy(Device{}, size, static_cast<const T*>(part), sum);
+          else
+            accumulate(Device{}, size, static_cast<const T*>(part), sum);
+          fill(Device{}, size, T(0), part);
+        }
+        partial_norms_[i] = square_norm(Device{}, size, static_cast<const T*>(sum));
+      }
+    });
+    double sum = 0;
+    for (double part : partial_norms_) sum += part;
+    return sum;
+  }
+
+  /// Optimizer and averages in one pass over the flat buffers.
+  void update(double learning_rate, double norm) {
+    const bool clips = settings_.clip_norm > 0 && norm > settings_.clip_norm;
+    const AdamCoefficients c = adam_coefficients(settings_.optimizer, learning_rate, ++adam_.count,
+                                                 clips ? settings_.clip_norm / norm : 1);
+    const Values& parameters = net_.parameters().values();
+    decays_.resize(averages_.size());
+    for (std::size_t k = 0; k < averages_.size(); ++k)
+      decays_[k] = decay_at(settings_.averages[k], step_, rows_.loss.size());
+    parallel_for(Device{}, partial_norms_.size(), 1, [&](std::size_t first, std::size_t last) {
+      for (std::size_t i = first; i < last; ++i) {
+        const std::size_t begin = i * chunk, size = std::min(chunk, gradient_.size() - begin);
+        T* p = parameters.data() + begin;
+        adam(Device{}, size, c, static_cast<const T*>(gradient_.data() + begin),
+             adam_.first.data() + begin, adam_.second.data() + begin, p);
+        for (std::size_t k = 0; k < averages_.size(); ++k)
+          kernels::average(Device{}, size, decays_[k], static_cast<const T*>(p),
+                           averages_[k].data() + begin);
+      }
+    });
+  }
+
+  [[nodiscard]] StepReport summary(std::size_t jumps) const {
+    StepReport report;
+    report.step = step_;
+    report.steps = settings_.steps;
+    report.jump_rows = jumps;
+    const double rows = static_cast<double>(rows_.loss.size());
+    for (std::size_t i = 0; i < rows_.loss.size(); ++i) {
+      report.loss += rows_.loss[i] / rows;
+      report.square += rows_.square[i] / rows;
+      report.velocity_square += rows_.velocity_square[i] / rows;
+      report.derivative_norm += std::sqrt(rows_.derivative_square[i]);
+    }
+    report.derivative_norm /= static_cast<double>(std::max<std::size_t>(jumps, 1));
+    return report;
+  }
+
+  void check_rows() {
+    std::vector<std::size_t> bad;
+    for (std::size_t i = 0; i < rows_.loss.size(); ++i)
+      if (!std::isfinite(rows_.loss[i])) bad.push_back(i);
+    if (!bad.empty()) fail("the loss is not finite", std::move(bad));
+  }
+
+  [[noreturn]] void fail(const std::string& what, std::vector<std::size_t> rows) {
+    for (auto& lane : lanes_) {
+      lane->tape.clear();
+      fill(Device{}, lane->gradient.size(), T(0), lane->gradient.data());
+    }
+    std::string message = "training stopped at step " + std::to_string(step_) + ": " + what;
+    if (!rows.empty()) {
+      message += " in " + std::to_string(rows.size()) + " of " +
+                 std::to_string(rows_.loss.size()) + " rows (";
+      for (std::size_t i = 0; i < std::min<std::size_t>(rows.size(), 8); ++i)
+        message += (i ? ", " : "") + std::to_string(rows[i]);
+      message += rows.size() > 8 ? ", ...)" : ")";
+    }
+    throw NonFiniteError(message + "; the parameters are those of the step before", step_,
+                         std::move(rows));
+  }
+
+  template <class C>
+  void notify_begin(C& callback) {
+    if constexpr (requires { callback.on_begin(*this); }) callback.on_begin(*this);
+  }
+  template <class C>
+  [[nodiscard]] bool notify_step(C& callback, const StepReport& report) {
+    const auto stops = [](auto&& call) {
+      if constexpr (std::same_as<decltype(call()), bool>) return call();
+      call();
+      return false;
+    };
+    if constexpr (requires { callback.on_step(*this, report); })
+      return stops([&] { return callback.on_step(*this, report); });
+    else if constexpr (requires { callback(report); })
+      return stops([&] { return callback(report); });
+    else
+      return false;
+  }
+  template <class C>
+  void notify_end(C& callback) {
+    if constexpr (requires { callback.on_end(*this); }) callback.on_end(*this);
+  }
+
+  N net_;
+  TrainerSettings settings_;
+  Path path_;
+  Times times_;
+  Weighting weighting_;
+  Goal objective_;
+  AdamState<T, Device> adam_;
+  Values gradient_;
+  std::vector<Values> averages_;
+  std::vector<double> decays_;
+  std::vector<double> partial_norms_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  RowReports rows_;
+  std::uint64_t step_ = 0;
+};
+
+}  // namespace meanflow
