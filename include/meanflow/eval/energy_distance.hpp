@@ -40,8 +40,10 @@ template <class T>
 }
 
 // GCC 12 takes the undefined operand of its own AVX-512 square root for a mistake (its bug 105593).
+#if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 
 /// The sum of |point - y_j| over begin <= j < count, for y given by columns (dim, count). At most
 /// 16 numbers of type T are added before the sum goes on in double.
@@ -75,7 +77,9 @@ template <class T>
   return sum;
 }
 
+#if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop
+#endif
 
 /// The sum of |x_i - y_j| over all pairs, or over i < j alone if x and y are one set. Rows are
 /// summed each by itself and then in order, so the number of threads does not change the result.

@@ -89,6 +89,9 @@ inline void save_png(const std::filesystem::path& path, const Image& image) {
   const FileReader file(path);
   std::vector<std::byte> bytes(static_cast<std::size_t>(file.size()));
   file.read_at(0, bytes);
+  if (bytes.empty()) {
+    throw FileError(detail::quoted(path) + " is not a usable PNG file: it is empty.");
+  }
   detail::PngHandle handle;
   if (png_image_begin_read_from_memory(&handle.png, bytes.data(), bytes.size()) == 0) {
     detail::png_failure(path, "is not a usable PNG file", handle);
