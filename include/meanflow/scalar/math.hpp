@@ -261,24 +261,31 @@ MEANFLOW_HOST_DEVICE constexpr T lift(const T& x, const S& c) {
 template <class S, class T>
 concept LiftsTo = !Arithmetic<T> && Real<T> && ConstantOf<S, T> && !std::same_as<S, T>;
 
+// Constants are functions, because device code cannot refer to a variable of namespace scope.
 template <class T>
-inline constexpr root_scalar<T> pi = static_cast<root_scalar<T>>(3.141592653589793238462643383279L);
+MEANFLOW_HOST_DEVICE constexpr root_scalar<T> ln2() {
+  return static_cast<root_scalar<T>>(0.693147180559945309417232121458L);
+}
+// 1 / sqrt(2)
 template <class T>
-inline constexpr root_scalar<T> ln2 =
-    static_cast<root_scalar<T>>(0.693147180559945309417232121458L);
-// 1 / sqrt(2), sqrt(2 / pi), 1 / sqrt(2 pi) and 2 / sqrt(pi)
+MEANFLOW_HOST_DEVICE constexpr root_scalar<T> inv_sqrt2() {
+  return static_cast<root_scalar<T>>(0.707106781186547524400844362105L);
+}
+// sqrt(2 / pi)
 template <class T>
-inline constexpr root_scalar<T> inv_sqrt2 =
-    static_cast<root_scalar<T>>(0.707106781186547524400844362105L);
+MEANFLOW_HOST_DEVICE constexpr root_scalar<T> sqrt_2_over_pi() {
+  return static_cast<root_scalar<T>>(0.797884560802865355879892119869L);
+}
+// 1 / sqrt(2 pi)
 template <class T>
-inline constexpr root_scalar<T> sqrt_2_over_pi =
-    static_cast<root_scalar<T>>(0.797884560802865355879892119869L);
+MEANFLOW_HOST_DEVICE constexpr root_scalar<T> inv_sqrt_2pi() {
+  return static_cast<root_scalar<T>>(0.398942280401432677939946059934L);
+}
+// 2 / sqrt(pi)
 template <class T>
-inline constexpr root_scalar<T> inv_sqrt_2pi =
-    static_cast<root_scalar<T>>(0.398942280401432677939946059934L);
-template <class T>
-inline constexpr root_scalar<T> two_over_sqrt_pi =
-    static_cast<root_scalar<T>>(1.128379167095512573896158903122L);
+MEANFLOW_HOST_DEVICE constexpr root_scalar<T> two_over_sqrt_pi() {
+  return static_cast<root_scalar<T>>(1.128379167095512573896158903122L);
+}
 
 }  // namespace detail
 
@@ -322,7 +329,7 @@ template <class T>
 [[nodiscard]] MEANFLOW_HOST_DEVICE Dual<T> log2(const Dual<T>& x) {
   using R = root_scalar<T>;
   const T y = log2(x.primal);
-  const T dy = R(1) / (x.primal * detail::ln2<T>);
+  const T dy = R(1) / (x.primal * detail::ln2<T>());
   return Dual<T>(y, dy * x.tangent);
 }
 
@@ -526,7 +533,7 @@ template <class T>
 template <class T>
 [[nodiscard]] MEANFLOW_HOST_DEVICE Dual<T> erf(const Dual<T>& x) {
   const T y = erf(x.primal);
-  const T dy = detail::two_over_sqrt_pi<T> * exp(-(x.primal * x.primal));
+  const T dy = detail::two_over_sqrt_pi<T>() * exp(-(x.primal * x.primal));
   return Dual<T>(y, dy * x.tangent);
 }
 
@@ -534,7 +541,7 @@ template <class T>
 template <class T>
 [[nodiscard]] MEANFLOW_HOST_DEVICE Dual<T> erfc(const Dual<T>& x) {
   const T y = erfc(x.primal);
-  const T dy = -detail::two_over_sqrt_pi<T> * exp(-(x.primal * x.primal));
+  const T dy = -detail::two_over_sqrt_pi<T>() * exp(-(x.primal * x.primal));
   return Dual<T>(y, dy * x.tangent);
 }
 
@@ -710,7 +717,7 @@ template <class T>
 template <Real T>
 [[nodiscard]] MEANFLOW_HOST_DEVICE T gelu(const T& x) {
   using R = root_scalar<T>;
-  const T a = -detail::inv_sqrt2<T> * x;
+  const T a = -detail::inv_sqrt2<T>() * x;
   const T phi = R(0.5) * erfc(a);
   return x * phi;
 }
@@ -719,10 +726,10 @@ template <Real T>
 template <class T>
 [[nodiscard]] MEANFLOW_HOST_DEVICE Dual<T> gelu(const Dual<T>& x) {
   using R = root_scalar<T>;
-  const T a = -detail::inv_sqrt2<T> * x.primal;
+  const T a = -detail::inv_sqrt2<T>() * x.primal;
   const T phi = R(0.5) * erfc(a);
   const T y = x.primal * phi;
-  const T density = detail::inv_sqrt_2pi<T> * exp(R(-0.5) * (x.primal * x.primal));
+  const T density = detail::inv_sqrt_2pi<T>() * exp(R(-0.5) * (x.primal * x.primal));
   const T dy = phi + x.primal * density;
   return Dual<T>(y, dy * x.tangent);
 }
@@ -743,7 +750,7 @@ MEANFLOW_HOST_DEVICE T gelu_square(const T& x) {
 template <class T>
 MEANFLOW_HOST_DEVICE T gelu_sigmoid(const T& x, const T& xx) {
   using R = root_scalar<T>;
-  constexpr R k = R(2) * sqrt_2_over_pi<T>;
+  constexpr R k = R(2) * sqrt_2_over_pi<T>();
   constexpr R k3 = k * R(0.044715L);
   const T g2 = x * (k + k3 * xx);
   return sigmoid(g2);
@@ -763,7 +770,7 @@ template <Real T>
 template <class T>
 [[nodiscard]] MEANFLOW_HOST_DEVICE Dual<T> gelu_tanh(const Dual<T>& x) {
   using R = root_scalar<T>;
-  constexpr R k = R(2) * detail::sqrt_2_over_pi<T>;
+  constexpr R k = R(2) * detail::sqrt_2_over_pi<T>();
   constexpr R k3 = k * R(3 * 0.044715L);
   const T xx = detail::gelu_square(x.primal);
   const T s = detail::gelu_sigmoid(x.primal, xx);
