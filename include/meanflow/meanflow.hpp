@@ -34,6 +34,7 @@
 #include <meanflow/ops/embedding.hpp>
 #include <meanflow/ops/linear.hpp>
 #include <meanflow/ops/reduce.hpp>
+#include <meanflow/ops/reshape.hpp>
 #include <meanflow/ops/softmax.hpp>
 #include <meanflow/optim/adam.hpp>
 #include <meanflow/optim/ema.hpp>

@@ -81,7 +81,9 @@ TEST_CASE("Every shape and type survives a round trip") {
   save_npy(path, {0, 7}, std::vector<std::uint8_t>{});
   CHECK(load_npy<float>(path).shape == Shape{0, 7});
   CHECK_THROWS_AS((void)load_npy<float>(folder / "missing.npy"), FileError);
-  CHECK(contains(message_of<ShapeError>([&] { save_npy(path, {2, 2}, values); }),
+  CHECK(contains(message_of<ShapeError>([&] {
+                   save_npy(path, {2, 2}, values);
+                 }),
                  "the shape (2, 2) has 4 elements, but 6 values were given"));
 }
 

@@ -107,8 +107,9 @@ void check_same_tangents(const char* operation, const X& x, const X& y) {
                      std::to_string(tangent_rows(y)));
 }
 
-/// The result of an operation on `inputs`: recorded with its backward rule if any input or parameter
-/// is differentiated, a constant otherwise. `backward(tape, g)` gets the gradient g of the result.
+/// The result of an operation on `inputs`: recorded with its backward rule if any input or
+/// parameter is differentiated, a constant otherwise. `backward(tape, g)` gets the gradient g of
+/// the result.
 template <class X, class Backward>
 [[nodiscard]] Var<X> recorded(typename Var<X>::Tape& tape, X value, bool differentiated,
                               Backward backward) {

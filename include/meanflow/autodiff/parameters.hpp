@@ -57,7 +57,9 @@ class Parameter {
   [[nodiscard]] std::size_t index() const { return index_; }
   [[nodiscard]] const std::string& name() const { return store_->entries[index_].name; }
   [[nodiscard]] T* data() const { return store_->values.data() + offset_; }
-  [[nodiscard]] Tensor<T, Device> tensor() const { return Tensor<T, Device>::borrow(data(), shape_); }
+  [[nodiscard]] Tensor<T, Device> tensor() const {
+    return Tensor<T, Device>::borrow(data(), shape_);
+  }
   [[nodiscard]] std::uint64_t seed() const { return store_->seed; }
   /// Identifies the buffer that this parameter is part of.
   [[nodiscard]] const void* owner() const { return store_.get(); }

@@ -88,14 +88,15 @@ class Tape {
     return gradients_.size() - 1;
   }
 
-  /// Remembers `backward(tape)`, to be called on the way back. It may own tensors; they are released
-  /// as soon as it has run.
+  /// Remembers `backward(tape)`, to be called on the way back. It may own tensors; they are
+  /// released as soon as it has run.
   template <class Backward>
   void record(Backward&& backward) {
     using Stored = std::decay_t<Backward>;
     void* memory = arena_.allocate(sizeof(Stored));
     new (memory) Stored(std::forward<Backward>(backward));
-    operations_.push_back({memory, [](void* object, Tape& tape) { (*static_cast<Stored*>(object))(tape); },
+    operations_.push_back({memory,
+                           [](void* object, Tape& tape) { (*static_cast<Stored*>(object))(tape); },
                            [](void* object) { static_cast<Stored*>(object)->~Stored(); }});
   }
 

@@ -6,9 +6,11 @@
 
 #include <concepts>
 #include <cstddef>
+#include <span>
 #include <utility>
 
 #include <meanflow/autodiff/differentiable.hpp>
+#include <meanflow/flow/loss_weighting.hpp>
 #include <meanflow/nn/condition.hpp>
 #include <meanflow/nn/net.hpp>
 
@@ -17,10 +19,10 @@ namespace meanflow {
 /// Points on the path, with the rows that jump (r < t) first.
 template <class T, class Device = Cpu>
 struct FlowBatch {
-  Tensor<T, Device> z;            ///< z_t (B, ...)
-  Tensor<T, Device> v;            ///< conditional velocity dz/dt (B, ...)
-  Tensor<T, Device> r, t;         ///< times, r <= t (B, 1)
-  std::size_t jump_rows = 0;      ///< K: rows from here on have r = t
+  Tensor<T, Device> z;        ///< z_t (B, ...)
+  Tensor<T, Device> v;        ///< conditional velocity dz/dt (B, ...)
+  Tensor<T, Device> r, t;     ///< times, r <= t (B, 1)
+  std::size_t jump_rows = 0;  ///< K: rows from here on have r = t
   Condition<T, Device> condition;
 };
 
@@ -38,13 +40,14 @@ struct FlowResidual {
 
 /// An objective is called with a net, a batch and a tape, and gives the residuals of the batch.
 template <class O, class N>
-concept Objective = requires(const O& objective, const N& net,
-                             const FlowBatch<typename N::value_type, typename N::device_type>& batch,
-                             Tape<typename N::value_type, typename N::device_type>& tape) {
-  {
-    objective(net, batch, tape)
-  } -> std::same_as<FlowResidual<typename N::value_type, typename N::device_type>>;
-};
+concept Objective =
+    requires(const O& objective, const N& net,
+             const FlowBatch<typename N::value_type, typename N::device_type>& batch,
+             Tape<typename N::value_type, typename N::device_type>& tape) {
+      {
+        objective(net, batch, tape)
+      } -> std::same_as<FlowResidual<typename N::value_type, typename N::device_type>>;
+    };
 
 /// Joint: u and du/dt in one pass, the default. Detached: du/dt first, in a pass that records
 /// nothing, then u: less memory, more work.
@@ -106,14 +109,15 @@ template <class T, class Device>
 
 /// The residual with du/dt along `tangent` (K, ...) in z; the direction's z scales it.
 template <class N, class T, class Device>
-[[nodiscard]] FlowResidual<T, Device> residual_along(const N& net, const FlowBatch<T, Device>& batch,
+[[nodiscard]] FlowResidual<T, Device> residual_along(const N& net,
+                                                     const FlowBatch<T, Device>& batch,
                                                      const Tensor<T, Device>& tangent,
                                                      const JvpDirection& direction, JvpMode mode,
                                                      Tape<T, Device>& tape) {
   const std::size_t jumps = batch.jump_rows;
   if (jumps == 0) {
-    const auto u = evaluate(net, Var(tape, batch.z), Var(tape, batch.r), Var(tape, batch.t),
-                            batch.condition);
+    const auto u =
+        evaluate(net, Var(tape, batch.z), Var(tape, batch.r), Var(tape, batch.t), batch.condition);
     return make_residual(batch, u.node(), u.value(), Tensor<T, Device>{});
   }
   if (mode == JvpMode::joint) {
@@ -122,11 +126,10 @@ template <class N, class T, class Device>
                             Var(tape, with_tangent(batch.t, jumps, direction.t)), batch.condition);
     return make_residual(batch, u.node(), u.value().primal(), u.value().tangent());
   }
-  const auto slope =
-      evaluate(net, with_tangent(batch.z.rows(0, jumps), tangent, direction.z),
-               with_tangent(batch.r.rows(0, jumps), jumps, direction.r),
-               with_tangent(batch.t.rows(0, jumps), jumps, direction.t),
-               batch.condition.rows(0, jumps));
+  const auto slope = evaluate(net, with_tangent(batch.z.rows(0, jumps), tangent, direction.z),
+                              with_tangent(batch.r.rows(0, jumps), jumps, direction.r),
+                              with_tangent(batch.t.rows(0, jumps), jumps, direction.t),
+                              batch.condition.rows(0, jumps));
   const auto u =
       evaluate(net, Var(tape, batch.z), Var(tape, batch.r), Var(tape, batch.t), batch.condition);
   return make_residual(batch, u.node(), u.value(), slope.tangent());
@@ -134,13 +137,31 @@ template <class N, class T, class Device>
 
 }  // namespace detail
 
+/// Weighs the rows: writes each row's loss, weight * square, to `losses` (B), and turns
+/// `residual.error` into the gradient by u of the mean loss over a batch of `batch` rows, of which
+/// these may be a part: 2 weight error / batch. The weights are constants to the gradient.
+template <LossWeighting W, class T, class Device>
+void weigh(const W& weighting, FlowResidual<T, Device>& residual, std::size_t batch,
+           std::span<double> losses) {
+  const std::size_t rows = residual.error.rows(), columns = residual.error.row_size();
+  Tensor<T, Device> scales({rows});
+  for (std::size_t row = 0; row < rows; ++row) {
+    const double square = static_cast<double>(residual.square[row]);
+    const double weight = weighting(square, columns);
+    losses[row] = weight * square;
+    scales[row] = static_cast<T>(2 * weight / static_cast<double>(batch));
+  }
+  scale_rows(Device{}, rows, columns, static_cast<const T*>(scales.data()),
+             static_cast<const T*>(residual.error.data()), residual.error.data());
+}
+
 /// Flow matching: u(z, t, t) towards v. The baseline that Mean Flows grow from.
 struct FlowMatching {
   template <class N, class T, class Device>
   [[nodiscard]] FlowResidual<T, Device> operator()(const N& net, const FlowBatch<T, Device>& batch,
                                                    Tape<T, Device>& tape) const {
-    const auto u = evaluate(net, Var(tape, batch.z), Var(tape, batch.t), Var(tape, batch.t),
-                            batch.condition);
+    const auto u =
+        evaluate(net, Var(tape, batch.z), Var(tape, batch.t), Var(tape, batch.t), batch.condition);
     return detail::make_residual(batch, u.node(), u.value(), Tensor<T, Device>{});
   }
 };

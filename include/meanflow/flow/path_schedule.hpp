@@ -15,9 +15,9 @@ namespace meanflow {
 /// A path states how much data and how much noise there is at time t.
 ///
 /// Syntax: `path.alpha(t)` and `path.sigma(t)`, templates over the kind of number. They are called
-/// with plain numbers and with `Dual`, which supplies v = alpha'(t) x + sigma'(t) e; derivatives are
-/// not written down.
-/// Semantics: alpha(0) = 1, sigma(0) = 0, alpha(1) = 0, sigma(1) = 1; differentiable on [0, 1].
+/// with plain numbers and with `Dual`, which supplies v = alpha'(t) x + sigma'(t) e; derivatives
+/// are not written down. Semantics: alpha(0) = 1, sigma(0) = 0, alpha(1) = 0, sigma(1) = 1;
+/// differentiable on [0, 1].
 template <class P>
 concept PathSchedule = requires(const P& path, float number, Dual<float> t) {
   { path.alpha(number) } -> std::convertible_to<float>;
@@ -62,7 +62,8 @@ struct QuadraticPath {
   }
 };
 
-/// A path written by the other convention, noise at t = 0 and data at t = 1, as this library has it.
+/// A path written by the other convention, noise at t = 0 and data at t = 1, as this library has
+/// it.
 template <class Path>
 struct TimeReversed {
   Path path{};

@@ -69,8 +69,8 @@ template <class T, class Device>
 
 }  // namespace detail
 
-/// z_r = z_t - (t - r) u(z_t, r, t) along `times`, which fall from 1 to 0; each pair is one step, so
-/// {1, 0} is one-step generation, x = e - u(e, 0, 1). `noise` (B, ...) is not changed.
+/// z_r = z_t - (t - r) u(z_t, r, t) along `times`, which fall from 1 to 0; each pair is one step,
+/// so {1, 0} is one-step generation, x = e - u(e, 0, 1). `noise` (B, ...) is not changed.
 template <Net N>
 [[nodiscard]] Tensor<typename N::value_type, typename N::device_type> sample(
     const N& net, const Tensor<typename N::value_type, typename N::device_type>& noise,
@@ -79,15 +79,16 @@ template <Net N>
   using T = typename N::value_type;
   using Device = typename N::device_type;
   detail::check_times(times);
-  return detail::for_each_tile(noise, condition, net.parameters().flat_size(), [&](Tensor<T, Device> z, const auto& known) {
-    for (std::size_t i = 0; i + 1 < times.size(); ++i) {
-      const auto t = detail::constant_times<T, Device>(z.rows(), times[i]);
-      const auto r = detail::constant_times<T, Device>(z.rows(), times[i + 1]);
-      const auto u = evaluate(net, z, r, t, known);
-      step_along(Device{}, z.size(), static_cast<T>(times[i] - times[i + 1]),
-                 static_cast<const T*>(u.data()), z.data());
-    }
-  });
+  return detail::for_each_tile(
+      noise, condition, net.parameters().flat_size(), [&](Tensor<T, Device> z, const auto& known) {
+        for (std::size_t i = 0; i + 1 < times.size(); ++i) {
+          const auto t = detail::constant_times<T, Device>(z.rows(), times[i]);
+          const auto r = detail::constant_times<T, Device>(z.rows(), times[i + 1]);
+          const auto u = evaluate(net, z, r, t, known);
+          step_along(Device{}, z.size(), static_cast<T>(times[i] - times[i + 1]),
+                     static_cast<const T*>(u.data()), z.data());
+        }
+      });
 }
 
 /// Sampling in `steps` equal steps: 1 for one-step generation.
@@ -114,28 +115,29 @@ template <Net N>
   using T = typename N::value_type;
   using Device = typename N::device_type;
   detail::check_times(times);
-  return detail::for_each_tile(noise, condition, net.parameters().flat_size(), [&](Tensor<T, Device> z, const auto& known) {
-    const auto velocity = [&](const Tensor<T, Device>& at, double time) {
-      const auto t = detail::constant_times<T, Device>(at.rows(), time);
-      return evaluate(net, at, t, t, known);
-    };
-    const auto move = [&](Tensor<T, Device>& at, double by, const Tensor<T, Device>& v) {
-      step_along(Device{}, at.size(), static_cast<T>(by), static_cast<const T*>(v.data()),
-                 at.data());
-    };
-    for (std::size_t i = 0; i + 1 < times.size(); ++i) {
-      const double span = times[i] - times[i + 1];
-      const auto v = velocity(z, times[i]);
-      if (solver == Solver::euler || times[i + 1] == 0) {
-        move(z, span, v);
-        continue;
-      }
-      Tensor<T, Device> predicted = z.clone();
-      move(predicted, span, v);
-      move(z, span / 2, v);
-      move(z, span / 2, velocity(predicted, times[i + 1]));
-    }
-  });
+  return detail::for_each_tile(
+      noise, condition, net.parameters().flat_size(), [&](Tensor<T, Device> z, const auto& known) {
+        const auto velocity = [&](const Tensor<T, Device>& at, double time) {
+          const auto t = detail::constant_times<T, Device>(at.rows(), time);
+          return evaluate(net, at, t, t, known);
+        };
+        const auto move = [&](Tensor<T, Device>& at, double by, const Tensor<T, Device>& v) {
+          step_along(Device{}, at.size(), static_cast<T>(by), static_cast<const T*>(v.data()),
+                     at.data());
+        };
+        for (std::size_t i = 0; i + 1 < times.size(); ++i) {
+          const double span = times[i] - times[i + 1];
+          const auto v = velocity(z, times[i]);
+          if (solver == Solver::euler || times[i + 1] == 0) {
+            move(z, span, v);
+            continue;
+          }
+          Tensor<T, Device> predicted = z.clone();
+          move(predicted, span, v);
+          move(z, span / 2, v);
+          move(z, span / 2, velocity(predicted, times[i + 1]));
+        }
+      });
 }
 
 template <Net N>

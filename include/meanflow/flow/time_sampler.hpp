@@ -58,8 +58,9 @@ struct LogitNormalTime {
 
 /// How two drawn times become a pair.
 enum class Pairing {
-  sort_then_equal,  ///< (r, t) = (min, max) of two draws; rows without a jump set r = t. The paper's.
-  equal_then_min,   ///< t keeps its own distribution; r = min(r, t). The improved CIFAR-10 recipe's.
+  sort_then_equal,  ///< (r, t) = (min, max) of two draws; rows without a jump set r = t. The
+                    ///< paper's.
+  equal_then_min,  ///< t keeps its own distribution; r = min(r, t). The improved CIFAR-10 recipe's.
 };
 
 /// Whether jump_fraction is met exactly in every batch, or by chance in each row.
@@ -90,8 +91,7 @@ struct PairedTimes {
   [[nodiscard]] TimePair<float> sample(RandomStream& stream, bool jump) const {
     const float first = t.template draw<float>(stream);
     const float second = (r ? *r : t).template draw<float>(stream);
-    if (pairing == Pairing::equal_then_min)
-      return {jump ? std::min(first, second) : first, first};
+    if (pairing == Pairing::equal_then_min) return {jump ? std::min(first, second) : first, first};
     const float later = std::max(first, second);
     return {jump ? std::min(first, second) : later, later};
   }

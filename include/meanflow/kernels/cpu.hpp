@@ -7,8 +7,6 @@
 /// outside it splits large work among all threads.
 #pragma once
 
-#include <omp.h>
-
 #include <algorithm>
 #include <cmath>
 #include <complex>  // cxxblas expects it
@@ -17,9 +15,10 @@
 #include <exception>
 #include <type_traits>
 
-#include <xtensor-blas/xblas_config.hpp>
+#include <omp.h>
 #include <xflens/cxxblas/cxxblas.cxx>
 #include <xsimd/xsimd.hpp>
+#include <xtensor-blas/xblas_config.hpp>
 
 #include <meanflow/kernels/broadcast.hpp>
 #include <meanflow/kernels/onednn.hpp>
@@ -118,9 +117,8 @@ void parallel_tasks(Cpu, std::size_t tasks, F f) {
 
 template <class T>
 void fill(Cpu, std::size_t n, T value, T* y) {
-  parallel_for(Cpu{}, n, detail::parallel_grain, [=](std::size_t first, std::size_t last) {
-    std::fill(y + first, y + last, value);
-  });
+  parallel_for(Cpu{}, n, detail::parallel_grain,
+               [=](std::size_t first, std::size_t last) { std::fill(y + first, y + last, value); });
 }
 
 template <class T>
@@ -436,8 +434,7 @@ void gemm(Cpu, Transpose transpose_a, Transpose transpose_b, std::size_t m, std:
   const bool ta = transpose_a == Transpose::yes, tb = transpose_b == Transpose::yes;
 #ifdef MEANFLOW_WITH_ONEDNN
   if constexpr (std::is_same_v<T, float>)
-    if (std::min({m, n, k}) >= 16)
-      return detail::onednn_gemm(ta, tb, m, n, k, a, b, beta, c);
+    if (std::min({m, n, k}) >= 16) return detail::onednn_gemm(ta, tb, m, n, k, a, b, beta, c);
 #endif
   const auto index = [](std::size_t value) { return static_cast<xt::blas_index_t>(value); };
   cxxblas::gemm(cxxblas::RowMajor, ta ? cxxblas::Trans : cxxblas::NoTrans,
@@ -563,19 +560,18 @@ void flow_residual(Cpu, std::size_t rows, std::size_t jump_rows, std::size_t col
       const bool jumps = row < jump_rows;
       const Batch span(jumps ? t[row] - r[row] : T(0));
       Batch sum(T(0)), velocity_sum(T(0)), derivative_sum(T(0));
-      detail::for_each_batch<T>(row * columns, (row + 1) * columns,
-                                [&](auto lanes, std::size_t i) {
-                                  const Batch difference = lanes.load(u + i) - lanes.load(v + i);
-                                  Batch e = difference;
-                                  if (jumps) {
-                                    const Batch slope = lanes.load(derivative + i);
-                                    e = e + span * slope;
-                                    derivative_sum += slope * slope;
-                                  }
-                                  velocity_sum += difference * difference;
-                                  sum += e * e;
-                                  lanes.store(error + i, e);
-                                });
+      detail::for_each_batch<T>(row * columns, (row + 1) * columns, [&](auto lanes, std::size_t i) {
+        const Batch difference = lanes.load(u + i) - lanes.load(v + i);
+        Batch e = difference;
+        if (jumps) {
+          const Batch slope = lanes.load(derivative + i);
+          e = e + span * slope;
+          derivative_sum += slope * slope;
+        }
+        velocity_sum += difference * difference;
+        sum += e * e;
+        lanes.store(error + i, e);
+      });
       square[row] = xsimd::hadd(sum);
       velocity_square[row] = xsimd::hadd(velocity_sum);
       derivative_square[row] = xsimd::hadd(derivative_sum);

@@ -4,10 +4,10 @@
 #pragma once
 
 #ifdef MEANFLOW_WITH_ONEDNN
-#include <oneapi/dnnl/dnnl.h>
-
 #include <cstddef>
 #include <string>
+
+#include <oneapi/dnnl/dnnl.h>
 
 #include <meanflow/error.hpp>
 
@@ -17,10 +17,9 @@ namespace meanflow::kernels::detail {
 inline void onednn_gemm(bool transpose_a, bool transpose_b, std::size_t m, std::size_t n,
                         std::size_t k, const float* a, const float* b, float beta, float* c) {
   const auto extent = [](std::size_t value) { return static_cast<dnnl_dim_t>(value); };
-  const dnnl_status_t status =
-      dnnl_sgemm(transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', extent(m), extent(n), extent(k),
-                 1.0f, a, extent(transpose_a ? m : k), b, extent(transpose_b ? k : n), beta, c,
-                 extent(n));
+  const dnnl_status_t status = dnnl_sgemm(
+      transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', extent(m), extent(n), extent(k), 1.0f, a,
+      extent(transpose_a ? m : k), b, extent(transpose_b ? k : n), beta, c, extent(n));
   if (status != dnnl_success)
     throw Error("oneDNN: the product (" + std::to_string(m) + ", " + std::to_string(k) + ") x (" +
                 std::to_string(k) + ", " + std::to_string(n) + ") failed with status " +

@@ -227,8 +227,7 @@ void add_to_rows(Reference, std::size_t rows, std::size_t columns, T scale, cons
 template <class T>
 [[nodiscard]] double square_norm(Reference, std::size_t n, const T* x) {
   double sum = 0;
-  for (std::size_t i = 0; i < n; ++i)
-    sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
+  for (std::size_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
   return sum;
 }
 
@@ -278,8 +277,8 @@ void softmax_jacobian(Reference, std::size_t rows, std::size_t columns, const T*
   }
 }
 
-/// y[r] = [cos(x f_0), ..., cos(x f_h), sin(x f_0), ..., sin(x f_h)], or sines first, with x = x[r].
-/// The tangents of the first `tangent_rows` rows follow in x and in y.
+/// y[r] = [cos(x f_0), ..., cos(x f_h), sin(x f_0), ..., sin(x f_h)], or sines first, with x =
+/// x[r]. The tangents of the first `tangent_rows` rows follow in x and in y.
 template <class T>
 void sinusoid(Reference, std::size_t rows, std::size_t tangent_rows, std::size_t half,
               const T* frequencies, bool sines_first, const T* x, T* y) {
@@ -300,7 +299,8 @@ void sinusoid(Reference, std::size_t rows, std::size_t tangent_rows, std::size_t
   }
 }
 
-/// gx[r] += sum over i of f_i (cos(x f_i) g_sin - sin(x f_i) g_cos), from the values y of `sinusoid`.
+/// gx[r] += sum over i of f_i (cos(x f_i) g_sin - sin(x f_i) g_cos), from the values y of
+/// `sinusoid`.
 template <class T>
 void sinusoid_backward(Reference, std::size_t rows, std::size_t half, const T* frequencies,
                        bool sines_first, const T* y, const T* g, T* gx) {

@@ -30,8 +30,8 @@ struct Initializer {
   double gain = 1;
 };
 
-/// Draws the values of `parameter`. The numbers depend on the seed of its buffer and on its place in
-/// it. `fan_in` and `fan_out` replace those of its shape if given (a bias has the layer's).
+/// Draws the values of `parameter`. The numbers depend on the seed of its buffer and on its place
+/// in it. `fan_in` and `fan_out` replace those of its shape if given (a bias has the layer's).
 template <class T, class Device>
 void initialize(const Parameter<T, Device>& parameter, const Initializer& initializer,
                 std::size_t fan_in = 0, std::size_t fan_out = 0) {
@@ -52,15 +52,24 @@ void initialize(const Parameter<T, Device>& parameter, const Initializer& initia
     for (T& value : parameter.tensor().span()) value = static_cast<T>(draw());
   };
   switch (initializer.distribution) {
-    case Distribution::zeros: return set([] { return 0.0; });
-    case Distribution::ones: return set([] { return 1.0; });
-    case Distribution::uniform: return set(uniform(gain));
-    case Distribution::normal: return set(normal(gain));
-    case Distribution::xavier_uniform: return set(uniform(gain * std::sqrt(6 / both)));
-    case Distribution::xavier_normal: return set(normal(gain * std::sqrt(2 / both)));
-    case Distribution::kaiming_uniform: return set(uniform(gain * std::sqrt(3 / in)));
-    case Distribution::kaiming_normal: return set(normal(gain / std::sqrt(in)));
-    case Distribution::fan_in_uniform: return set(uniform(gain / std::sqrt(in)));
+    case Distribution::zeros:
+      return set([] { return 0.0; });
+    case Distribution::ones:
+      return set([] { return 1.0; });
+    case Distribution::uniform:
+      return set(uniform(gain));
+    case Distribution::normal:
+      return set(normal(gain));
+    case Distribution::xavier_uniform:
+      return set(uniform(gain * std::sqrt(6 / both)));
+    case Distribution::xavier_normal:
+      return set(normal(gain * std::sqrt(2 / both)));
+    case Distribution::kaiming_uniform:
+      return set(uniform(gain * std::sqrt(3 / in)));
+    case Distribution::kaiming_normal:
+      return set(normal(gain / std::sqrt(in)));
+    case Distribution::fan_in_uniform:
+      return set(uniform(gain / std::sqrt(in)));
   }
 }
 

@@ -17,7 +17,8 @@ concept CallableWith =
     requires(const N& net, const X& z, const X& r, const X& t,
              const Condition<typename N::value_type, typename N::device_type>& condition) {
       { net(z, r, t, condition) } -> std::same_as<X>;
-    } || requires(const N& net, const X& z, const X& r, const X& t) {
+    } ||
+    requires(const N& net, const X& z, const X& r, const X& t) {
       { net(z, r, t) } -> std::same_as<X>;
     };
 
@@ -34,16 +35,17 @@ concept CallableWith =
 /// may be cut into pieces; calling it has no side effects. Not required: copying, a base class, or
 /// knowing what is differentiated.
 template <class N>
-concept Net = requires(N& net) {
-  typename N::value_type;
-  typename N::device_type;
-  {
-    net.parameters()
-  } -> std::convertible_to<Parameters<typename N::value_type, typename N::device_type>>;
-} && CallableWith<N, Tensor<typename N::value_type, typename N::device_type>> &&
-              CallableWith<N, DualTensor<typename N::value_type, typename N::device_type>> &&
-              CallableWith<N, Var<Tensor<typename N::value_type, typename N::device_type>>> &&
-              CallableWith<N, Var<DualTensor<typename N::value_type, typename N::device_type>>>;
+concept Net =
+    requires(N& net) {
+      typename N::value_type;
+      typename N::device_type;
+      {
+        net.parameters()
+      } -> std::convertible_to<Parameters<typename N::value_type, typename N::device_type>>;
+    } && CallableWith<N, Tensor<typename N::value_type, typename N::device_type>> &&
+    CallableWith<N, DualTensor<typename N::value_type, typename N::device_type>> &&
+    CallableWith<N, Var<Tensor<typename N::value_type, typename N::device_type>>> &&
+    CallableWith<N, Var<DualTensor<typename N::value_type, typename N::device_type>>>;
 
 /// u(z, r, t | condition), for nets with and without conditions.
 template <class N, Differentiable X>

@@ -25,10 +25,10 @@ enum class TimeEncoding { raw, sinusoidal, fourier };
 struct TimeEmbeddingSettings {
   TimeInputs inputs = TimeInputs::t_h;
   TimeEncoding encoding = TimeEncoding::raw;
-  std::size_t dimension = 64;    ///< of each embedded time; even
-  double scale = 1;              ///< multiplies each time first
-  double max_period = 10000;     ///< sinusoidal: frequencies max_period^(-i / half)
-  bool endpoint = false;         ///< sinusoidal: frequencies max_period^(-i / (half - 1))
+  std::size_t dimension = 64;  ///< of each embedded time; even
+  double scale = 1;            ///< multiplies each time first
+  double max_period = 10000;   ///< sinusoidal: frequencies max_period^(-i / half)
+  bool endpoint = false;       ///< sinusoidal: frequencies max_period^(-i / (half - 1))
   SinusoidOrder order = SinusoidOrder::cosines_first;
   double fourier_deviation = 1;  ///< fourier: frequencies 2 pi N(0, deviation^2)
 };
@@ -67,29 +67,36 @@ class TimeEmbedding {
     if (settings.dimension < 4 || settings.dimension % 2 != 0)
       throw SettingError("TimeEmbedding: dimension is " + std::to_string(settings.dimension) +
                          ", but must be even and at least 4");
-    frequencies_ = settings.encoding == TimeEncoding::sinusoidal
-                       ? sinusoid_frequencies<T, Device>(settings.dimension, settings.max_period,
-                                                         settings.endpoint)
-                       : fourier_frequencies<T, Device>(settings.dimension,
-                                                        settings.fourier_deviation, seed);
+    frequencies_ =
+        settings.encoding == TimeEncoding::sinusoidal
+            ? sinusoid_frequencies<T, Device>(settings.dimension, settings.max_period,
+                                              settings.endpoint)
+            : fourier_frequencies<T, Device>(settings.dimension, settings.fourier_deviation, seed);
   }
 
   [[nodiscard]] std::size_t width() const {
     const std::size_t each = settings_.encoding == TimeEncoding::raw ? 1 : settings_.dimension;
     switch (settings_.inputs) {
-      case TimeInputs::h: return each;
-      case TimeInputs::t_r_h: return 3 * each;
-      default: return 2 * each;
+      case TimeInputs::h:
+        return each;
+      case TimeInputs::t_r_h:
+        return 3 * each;
+      default:
+        return 2 * each;
     }
   }
 
   template <Differentiable X>
   [[nodiscard]] X operator()(const X& r, const X& t) const {
     switch (settings_.inputs) {
-      case TimeInputs::t_r: return concat(encode(t), encode(r));
-      case TimeInputs::t_h: return concat(encode(t), encode(t - r));
-      case TimeInputs::t_r_h: return concat(encode(t), encode(r), encode(t - r));
-      case TimeInputs::h: break;
+      case TimeInputs::t_r:
+        return concat(encode(t), encode(r));
+      case TimeInputs::t_h:
+        return concat(encode(t), encode(t - r));
+      case TimeInputs::t_r_h:
+        return concat(encode(t), encode(r), encode(t - r));
+      case TimeInputs::h:
+        break;
     }
     return encode(t - r);
   }

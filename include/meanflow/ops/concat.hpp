@@ -71,8 +71,7 @@ template <ValueLike X, std::same_as<Var<X>>... Rest>
   const std::array<Part, 1 + sizeof...(Rest)> parts{Part{x.node(), x.shape().last()},
                                                     Part{rest.node(), rest.shape().last()}...};
   return detail::recorded(x.tape(), concat(x.value(), rest.value()...),
-                          !(x.constant() && ... && rest.constant()),
-                          [parts](auto& tape, Values g) {
+                          !(x.constant() && ... && rest.constant()), [parts](auto& tape, Values g) {
                             std::size_t at = 0;
                             for (const Part& part : parts) {
                               if (part.node != tape.no_node)

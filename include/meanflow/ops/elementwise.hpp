@@ -46,21 +46,66 @@ template <class F, ValueLike X>
                           });
 }
 
-template <Differentiable X> [[nodiscard]] X exp(const X& x) { return unary(Exp{}, x); }
-template <Differentiable X> [[nodiscard]] X log(const X& x) { return unary(Log{}, x); }
-template <Differentiable X> [[nodiscard]] X sqrt(const X& x) { return unary(Sqrt{}, x); }
-template <Differentiable X> [[nodiscard]] X square(const X& x) { return unary(Square{}, x); }
-template <Differentiable X> [[nodiscard]] X sin(const X& x) { return unary(Sin{}, x); }
-template <Differentiable X> [[nodiscard]] X cos(const X& x) { return unary(Cos{}, x); }
-template <Differentiable X> [[nodiscard]] X tanh(const X& x) { return unary(Tanh{}, x); }
-template <Differentiable X> [[nodiscard]] X erf(const X& x) { return unary(Erf{}, x); }
-template <Differentiable X> [[nodiscard]] X abs(const X& x) { return unary(Abs{}, x); }
-template <Differentiable X> [[nodiscard]] X sigmoid(const X& x) { return unary(Sigmoid{}, x); }
-template <Differentiable X> [[nodiscard]] X silu(const X& x) { return unary(Silu{}, x); }
-template <Differentiable X> [[nodiscard]] X gelu(const X& x) { return unary(Gelu{}, x); }
-template <Differentiable X> [[nodiscard]] X gelu_tanh(const X& x) { return unary(GeluTanh{}, x); }
-template <Differentiable X> [[nodiscard]] X softplus(const X& x) { return unary(Softplus{}, x); }
-template <Differentiable X> [[nodiscard]] X relu(const X& x) { return unary(Relu{}, x); }
+template <Differentiable X>
+[[nodiscard]] X exp(const X& x) {
+  return unary(Exp{}, x);
+}
+template <Differentiable X>
+[[nodiscard]] X log(const X& x) {
+  return unary(Log{}, x);
+}
+template <Differentiable X>
+[[nodiscard]] X sqrt(const X& x) {
+  return unary(Sqrt{}, x);
+}
+template <Differentiable X>
+[[nodiscard]] X square(const X& x) {
+  return unary(Square{}, x);
+}
+template <Differentiable X>
+[[nodiscard]] X sin(const X& x) {
+  return unary(Sin{}, x);
+}
+template <Differentiable X>
+[[nodiscard]] X cos(const X& x) {
+  return unary(Cos{}, x);
+}
+template <Differentiable X>
+[[nodiscard]] X tanh(const X& x) {
+  return unary(Tanh{}, x);
+}
+template <Differentiable X>
+[[nodiscard]] X erf(const X& x) {
+  return unary(Erf{}, x);
+}
+template <Differentiable X>
+[[nodiscard]] X abs(const X& x) {
+  return unary(Abs{}, x);
+}
+template <Differentiable X>
+[[nodiscard]] X sigmoid(const X& x) {
+  return unary(Sigmoid{}, x);
+}
+template <Differentiable X>
+[[nodiscard]] X silu(const X& x) {
+  return unary(Silu{}, x);
+}
+template <Differentiable X>
+[[nodiscard]] X gelu(const X& x) {
+  return unary(Gelu{}, x);
+}
+template <Differentiable X>
+[[nodiscard]] X gelu_tanh(const X& x) {
+  return unary(GeluTanh{}, x);
+}
+template <Differentiable X>
+[[nodiscard]] X softplus(const X& x) {
+  return unary(Softplus{}, x);
+}
+template <Differentiable X>
+[[nodiscard]] X relu(const X& x) {
+  return unary(Relu{}, x);
+}
 
 /// The same values; the way back and the tangents end here.
 template <ValueLike X>
@@ -158,20 +203,20 @@ template <class F, ValueLike X>
 [[nodiscard]] Var<X> binary(F f, const Var<X>& x, const Var<X>& y) {
   using T = typename X::value_type;
   using Device = typename X::device_type;
-  return detail::recorded(
-      x.tape(), binary(f, x.value(), y.value()), !x.constant() || !y.constant(),
-      [f, xs = Tensor<T, Device>(primal(x)), ys = Tensor<T, Device>(primal(y)), nx = x.node(),
-       ny = y.node()](auto& tape, Tensor<T, Device> g) {
-        constexpr std::size_t none = Tape<T, Device>::no_node;
-        Tensor<T, Device> gx, gy;
-        if (nx != none) gx = Tensor<T, Device>::zeros(xs.shape());
-        if (ny != none) gy = Tensor<T, Device>::zeros(ys.shape());
-        binary_backward(Device{}, f, broadcast(F::name, xs.shape(), ys.shape()),
-                        static_cast<const T*>(xs.data()), static_cast<const T*>(ys.data()),
-                        static_cast<const T*>(g.data()), gx.data(), gy.data());
-        if (nx != none) tape.add_gradient(nx, std::move(gx));
-        if (ny != none) tape.add_gradient(ny, std::move(gy));
-      });
+  return detail::recorded(x.tape(), binary(f, x.value(), y.value()), !x.constant() || !y.constant(),
+                          [f, xs = Tensor<T, Device>(primal(x)), ys = Tensor<T, Device>(primal(y)),
+                           nx = x.node(), ny = y.node()](auto& tape, Tensor<T, Device> g) {
+                            constexpr std::size_t none = Tape<T, Device>::no_node;
+                            Tensor<T, Device> gx, gy;
+                            if (nx != none) gx = Tensor<T, Device>::zeros(xs.shape());
+                            if (ny != none) gy = Tensor<T, Device>::zeros(ys.shape());
+                            binary_backward(Device{}, f, broadcast(F::name, xs.shape(), ys.shape()),
+                                            static_cast<const T*>(xs.data()),
+                                            static_cast<const T*>(ys.data()),
+                                            static_cast<const T*>(g.data()), gx.data(), gy.data());
+                            if (nx != none) tape.add_gradient(nx, std::move(gx));
+                            if (ny != none) tape.add_gradient(ny, std::move(gy));
+                          });
 }
 
 template <Differentiable X>

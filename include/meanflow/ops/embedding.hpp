@@ -37,17 +37,16 @@ template <ValueLike X, class T, class Device>
                               SinusoidOrder order = SinusoidOrder::cosines_first) {
   X value = sinusoid(x.value(), frequencies, order);
   Tensor<T, Device> y = primal(value);
-  return detail::recorded(x.tape(), std::move(value), !x.constant(),
-                          [y, frequencies, order, node = x.node(),
-                           shape = x.shape()](auto& tape, Tensor<T, Device> g) {
-                            auto gx = Tensor<T, Device>::zeros(shape);
-                            sinusoid_backward(Device{}, y.rows(), frequencies.size(),
-                                              static_cast<const T*>(frequencies.data()),
-                                              order == SinusoidOrder::sines_first,
-                                              static_cast<const T*>(y.data()),
-                                              static_cast<const T*>(g.data()), gx.data());
-                            tape.add_gradient(node, std::move(gx));
-                          });
+  return detail::recorded(
+      x.tape(), std::move(value), !x.constant(),
+      [y, frequencies, order, node = x.node(), shape = x.shape()](auto& tape, Tensor<T, Device> g) {
+        auto gx = Tensor<T, Device>::zeros(shape);
+        sinusoid_backward(Device{}, y.rows(), frequencies.size(),
+                          static_cast<const T*>(frequencies.data()),
+                          order == SinusoidOrder::sines_first, static_cast<const T*>(y.data()),
+                          static_cast<const T*>(g.data()), gx.data());
+        tape.add_gradient(node, std::move(gx));
+      });
 }
 
 namespace detail {
@@ -56,8 +55,8 @@ template <class T, class Device>
 void check_labels(const Tensor<std::int32_t, Device>& labels, std::size_t rows,
                   const Parameter<T, Device>& table) {
   if (labels.size() != rows)
-    throw ShapeError("class_embedding: " + std::to_string(labels.size()) + " labels for a batch of " +
-                     std::to_string(rows) + " rows");
+    throw ShapeError("class_embedding: " + std::to_string(labels.size()) +
+                     " labels for a batch of " + std::to_string(rows) + " rows");
   for (std::int32_t label : labels.span())
     if (label < 0 || static_cast<std::size_t>(label) >= table.shape()[0])
       throw ShapeError("class_embedding: label " + std::to_string(label) + " is not in [0, " +
@@ -66,9 +65,9 @@ void check_labels(const Tensor<std::int32_t, Device>& labels, std::size_t rows,
 
 }  // namespace detail
 
-/// y[b] = table[labels[b]]; table (classes, C), y (B, C). `like` is a value of the same batch, which
-/// decides the kind of the result. Labels have no tangent, so dy = 0; the gradient is added to the
-/// rows that were taken. Throws ShapeError on a label outside the table.
+/// y[b] = table[labels[b]]; table (classes, C), y (B, C). `like` is a value of the same batch,
+/// which decides the kind of the result. Labels have no tangent, so dy = 0; the gradient is added
+/// to the rows that were taken. Throws ShapeError on a label outside the table.
 template <class T, class Device>
 [[nodiscard]] Tensor<T, Device> class_embedding(const Parameter<T, Device>& table,
                                                 const Tensor<std::int32_t, Device>& labels,
@@ -98,12 +97,10 @@ template <ValueLike X, class T, class Device>
                                      const Var<X>& like) {
   T* gradient = like.tape().gradient_of(table);
   return detail::recorded(like.tape(), class_embedding(table, labels, like.value()),
-                          gradient != nullptr,
-                          [gradient, labels](auto&, Tensor<T, Device> g) {
-                            scatter_add_rows(Device{}, g.rows(), g.row_size(),
-                                             static_cast<const T*>(g.data()),
-                                             static_cast<const std::int32_t*>(labels.data()),
-                                             gradient);
+                          gradient != nullptr, [gradient, labels](auto&, Tensor<T, Device> g) {
+                            scatter_add_rows(
+                                Device{}, g.rows(), g.row_size(), static_cast<const T*>(g.data()),
+                                static_cast<const std::int32_t*>(labels.data()), gradient);
                           });
 }
 

@@ -19,7 +19,8 @@ void check_linear(const Shape& x, const Parameter<T, Device>& weight,
                   const Parameter<T, Device>& bias) {
   const Shape& w = weight.shape();
   if (w.rank() != 2 || x.last() != w[1])
-    throw_shape_error("linear", x, w, "the input's last extent must be the columns of " + weight.name());
+    throw_shape_error("linear", x, w,
+                      "the input's last extent must be the columns of " + weight.name());
   if (!bias.empty() && bias.size() != w[0])
     throw_shape_error("linear", bias.shape(), w, "one bias per row of " + weight.name());
 }

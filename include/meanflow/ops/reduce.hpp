@@ -30,14 +30,13 @@ template <ValueLike X>
                               typename X::value_type scale) {
   using T = typename X::value_type;
   using Device = typename X::device_type;
-  return recorded(x.tape(), sum_runs(x.value(), length, shape, scale), !x.constant(),
-                  [length, scale, input = x.shape(), node = x.node()](auto& tape,
-                                                                      Tensor<T, Device> g) {
-                    auto gx = Tensor<T, Device>::zeros(input);
-                    add_to_rows(Device{}, g.size(), length, scale, static_cast<const T*>(g.data()),
-                                gx.data());
-                    tape.add_gradient(node, std::move(gx));
-                  });
+  return recorded(
+      x.tape(), sum_runs(x.value(), length, shape, scale), !x.constant(),
+      [length, scale, input = x.shape(), node = x.node()](auto& tape, Tensor<T, Device> g) {
+        auto gx = Tensor<T, Device>::zeros(input);
+        add_to_rows(Device{}, g.size(), length, scale, static_cast<const T*>(g.data()), gx.data());
+        tape.add_gradient(node, std::move(gx));
+      });
 }
 
 }  // namespace detail

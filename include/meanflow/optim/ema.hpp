@@ -45,8 +45,7 @@ struct WarmupEma {
 using Averaging = std::variant<ConstantEma, HalfLifeEma, WarmupEma>;
 
 /// The decay of a rule after step `step` (from 0) of batches of `batch` rows.
-[[nodiscard]] inline double decay_at(const Averaging& rule, std::uint64_t step,
-                                     std::size_t batch) {
+[[nodiscard]] inline double decay_at(const Averaging& rule, std::uint64_t step, std::size_t batch) {
   return std::visit([&](const auto& r) { return r.at(step, batch); }, rule);
 }
 

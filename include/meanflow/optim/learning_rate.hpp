@@ -12,23 +12,23 @@ namespace meanflow {
 
 enum class Decay { constant, cosine };
 
-/// Linear warm-up to `peak`, then constant or falling as a half cosine to `final_fraction * peak` at
-/// the last step.
+/// Linear warm-up to `peak`, then constant or falling as a half cosine to `final_fraction * peak`
+/// at the last step.
 struct LearningRate {
   double peak = 1e-3;
   std::uint64_t warmup_steps = 0;
-  double warmup_start = 0;        ///< rate of the first step of the warm-up
+  double warmup_start = 0;  ///< rate of the first step of the warm-up
   Decay decay = Decay::constant;
   double final_fraction = 0;
 
   /// The rate of step 0, 1, ..., `steps` - 1.
   [[nodiscard]] double at(std::uint64_t step, std::uint64_t steps) const {
     if (step < warmup_steps)
-      return warmup_start + (peak - warmup_start) * static_cast<double>(step) /
-                                static_cast<double>(warmup_steps);
+      return warmup_start +
+             (peak - warmup_start) * static_cast<double>(step) / static_cast<double>(warmup_steps);
     if (decay == Decay::constant || steps <= warmup_steps) return peak;
-    const double progress = std::min(1.0, static_cast<double>(step - warmup_steps) /
-                                              static_cast<double>(steps - warmup_steps));
+    const double progress = std::min(
+        1.0, static_cast<double>(step - warmup_steps) / static_cast<double>(steps - warmup_steps));
     const double cosine = 0.5 * (1 + std::cos(std::numbers::pi * progress));
     return peak * (final_fraction + (1 - final_fraction) * cosine);
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Devices are types. They live in the namespace of the kernels, so that `gemm(Device{}, ...)` finds
-/// the kernels of whichever device a program includes.
+/// Devices are types. They live in the namespace of the kernels, so that `gemm(Device{}, ...)`
+/// finds the kernels of whichever device a program includes.
 #pragma once
 
 namespace meanflow {

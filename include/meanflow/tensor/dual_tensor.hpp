@@ -9,9 +9,9 @@
 
 namespace meanflow {
 
-/// B value rows followed by K <= B tangent rows in one buffer: tangent row i belongs to value row i,
-/// and rows K..B have no tangent, because nobody will use it (r = t makes du/dt irrelevant). Being
-/// one buffer, both go through a matrix product or a convolution in one call.
+/// B value rows followed by K <= B tangent rows in one buffer: tangent row i belongs to value row
+/// i, and rows K..B have no tangent, because nobody will use it (r = t makes du/dt irrelevant).
+/// Being one buffer, both go through a matrix product or a convolution in one call.
 template <class T, class Device = Cpu>
 class DualTensor {
  public:
@@ -44,7 +44,7 @@ class DualTensor {
   [[nodiscard]] std::size_t tangent_rows() const { return buffer_.rows() - rows_; }
 
   [[nodiscard]] Tensor<T, Device> primal() const { return buffer_.rows(0, rows_); }  // (B, ...)
-  [[nodiscard]] Tensor<T, Device> tangent() const {                                 // (K, ...)
+  [[nodiscard]] Tensor<T, Device> tangent() const {                                  // (K, ...)
     return buffer_.rows(rows_, buffer_.rows());
   }
   /// Values and tangents as they lie in memory.

@@ -63,7 +63,8 @@ class MemoryPool {
   }
 
   [[nodiscard]] static constexpr std::size_t class_of(std::size_t bytes) {
-    const std::size_t lines = bytes <= 256 ? 4 : (bytes + 63) / 64;  // at least 4, so quarters exist
+    const std::size_t lines =
+        bytes <= 256 ? 4 : (bytes + 63) / 64;  // at least 4, so quarters exist
     const std::size_t power = static_cast<std::size_t>(std::bit_width(lines)) - 1;
     const std::size_t quarter = std::size_t{1} << (power - 2);
     const std::size_t step = (lines - (std::size_t{1} << power) + quarter - 1) / quarter;

@@ -18,7 +18,8 @@ namespace meanflow {
 
 /// A small handle: a shape, and shared ownership of row-major memory. Copying a tensor copies the
 /// handle; both then see the same numbers, as with `std::shared_ptr`. `clone()` copies the numbers.
-/// It is not a tensor library: arithmetic is in `ops/`, and Eigen and xtensor see it without copying
+/// It is not a tensor library: arithmetic is in `ops/`, and Eigen and xtensor see it without
+/// copying
 /// (`tensor/eigen.hpp`, `tensor/xtensor.hpp`).
 template <class T, class Device = Cpu>
 class Tensor {

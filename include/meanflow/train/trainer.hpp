@@ -42,16 +42,16 @@ struct TrainerSettings {
 
 /// What happened in a step.
 struct StepReport {
-  std::uint64_t step = 0;       ///< from 0
-  std::uint64_t steps = 0;      ///< of the whole run
-  double loss = 0;              ///< weighted; with adaptive p = 1 near 1 all the time
-  double square = 0;            ///< mean squared error of a row: the one to watch
-  double velocity_square = 0;   ///< mean |u - v|^2
-  double derivative_norm = 0;   ///< mean |du/dt| of the rows that jump
-  double gradient_norm = 0;     ///< before clipping
+  std::uint64_t step = 0;      ///< from 0
+  std::uint64_t steps = 0;     ///< of the whole run
+  double loss = 0;             ///< weighted; with adaptive p = 1 near 1 all the time
+  double square = 0;           ///< mean squared error of a row: the one to watch
+  double velocity_square = 0;  ///< mean |u - v|^2
+  double derivative_norm = 0;  ///< mean |du/dt| of the rows that jump
+  double gradient_norm = 0;    ///< before clipping
   double learning_rate = 0;
   std::size_t jump_rows = 0;
-  double seconds = 0;           ///< since `fit` began
+  double seconds = 0;  ///< since `fit` began
 };
 
 /// Training met a number that is not finite. The parameters are those of the step before.
@@ -62,8 +62,8 @@ struct NonFiniteError : Error {
   std::vector<std::size_t> rows;  ///< of the batch; empty if only the gradient was not finite
 };
 
-/// Where batches come from: `row_shape()` without the batch, and `fill(x, seed, step)`, which writes
-/// the rows x (B, ...) of a step. The same seed and step must give the same rows.
+/// Where batches come from: `row_shape()` without the batch, and `fill(x, seed, step)`, which
+/// writes the rows x (B, ...) of a step. The same seed and step must give the same rows.
 template <class S, class T, class Device = Cpu>
 concept DataSource = requires(S& source, Tensor<T, Device> x, std::uint64_t number) {
   { source.row_shape() } -> std::convertible_to<Shape>;
@@ -72,9 +72,9 @@ concept DataSource = requires(S& source, Tensor<T, Device> x, std::uint64_t numb
 
 /// Trains a net. Each part is a slot with a documented concept; each has a default.
 ///
-/// A step is cut into tiles of rows that stay in cache through all layers; each core takes its tiles
-/// forward and back with kernels of its own and adds to a gradient of its own. For this, rows must
-/// not depend on each other (`Net`).
+/// A step is cut into tiles of rows that stay in cache through all layers; each core takes its
+/// tiles forward and back with kernels of its own and adds to a gradient of its own. For this, rows
+/// must not depend on each other (`Net`).
 template <Net N, PathSchedule Path = LinearPath, TimeSampler Times = LogitNormalTimes,
           LossWeighting Weighting = ConstantWeighting, Objective<N> Goal = MeanFlow>
 class MeanFlowTrainer {
@@ -103,7 +103,8 @@ class MeanFlowTrainer {
   StepReport step(const Values& x, const Condition<T, Device>& condition = {}) {
     const std::size_t rows = x.rows();
     RandomStream stream(settings_.seed, Purpose::times, step_, ~std::uint32_t{0});
-    const std::size_t jumps = std::is_same_v<Goal, FlowMatching> ? 0 : times_.jump_rows(rows, stream);
+    const std::size_t jumps =
+        std::is_same_v<Goal, FlowMatching> ? 0 : times_.jump_rows(rows, stream);
     prepare(rows);
     const std::size_t tiles = tile_count(x);
     prepare_lanes(std::min(lanes(Device{}), tiles));
@@ -174,6 +175,7 @@ class MeanFlowTrainer {
   struct Lane {
     Tape<T, Device> tape;
     Values gradient;
+    std::vector<double> losses;
   };
 
   static constexpr std::size_t chunk = 8192;  // elements of the flat buffers that stay in cache
@@ -212,20 +214,16 @@ class MeanFlowTrainer {
     Rows tile_rows{jump_begin, jump_end - jump_begin, rest_begin, count};
     lane.tape.clear();
     const FlowBatch<T, Device> batch = make_batch(x, condition, tile_rows);
-    const FlowResidual<T, Device> residual = objective_(net_, batch, lane.tape);
-    Values scales({count});
+    FlowResidual<T, Device> residual = objective_(net_, batch, lane.tape);
+    lane.losses.resize(count);
+    weigh(weighting_, residual, x.rows(), lane.losses);
     for (std::size_t i = 0; i < count; ++i) {
       const std::size_t row = tile_rows[i];
-      const double square = static_cast<double>(residual.square[i]);
-      const double weight = weighting_(square, x.row_size());
-      rows_.loss[row] = weight * square;
-      rows_.square[row] = square;
+      rows_.loss[row] = lane.losses[i];
+      rows_.square[row] = static_cast<double>(residual.square[i]);
       rows_.velocity_square[row] = static_cast<double>(residual.velocity_square[i]);
       rows_.derivative_square[row] = static_cast<double>(residual.derivative_square[i]);
-      scales[i] = static_cast<T>(2 * weight / static_cast<double>(x.rows()));
     }
-    scale_rows(Device{}, count, x.row_size(), static_cast<const T*>(scales.data()),
-               static_cast<const T*>(residual.error.data()), residual.error.data());
     lane.tape.backward(residual.node, residual.error);
   }
 
@@ -267,8 +265,8 @@ class MeanFlowTrainer {
     return batch;
   }
 
-  [[nodiscard]] Condition<T, Device> gather(const Condition<T, Device>& condition,
-                                            const Rows& rows, std::size_t rest) const {
+  [[nodiscard]] Condition<T, Device> gather(const Condition<T, Device>& condition, const Rows& rows,
+                                            std::size_t rest) const {
     const auto pick = [&](const auto& from) {
       using Picked = std::remove_cvref_t<decltype(from)>;
       using Element = typename Picked::value_type;
@@ -357,8 +355,8 @@ class MeanFlowTrainer {
     }
     std::string message = "training stopped at step " + std::to_string(step_) + ": " + what;
     if (!rows.empty()) {
-      message += " in " + std::to_string(rows.size()) + " of " +
-                 std::to_string(rows_.loss.size()) + " rows (";
+      message += " in " + std::to_string(rows.size()) + " of " + std::to_string(rows_.loss.size()) +
+                 " rows (";
       for (std::size_t i = 0; i < std::min<std::size_t>(rows.size(), 8); ++i)
         message += (i ? ", " : "") + std::to_string(rows[i]);
       message += rows.size() > 8 ? ", ...)" : ")";

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: MIT
+// Compares this library with reference vectors: values, derivatives, losses and every parameter
+// gradient of each case of a manifest, on the processor in double and in float and with the plain
+// loops in double. One line per case; exit code 1 if one is out of bounds.
+//
+//   parity [FOLDER]     default: $MEANFLOW_REFERENCE_DIR, else the copy in tests/parity/reference
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <meanflow/meanflow.hpp>
+
+namespace {
+
+using namespace meanflow;
+using Json = nlohmann::json;
+namespace fs = std::filesystem;
+
+/// Largest difference relative to the largest expected magnitude.
+double relative_error(const std::vector<double>& found, const std::vector<double>& expected) {
+  if (found.size() != expected.size()) return INFINITY;
+  double difference = 0, magnitude = 0;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    const double d = std::abs(found[i] - expected[i]);
+    difference = std::isnan(d) ? INFINITY : std::max(difference, d);
+    magnitude = std::max(magnitude, std::abs(expected[i]));
+  }
+  return magnitude == 0 ? difference : difference / magnitude;
+}
+
+/// What a run in one type may deviate; gradients are stored in float32.
+struct Bounds {
+  double value, gradient;
+};
+template <class T>
+constexpr Bounds bounds = std::is_same_v<T, double> ? Bounds{1e-9, 2e-7} : Bounds{2e-5, 2e-5};
+
+/// Worst errors of one case, in units of what is allowed.
+class Report {
+ public:
+  void compare(const std::string& name, const std::vector<double>& found,
+               const std::vector<double>& expected, double bound) {
+    const double error = relative_error(found, expected);
+    if (!(error / bound <= worst_ratio_)) {
+      worst_ratio_ = error / bound;
+      worst_error_ = error;
+      worst_name_ = name;
+    }
+    ++count_;
+  }
+  [[nodiscard]] bool passed() const { return count_ > 0 && worst_ratio_ <= 1; }
+  [[nodiscard]] std::string text() const {
+    char line[160];
+    std::snprintf(line, sizeof line, "%.1e (%s)", worst_error_, worst_name_.c_str());
+    return line;
+  }
+
+ private:
+  double worst_ratio_ = -1, worst_error_ = 0;
+  std::string worst_name_;
+  std::size_t count_ = 0;
+};
+
+template <class T, class Device>
+std::vector<double> doubles(const Tensor<T, Device>& x) {
+  return {x.data(), x.data() + x.size()};
+}
+
+template <class T, class Device>
+class Case {
+ public:
+  using Values = Tensor<T, Device>;
+
+  Case(const fs::path& file, Report& report) : file_(Safetensors(file)), report_(report) {}
+
+  [[nodiscard]] bool has(const std::string& name) const { return file_.contains(name); }
+
+  [[nodiscard]] Values input(const std::string& name) const {
+    Shape shape;
+    for (std::size_t extent : file_.shape(name)) shape.push_back(extent);
+    const std::vector<T> values = file_.template read<T>(name);
+    return Values::from(shape, values);
+  }
+  /// A vector (B) as a column (B, 1).
+  [[nodiscard]] Values column(const std::string& name) const {
+    const Values x = input(name);
+    return x.reshaped({x.size(), 1});
+  }
+
+  void value(const std::string& name, const std::vector<double>& found) const {
+    report_.compare(name, found, file_.template read<double>(name + ".f64"), bounds<T>.value);
+  }
+  void value(const std::string& name, const Values& found) const { value(name, doubles(found)); }
+
+  void gradients(const Parameters<T, Device>& parameters, const Values& flat) const {
+    for (const ParameterEntry& entry : parameters.entries()) {
+      const T* begin = flat.data() + entry.offset;
+      const std::vector<double> found(begin, begin + entry.shape.size());
+      report_.compare("grad." + entry.name, found,
+                      file_.template read<double>("grad." + entry.name), bounds<T>.gradient);
+      double square = 0;
+      for (double g : found) square += g * g;
+      report_.compare("gradnorm." + entry.name, {std::sqrt(square)},
+                      file_.template read<double>("gradnorm." + entry.name + ".f64"),
+                      bounds<T>.value);
+    }
+  }
+
+ private:
+  Safetensors file_;
+  Report& report_;
+};
+
+template <class T, class Device>
+void load_parameters(const fs::path& path, const Parameters<T, Device>& parameters) {
+  const Safetensors file = Safetensors(path);
+  for (std::size_t i = 0; i < parameters.entries().size(); ++i) {
+    const auto parameter = parameters[i];
+    file.template read_into<T>(parameter.name(), parameter.tensor().span());
+  }
+}
+
+// ------------------------------------------------------------------------------- nets
+
+template <class T, class Device, class Net>
+void net_case(const Case<T, Device>& c, const Net& net) {
+  using Values = Tensor<T, Device>;
+  const Values z = c.input("z"), r = c.column("r"), t = c.column("t");
+  const auto along = [&](const Values& dz, const Values& dr, const Values& dt) {
+    return net(DualTensor<T, Device>(z, dz), DualTensor<T, Device>(r, dr),
+               DualTensor<T, Device>(t, dt));
+  };
+  const auto total = along(c.input("v"), Values::zeros(r.shape()), Values::full(t.shape(), 1));
+  c.value("u", total.primal());
+  c.value("dudt", total.tangent());
+  c.value("du", along(c.input("dz"), c.column("dr"), c.column("dt")).tangent());
+  c.value("v_theta", net(z, t, t));
+
+  Tape<T, Device> tape;
+  const auto input = variable(tape, z);
+  const auto u = net(input, Var(tape, r), Var(tape, t));
+  tape.backward(u.node(), c.input("g"));
+  c.value("gz", tape.take_gradient(input.node()));
+}
+
+template <class T, class Device, class Net, class Objective>
+void loss_case(const Case<T, Device>& c, const Net& net, const Objective& objective,
+               const AdaptiveWeighting& weighting) {
+  using Values = Tensor<T, Device>;
+  const Values x = c.input("x"), e = c.input("eps"), t = c.column("t");
+  const std::size_t rows = x.rows();
+  FlowBatch<T, Device> batch{Values(x.shape()),
+                             Values(x.shape()),
+                             c.has("r") ? c.column("r") : t,
+                             t,
+                             c.has("r") ? rows : 0,
+                             {}};
+  interpolate(Device{}, LinearPath{}, rows, x.row_size(), static_cast<const T*>(t.data()),
+              static_cast<const T*>(x.data()), static_cast<const T*>(e.data()), batch.z.data(),
+              batch.v.data());
+  const auto flat = Values::zeros({net.parameters().flat_size()});
+  Tape<T, Device> tape;
+  tape.bind(net.parameters(), flat);
+  auto residual = objective(net, batch, tape);
+  std::vector<double> losses(rows);
+  weigh(weighting, residual, rows, losses);
+  c.value("u", residual.u);
+  if (c.has("dudt")) c.value("dudt", residual.derivative);
+  c.value("square", residual.square);
+  c.value("weighted", losses);
+  double mean = 0;
+  for (double loss : losses) mean += loss / static_cast<double>(rows);
+  c.value("loss", std::vector<double>{mean});
+  tape.backward(residual.node, residual.error);
+  c.gradients(net.parameters(), flat);
+}
+
+template <class T, class Device>
+bool run_net(const Json& entry, const fs::path& folder, Report& report) {
+  if (entry.at("net") != "Mlp") return false;
+  const Json& config = entry.at("config");
+  const Mlp<T, Device> net(
+      {.dimension = config.at("dim"), .hidden = config.at("hidden"), .layers = config.at("depth")});
+  load_parameters(folder / entry.at("params").get<std::string>(), net.parameters());
+  const Case<T, Device> c(folder / entry.at("file").get<std::string>(), report);
+  if (entry.at("case") == "net") {
+    net_case(c, net);
+    return true;
+  }
+  if (entry.at("case") != "loss") return false;
+  const AdaptiveWeighting weighting{.p = entry.at("p"), .epsilon = entry.at("c")};
+  const std::string loss = entry.at("loss");
+  if (entry.contains("omega")) return false;
+  if (loss == "flow_matching")
+    loss_case(c, net, FlowMatching{}, weighting);
+  else if (loss == "meanflow") {
+    loss_case(c, net, MeanFlow{}, weighting);
+    loss_case(c, net, MeanFlow{.mode = JvpMode::detached}, weighting);
+  } else if (loss == "imf")
+    loss_case(c, net, ImprovedMeanFlow{}, weighting);
+  else
+    return false;
+  return true;
+}
+
+// -------------------------------------------------------------------------------- ops
+
+/// Runs one operation over its inputs, each of which has a tangent, and compares value, tangent and
+/// all gradients. `f(inputs)` is called with DualTensors and with Vars.
+template <class T, class Device, class F>
+void op_case(const Case<T, Device>& c, const std::string& op, const std::vector<std::string>& names,
+             const Parameters<T, Device>& parameters, F f) {
+  using Values = Tensor<T, Device>;
+  const auto in = [&](const std::string& name) { return c.input(op + "." + name); };
+  const auto batched = [](const Values& x) {
+    return x.shape().rank() == 1 ? x.reshaped({x.size(), 1}) : x;
+  };
+  std::vector<DualTensor<T, Device>> duals;
+  Tape<T, Device> tape;
+  const auto flat = Values::zeros({parameters.flat_size()});
+  tape.bind(parameters, flat);
+  std::vector<Var<Values>> vars;
+  for (const std::string& name : names) {
+    duals.emplace_back(batched(in(name)), batched(in("d" + name)));
+    vars.push_back(variable(tape, batched(in(name))));
+  }
+  const DualTensor<T, Device> y = f(duals);
+  c.value(op + ".y", y.primal());
+  c.value(op + ".dy", y.tangent());
+  const Var<Values> result = f(vars);
+  c.value(op + ".y", result.value());
+  tape.backward(result.node(), batched(in("gy")).reshaped(result.shape()));
+  for (std::size_t i = 0; i < names.size(); ++i)
+    c.value(op + ".g" + names[i], tape.take_gradient(vars[i].node()));
+  for (const ParameterEntry& entry : parameters.entries()) {
+    const T* begin = flat.data() + entry.offset;
+    c.value(op + ".g" + entry.name, std::vector<double>(begin, begin + entry.shape.size()));
+  }
+}
+
+template <class T, class Device>
+bool run_op(const std::string& op, const Json& about, const fs::path& file, Report& report) {
+  const Case<T, Device> c(file, report);
+  Parameters<T, Device> parameters;
+  for (const std::string name : about.at("parameters")) {
+    const auto values = c.input(op + "." + name);
+    const auto parameter = parameters.add(name, values.shape());
+    std::copy_n(values.data(), values.size(), parameters[name].data());
+  }
+  const std::vector<std::string> inputs = about.at("tangents");
+  const auto run = [&](auto f) {
+    op_case<T, Device>(c, op, inputs, parameters, f);
+    return true;
+  };
+  const auto sinusoidal = [&](SinusoidOrder order, bool endpoint) {
+    const auto frequencies =
+        sinusoid_frequencies<T, Device>(about.at("dim").get<std::size_t>(), 10000, endpoint);
+    return run([=](const auto& x) { return sinusoid(x[0], frequencies, order); });
+  };
+  if (op == "linear")
+    return run([&](const auto& x) { return linear(x[0], parameters["w"], parameters["b"]); });
+  if (op == "silu") return run([](const auto& x) { return silu(x[0]); });
+  if (op == "gelu_tanh") return run([](const auto& x) { return gelu_tanh(x[0]); });
+  if (op == "gelu_erf") return run([](const auto& x) { return gelu(x[0]); });
+  if (op == "softmax") return run([](const auto& x) { return softmax(x[0]); });
+  if (op == "modulate")
+    return run([](const auto& x) {
+      const Shape rows{x[1].shape()[0], 1, x[1].shape()[1]};  // (B, 1, C)
+      return x[0] * (reshape(x[2], rows) + 1) + reshape(x[1], rows);
+    });
+  if (op == "swiglu") return run([](const auto& x) { return silu(x[0]) * x[1]; });
+  if (op == "sinusoid_cos_sin") return sinusoidal(SinusoidOrder::cosines_first, false);
+  if (op == "sinusoid_sin_cos_endpoint") return sinusoidal(SinusoidOrder::sines_first, true);
+  return false;
+}
+
+// ------------------------------------------------------------------------------- cases
+
+/// One line: covered in all three ways, or skipped.
+template <class Run>
+bool run_case(const std::string& name, Run run) {
+  Report in_double, in_float, plain;
+  try {
+    if (!run.template operator()<double, Cpu>(in_double)) {
+      std::printf("%-28s skipped\n", name.c_str());
+      return true;
+    }
+    run.template operator()<float, Cpu>(in_float);
+    run.template operator()<double, Reference>(plain);
+  } catch (const std::exception& error) {
+    std::printf("%-28s FAILED   %s\n", name.c_str(), error.what());
+    return false;
+  }
+  const bool passed = in_double.passed() && in_float.passed() && plain.passed();
+  std::printf("%-28s %s  double %s, float %s, plain loops %s\n", name.c_str(),
+              passed ? "covered" : "FAILED ", in_double.text().c_str(), in_float.text().c_str(),
+              plain.text().c_str());
+  return passed;
+}
+
+bool run_entry(const Json& entry, const fs::path& folder) {
+  const std::string file = entry.at("file");
+  if (entry.at("case") == "params") return true;  // read by the cases that use them
+  const std::string name = file.substr(0, file.rfind(".safetensors"));
+  if (entry.at("case") != "ops")
+    return run_case(name, [&]<class T, class Device>(Report& report) {
+      return run_net<T, Device>(entry, folder, report);
+    });
+  bool passed = true;
+  for (const auto& [op, about] : entry.at("ops").items())
+    passed &= run_case(name + "." + op, [&]<class T, class Device>(Report& report) {
+      return run_op<T, Device>(op, about, folder / file, report);
+    });
+  return passed;
+}
+
+fs::path reference_folder(int argc, char** argv) {
+  if (argc > 1) return argv[1];
+  if (const char* folder = std::getenv("MEANFLOW_REFERENCE_DIR")) return folder;
+  return MEANFLOW_DEFAULT_REFERENCE_DIR;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  const fs::path folder = reference_folder(argc, argv);
+  std::ifstream file(folder / "manifest.json");
+  if (!file) throw FileError((folder / "manifest.json").string() + ": cannot be opened");
+  const Json manifest = Json::parse(file);
+  bool passed = true;
+  for (const Json& entry : manifest.at("cases")) passed &= run_entry(entry, folder);
+  return passed ? 0 : 1;
+} catch (const std::exception& error) {
+  std::cerr << "parity: " << error.what() << '\n';
+  return 2;
+}
