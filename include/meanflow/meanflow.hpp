@@ -3,7 +3,9 @@
 /// All of meanflow but its GPU device.
 #pragma once
 
+#include <meanflow/autodiff/check.hpp>
 #include <meanflow/autodiff/differentiable.hpp>
+#include <meanflow/autodiff/jvp.hpp>
 #include <meanflow/autodiff/parameters.hpp>
 #include <meanflow/autodiff/tape.hpp>
 #include <meanflow/config.hpp>
@@ -19,9 +21,11 @@
 #include <meanflow/flow/time_sampler.hpp>
 #include <meanflow/io/image.hpp>
 #include <meanflow/io/npy.hpp>
+#include <meanflow/io/parameters.hpp>
 #include <meanflow/io/safetensors.hpp>
 #include <meanflow/kernels/cpu.hpp>
 #include <meanflow/kernels/reference.hpp>
+#include <meanflow/kernels/report.hpp>
 #include <meanflow/nn/baselines.hpp>
 #include <meanflow/nn/condition.hpp>
 #include <meanflow/nn/initializers.hpp>
@@ -47,4 +51,5 @@
 #include <meanflow/tensor/eigen.hpp>
 #include <meanflow/tensor/tensor.hpp>
 #include <meanflow/tensor/xtensor.hpp>
+#include <meanflow/train/progress.hpp>
 #include <meanflow/train/trainer.hpp>
