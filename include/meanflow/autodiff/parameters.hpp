@@ -121,6 +121,14 @@ class Parameters {
     throw Error("Parameters: there is no parameter " + name);
   }
 
+  /// Copies `values` over those of the buffer, which every copy of the net sees.
+  void assign(const Tensor<T, Device>& values) const {
+    if (values.size() != flat_size())
+      throw_shape_error("Parameters::assign", values.shape(), store_->values.shape(),
+                        "sizes differ");
+    std::copy_n(values.data(), values.size(), store_->values.data());
+  }
+
   /// Exchanges the buffer for another of the same size and returns the old one.
   Tensor<T, Device> swap(Tensor<T, Device> values) {
     if (values.size() != flat_size())

@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: MIT
+// One experiment: data, training, samples, measures, pictures.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <meanflow/meanflow.hpp>
+
+#include "pictures.hpp"
+#include "settings.hpp"
+
+namespace toy2d {
+
+using meanflow::Tensor;
+using Points = std::vector<float>;  // (N, 2)
+
+// ------------------------------------------------------------------------------- data
+
+/// original = mean + scale * point
+struct Scaling {
+  std::array<double, 2> mean{0, 0};
+  double scale = 1;
+
+  [[nodiscard]] Points operator()(Points points) const {
+    for (std::size_t i = 0; i < points.size(); ++i)
+      points[i] = static_cast<float>(mean[i % 2] + scale * static_cast<double>(points[i]));
+    return points;
+  }
+};
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Scaling, mean, scale)
+
+/// A named set or the points of a file, in the scale that the net sees.
+class Data {
+ public:
+  explicit Data(const Settings& settings) {
+    if (settings.data.empty())
+      set_ = meanflow::toy2d_from_name(settings.dataset);
+    else
+      points_ = std::make_shared<const meanflow::PointSet>(
+          settings.data, meanflow::PointSetOptions{.seed = settings.seed});
+    if (points_ && points_->dim() != 2)
+      throw meanflow::FileError(settings.data + ": has " + std::to_string(points_->dim()) +
+                                " columns, expected 2");
+  }
+
+  [[nodiscard]] meanflow::Shape row_shape() const { return {2}; }
+
+  void fill(const Tensor<float>& x, std::uint64_t seed, std::uint64_t step) const {
+    if (points_)
+      meanflow::PointSetSource{points_}.fill(x, seed, step);
+    else
+      meanflow::Toy2dSource{set_}.fill(x, seed, step);
+  }
+
+  /// Points that training has not seen: fresh ones, or those held out.
+  [[nodiscard]] Points fresh(std::size_t count, std::uint64_t seed) const {
+    if (points_) {
+      const auto held_out = points_->held_out();
+      return {held_out.begin(), held_out.begin() + static_cast<std::ptrdiff_t>(
+                                                       2 * std::min(count, held_out.size() / 2))};
+    }
+    Points points(2 * count);
+    meanflow::sample_toy2d(set_, points, seed, ~std::uint32_t{0});
+    return points;
+  }
+
+  /// Points as training sees them, for the noise floor.
+  [[nodiscard]] Points training(std::size_t count, std::uint64_t seed) const {
+    auto x = Tensor<float>({count, 2});
+    fill(x, seed, 0xfffffffe);
+    return {x.data(), x.data() + x.size()};
+  }
+
+  /// How points are mapped to what the user gave.
+  [[nodiscard]] Scaling scaling() const {
+    if (!points_) return {};
+    return {{points_->mean()[0], points_->mean()[1]}, points_->scale()};
+  }
+
+ private:
+  meanflow::Toy2d set_{};
+  std::shared_ptr<const meanflow::PointSet> points_;
+};
+
+[[nodiscard]] inline Points to_points(const Tensor<float>& x) {
+  return {x.data(), x.data() + x.size()};
+}
+
+// --------------------------------------------------------------------------- training
+
+/// What a training run leaves behind: the averaged net and the curves.
+struct Trained {
+  meanflow::Mlp<float> net;
+  std::vector<double> loss{}, square{}, velocity_square{};
+  double seconds = 0;
+};
+
+/// Keeps the curves of a training run.
+struct Recorder {
+  Trained& trained;
+
+  void operator()(const meanflow::StepReport& report) const {
+    trained.loss.push_back(report.loss);
+    trained.square.push_back(report.square);
+    trained.velocity_square.push_back(report.velocity_square);
+    trained.seconds = report.seconds;
+  }
+};
+
+template <class Times, class Objective>
+[[nodiscard]] Trained train_with(const Settings& s, const Data& data, const std::string& title,
+                                 std::uint64_t steps, Times times, Objective objective) {
+  Trained trained{.net = make_net(s, s.seed)};
+  times.jump_fraction = s.jump_fraction;
+  meanflow::MeanFlowTrainer trainer(
+      trained.net,
+      {.steps = steps,
+       .batch = s.batch,
+       .learning_rate = {.peak = s.lr, .decay = meanflow::Decay::cosine},
+       .averages = {meanflow::WarmupEma{s.ema}},
+       .seed = s.seed},
+      meanflow::LinearPath{}, times, meanflow::AdaptiveWeighting{.p = s.weighting_p}, objective);
+  if (s.quiet)
+    trainer.fit(data, Recorder{trained});
+  else
+    trainer.fit(data, Recorder{trained}, meanflow::ProgressBar(title));
+  trained.net.parameters().assign(trainer.best_values());
+  return trained;
+}
+
+[[nodiscard]] inline Trained train(const Settings& s, const Data& data, std::string objective,
+                                   std::uint64_t steps) {
+  const TimesChoice choice = parse_times(s.times);
+  const auto with_times = [&](auto goal) {
+    if (choice.uniform)
+      return train_with(s, data, objective, steps, meanflow::UniformTimes{}, goal);
+    return train_with(s, data, objective, steps,
+                      meanflow::LogitNormalTimes{.t = {choice.mean, choice.deviation}}, goal);
+  };
+  if (objective == "meanflow")
+    return with_times(meanflow::MeanFlow{.direction = tangents_by_name.at(s.tangent)});
+  if (objective == "improved-meanflow") return with_times(meanflow::ImprovedMeanFlow{});
+  return with_times(meanflow::FlowMatching{});
+}
+
+// --------------------------------------------------------------------------- measures
+
+/// Samples in `steps` steps: by the average velocity, or for flow matching by Euler's rule.
+[[nodiscard]] inline Tensor<float> generate(const meanflow::Mlp<float>& net,
+                                            const std::string& objective, std::size_t count,
+                                            std::size_t steps, std::uint64_t seed) {
+  const auto noise = meanflow::normal_noise({count, 2}, seed);
+  if (objective == "flow-matching") return meanflow::solve(net, noise, steps);
+  return meanflow::sample(net, noise, steps);
+}
+
+/// One row of the table: how a net was sampled, and how far from the data the samples are.
+struct Measure {
+  std::string objective;
+  std::size_t steps;
+  double energy_distance;
+  Points samples;
+};
+
+[[nodiscard]] inline Measure measure(const Settings& s, const Trained& trained,
+                                     const std::string& objective, std::size_t steps,
+                                     const Points& fresh) {
+  Points samples = to_points(generate(trained.net, objective, s.samples, steps, s.seed));
+  const double distance = meanflow::energy_distance(samples, fresh, 2);
+  return {objective, steps, distance, std::move(samples)};
+}
+
+// --------------------------------------------------------------------------- pictures
+
+[[nodiscard]] inline double reach_of(const Points& points) {
+  float most = 0;
+  for (float value : points) most = std::max(most, std::abs(value));
+  return 1.15 * static_cast<double>(most);
+}
+
+inline void draw_samples(const std::filesystem::path& file, const Points& fresh,
+                         const std::vector<Measure>& measures) {
+  constexpr double side = 250, gap = 24, top = 34;
+  const std::size_t columns = std::min<std::size_t>(measures.size() + 1, 3);
+  const std::size_t rows = (measures.size() + 1 + columns - 1) / columns;
+  const Page page(static_cast<int>(gap + static_cast<double>(columns) * (side + gap)),
+                  static_cast<int>(static_cast<double>(rows) * (side + top) + gap));
+  const double reach = reach_of(fresh);
+  for (std::size_t i = 0; i <= measures.size(); ++i) {
+    const double left = gap + static_cast<double>(i % columns) * (side + gap);
+    const double y = top + static_cast<double>(i / columns) * (side + top);
+    if (i == 0) {
+      Panel(page, left, y, side, reach, "data").points(fresh, ink);
+      continue;
+    }
+    const Measure& m = measures[i - 1];
+    char note[48];
+    std::snprintf(note, sizeof note, "energy distance %.4f", m.energy_distance);
+    const std::string title =
+        m.objective + ", " + std::to_string(m.steps) + (m.steps == 1 ? " step" : " steps");
+    Panel(page, left, y, side, reach, title, note)
+        .points(m.samples, m.objective == "flow-matching" ? orange : blue);
+  }
+  page.save(file.string());
+}
+
+/// Where z is on the way from noise to data: z_s = e - (1 - s) u(e, s, 1) for an average velocity,
+/// the solution of the differential equation for flow matching.
+[[nodiscard]] inline std::vector<Points> paths(const meanflow::Mlp<float>& net,
+                                               const std::string& objective, std::uint64_t seed) {
+  constexpr std::size_t count = 150, stages = 40;
+  std::vector<Points> result{to_points(meanflow::normal_noise({count, 2}, seed))};
+  const auto noise = meanflow::normal_noise({count, 2}, seed);
+  for (std::size_t i = 1; i <= stages; ++i) {
+    const double s = 1 - static_cast<double>(i) / stages;
+    if (objective != "flow-matching") {
+      result.push_back(to_points(meanflow::sample(net, noise, std::vector<double>{1, s})));
+      continue;
+    }
+    std::vector<double> times(i + 1);
+    for (std::size_t k = 0; k <= i; ++k) times[k] = 1 - static_cast<double>(k) / stages;
+    result.push_back(to_points(meanflow::solve(net, noise, times)));
+  }
+  return result;
+}
+
+inline void draw_paths(const std::filesystem::path& file, const Points& fresh,
+                       const std::vector<std::pair<std::string, std::vector<Points>>>& all) {
+  constexpr double side = 360, gap = 24, top = 34;
+  const Page page(static_cast<int>(gap + static_cast<double>(all.size()) * (side + gap)),
+                  static_cast<int>(side + top + gap));
+  const double reach = std::max(3.2, reach_of(fresh));
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const auto& [objective, stages] = all[i];
+    const bool baseline = objective == "flow-matching";
+    const Panel panel(page, gap + static_cast<double>(i) * (side + gap), top, side, reach,
+                      objective, baseline ? "100 small steps" : "one step to each point");
+    panel.trails(stages, baseline ? orange : blue);
+    panel.points(stages.front(), faint, 2, 1);
+    panel.points(stages.back(), ink, 2, 0.9);
+  }
+  page.save(file.string());
+}
+
+inline void draw_losses(const std::filesystem::path& file, const std::string& objective,
+                        const Trained& trained) {
+  const Page page(760, 360);
+  draw_curves(page, 60, 44, 670, 260, objective,
+              {{"|u - target|^2", blue, trained.square},
+               {"|u - v|^2", green, trained.velocity_square},
+               {"loss", purple, trained.loss}});
+  page.save(file.string());
+}
+
+// -------------------------------------------------------------------------- everything
+
+[[nodiscard]] inline nlohmann::json kernels_json(const meanflow::KernelReport& report) {
+  return {{"blas", report.blas},
+          {"onednn", report.onednn},
+          {"vectors", report.vectors},
+          {"threads", report.threads},
+          {"warnings", report.warnings}};
+}
+
+inline double mean_of_last(const std::vector<double>& values) {
+  const std::size_t count = std::max<std::size_t>(1, values.size() / 10);
+  double sum = 0;
+  for (std::size_t i = values.size() - count; i < values.size(); ++i) sum += values[i];
+  return sum / static_cast<double>(count);
+}
+
+inline void print_table(const std::vector<Measure>& measures, double floor) {
+  std::printf("\n%-20s %6s  %s\n", "objective", "steps", "energy distance");
+  for (const Measure& m : measures)
+    std::printf("%-20s %6zu  %.5f\n", m.objective.c_str(), m.steps, m.energy_distance);
+  std::printf("%-20s %6s  %.5f\n", "fresh data", "-", floor);
+}
+
+/// What `toy2d sample` is asked for.
+struct SampleSettings {
+  std::string model, out = "samples.npy";
+  std::size_t nfe = 1, count = 8000;
+  std::uint64_t seed = 0;
+};
+
+/// Samples again from the file of a trained model.
+inline void sample(const SampleSettings& request) {
+  const auto metadata = meanflow::Safetensors(request.model).metadata();
+  if (!metadata.contains("settings") || !metadata.contains("scaling"))
+    throw meanflow::FileError(request.model + ": was not written by toy2d");
+  const auto settings = nlohmann::json::parse(metadata.at("settings")).get<Settings>();
+  const auto scaling = nlohmann::json::parse(metadata.at("scaling")).get<Scaling>();
+  const auto net = make_net(settings, settings.seed);
+  meanflow::load_parameters(request.model, net.parameters());
+  const auto x = generate(net, settings.objective, request.count, request.nfe, request.seed);
+  meanflow::save_npy(request.out, std::vector<std::size_t>{request.count, 2},
+                     scaling(to_points(x)));
+}
+
+/// Trains, samples, measures, and writes everything to `settings.out`.
+inline void run(const Settings& s) {
+  const meanflow::KernelReport kernels = meanflow::kernel_report();
+  if (!s.quiet) std::cerr << "kernels: " << to_string(kernels) << '\n';
+  for (const std::string& warning : kernels.warnings) std::cerr << "warning: " << warning << '\n';
+  const std::filesystem::path out = s.out;
+  const Data data(s);
+  std::filesystem::create_directories(out);
+
+  const Trained trained = train(s, data, s.objective, s.steps);
+  const Points fresh = data.fresh(s.samples, s.seed + 1);
+  const double floor = meanflow::energy_distance(data.training(s.samples, s.seed + 2), fresh, 2);
+
+  nlohmann::json distances;
+  std::vector<Measure> measures;
+  for (std::size_t steps : {1, 2, 4}) {
+    measures.push_back(measure(s, trained, s.objective, steps, fresh));
+    distances[std::to_string(steps)] = measures.back().energy_distance;
+    meanflow::save_npy(out / ("samples_" + std::to_string(steps) + ".npy"),
+                       std::vector<std::size_t>{s.samples, 2},
+                       data.scaling()(measures.back().samples));
+  }
+  meanflow::save_parameters(out / "model.safetensors", trained.net.parameters(),
+                            {{"format", "meanflow toy2d"},
+                             {"settings", nlohmann::json(s).dump()},
+                             {"scaling", nlohmann::json(data.scaling()).dump()}});
+
+  std::vector<std::pair<std::string, std::vector<Points>>> all_paths{
+      {s.objective, paths(trained.net, s.objective, s.seed)}};
+  if (s.baseline_steps > 0) {
+    const std::string name = "flow-matching";
+    const Trained baseline = train(s, data, name, s.baseline_steps);
+    for (std::size_t steps : {1, 100}) measures.push_back(measure(s, baseline, name, steps, fresh));
+    all_paths.emplace_back(name, paths(baseline.net, name, s.seed));
+    draw_losses(out / "loss_flow_matching.png", name, baseline);
+  }
+  draw_samples(out / "samples.png", fresh, measures);
+  draw_paths(out / "paths.png", fresh, all_paths);
+  draw_losses(out / "loss.png", s.objective, trained);
+
+  const nlohmann::json metrics{
+      {"energy_distance", distances},
+      {"noise_floor", floor},
+      {"ms_per_step", 1e3 * trained.seconds / static_cast<double>(s.steps)},
+      {"loss", mean_of_last(trained.loss)},
+      {"squared_error", mean_of_last(trained.square)},
+      {"velocity_error", mean_of_last(trained.velocity_square)},
+      {"settings", s},
+      {"kernels", kernels_json(kernels)}};
+  std::ofstream file(out / "metrics.json");
+  file << metrics.dump(2) << '\n';
+  if (!file.flush())
+    throw meanflow::FileError((out / "metrics.json").string() + ": cannot be written");
+  print_table(measures, floor);
+  std::printf(
+      "\nwritten to %s: samples.png, paths.png, loss.png, metrics.json, model.safetensors\n",
+      s.out.c_str());
+}
+
+}  // namespace toy2d

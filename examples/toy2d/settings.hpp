@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+// What a user of `toy2d` can choose, and how it is written to files.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include <meanflow/meanflow.hpp>
+
+namespace toy2d {
+
+/// The defaults are the recipe that the demo runs. Uniform times reach the corner (r, t) = (0, 1)
+/// that one-step generation asks for, which logit-normal times all but avoid.
+struct Settings {
+  std::string dataset = "eight_gaussians";
+  std::string data;  ///< an N x 2 NPY file instead of a named set
+  std::string objective = "meanflow";
+  std::uint64_t steps = 8000;
+  std::size_t batch = 1024;
+  std::size_t hidden = 256;
+  std::size_t layers = 4;
+  double lr = 1e-3;
+  double ema = 0.999;
+  double jump_fraction = 0.75;
+  std::string times = "uniform";
+  double weighting_p = 0;
+  std::string tangent = "v,0,1";
+  std::string time_inputs = "t,h";
+  std::string time_encoding = "raw";
+  std::uint64_t seed = 0;
+  int threads = 0;
+  std::string out = "out/toy2d";
+  std::size_t samples = 8000;
+  std::uint64_t baseline_steps = 0;
+  bool quiet = false;
+};
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Settings, dataset, data, objective, steps, batch, hidden, layers,
+                                   lr, ema, jump_fraction, times, weighting_p, tangent, time_inputs,
+                                   time_encoding, seed, threads, samples, baseline_steps)
+
+inline const std::map<std::string, meanflow::TimeInputs> time_inputs_by_name{
+    {"t,r", meanflow::TimeInputs::t_r},
+    {"t,h", meanflow::TimeInputs::t_h},
+    {"t,r,h", meanflow::TimeInputs::t_r_h},
+    {"h", meanflow::TimeInputs::h}};
+
+inline const std::map<std::string, meanflow::TimeEncoding> time_encodings_by_name{
+    {"raw", meanflow::TimeEncoding::raw},
+    {"sinusoidal", meanflow::TimeEncoding::sinusoidal},
+    {"fourier", meanflow::TimeEncoding::fourier}};
+
+inline const std::map<std::string, meanflow::JvpDirection> tangents_by_name{
+    {"v,0,1", {1, 0, 1}}, {"v,0,0", {1, 0, 0}}, {"v,1,0", {1, 1, 0}}, {"v,1,1", {1, 1, 1}}};
+
+/// "logit-normal:-0.4,1": the part after the colon as mean and deviation.
+struct TimesChoice {
+  bool uniform = true;
+  double mean = -0.4, deviation = 1;
+};
+
+[[nodiscard]] inline TimesChoice parse_times(const std::string& text) {
+  if (text == "uniform") return {};
+  const std::string name = "logit-normal";
+  TimesChoice choice{.uniform = false};
+  int used = 0;
+  if (text == name) return choice;
+  if (text.starts_with(name + ":") &&
+      std::sscanf(text.c_str() + name.size(), ":%lf,%lf%n", &choice.mean, &choice.deviation,
+                  &used) == 2 &&
+      name.size() + static_cast<std::size_t>(used) == text.size() && choice.deviation > 0)
+    return choice;
+  throw meanflow::SettingError("--times is \"" + text +
+                               "\", expected uniform, logit-normal or logit-normal:MEAN,STD");
+}
+
+/// The net that the settings describe.
+[[nodiscard]] inline meanflow::Mlp<float> make_net(const Settings& s, std::uint64_t seed) {
+  meanflow::TimeEmbeddingSettings time;
+  time.inputs = time_inputs_by_name.at(s.time_inputs);
+  time.encoding = time_encodings_by_name.at(s.time_encoding);
+  time.dimension = 16;
+  time.fourier_deviation = 0.5;
+  if (time.encoding == meanflow::TimeEncoding::sinusoidal) {
+    time.scale = 6.283185307179586;
+    time.max_period = 16;
+  }
+  return meanflow::Mlp<float>(
+      {.dimension = 2, .hidden = s.hidden, .layers = s.layers, .time = time, .seed = seed});
+}
+
+}  // namespace toy2d

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Which kernels a program runs on, and whether they are the ones that the processor deserves.
+#pragma once
+
+#include <omp.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <xsimd/xsimd.hpp>
+
+#include <meanflow/kernels/onednn.hpp>
+
+// OpenBLAS's own questions; absent if another BLAS is linked.
+extern "C" {
+[[gnu::weak]] char* openblas_get_config();
+[[gnu::weak]] char* openblas_get_corename();
+[[gnu::weak]] int openblas_get_parallel();
+}
+
+namespace meanflow {
+
+/// What the CPU device runs on.
+struct KernelReport {
+  std::string blas;          ///< "OpenBLAS 0.3.21 (Cooperlake, OpenMP)"
+  std::string onednn;        ///< "oneDNN 2.6.3", or empty if the build has none
+  std::string vectors;       ///< instructions of the element-wise kernels, as compiled: "avx512bw"
+  std::size_t threads = 1;
+  std::vector<std::string> warnings;  ///< one sentence each; empty if all is well
+};
+
+namespace detail {
+
+/// Vector width in bits that the processor offers, of those that matter here.
+[[nodiscard]] inline std::size_t processor_vector_bits() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f")) return 512;
+  if (__builtin_cpu_supports("avx2")) return 256;
+#endif
+  return 128;
+}
+
+/// Vector width in bits of the kernels that OpenBLAS names so.
+[[nodiscard]] inline std::size_t openblas_vector_bits(std::string_view core) {
+  constexpr std::array wide{"SkylakeX", "Cooperlake", "Sapphirerapids", "SapphireRapids"};
+  constexpr std::array middle{"Haswell", "Zen", "Excavator"};
+  const auto is = [core](std::string_view name) { return core == name; };
+  if (std::any_of(wide.begin(), wide.end(), is)) return 512;
+  if (std::any_of(middle.begin(), middle.end(), is)) return 256;
+  return 128;
+}
+
+inline void describe_blas(KernelReport& report) {
+  if (!openblas_get_corename || !openblas_get_config || !openblas_get_parallel) {
+    report.blas = "a BLAS other than OpenBLAS";
+    return;
+  }
+  const std::string config = openblas_get_config(), core = openblas_get_corename();
+  const std::size_t end = config.find(' ', config.find(' ') + 1);
+  const bool openmp = openblas_get_parallel() == 2;
+  report.blas = config.substr(0, end) + " (" + core + (openmp ? ", OpenMP)" : ", own threads)");
+#if defined(__x86_64__)
+  if (openblas_vector_bits(core) < processor_vector_bits())
+    report.warnings.push_back("OpenBLAS runs its " + core + " kernels, but this processor has " +
+                              std::to_string(processor_vector_bits()) +
+                              "-bit vectors: products may take twice as long. Is " +
+                              "OPENBLAS_CORETYPE set in the environment?");
+#endif
+  if (openblas_get_parallel() == 1)
+    report.warnings.push_back(
+        "OpenBLAS was built with threads of its own, which get in the way of OpenMP's: install its "
+        "OpenMP build (Debian: libopenblas0-openmp).");
+}
+
+}  // namespace detail
+
+/// Asks the linked libraries and the processor.
+[[nodiscard]] inline KernelReport kernel_report() {
+  KernelReport report;
+  report.threads = static_cast<std::size_t>(omp_get_max_threads());
+  report.vectors = xsimd::default_arch::name();
+  detail::describe_blas(report);
+#ifdef MEANFLOW_WITH_ONEDNN
+  const dnnl_version_t* version = dnnl_version();
+  report.onednn = "oneDNN " + std::to_string(version->major) + "." +
+                  std::to_string(version->minor) + "." + std::to_string(version->patch);
+#endif
+  const std::size_t compiled = xsimd::batch<float>::size * 32;
+  if (compiled < detail::processor_vector_bits())
+    report.warnings.push_back("the element-wise kernels were compiled for " + report.vectors +
+                              ", but this processor has " +
+                              std::to_string(detail::processor_vector_bits()) +
+                              "-bit vectors: compile with -march=native.");
+  return report;
+}
+
+/// One line: "oneDNN 2.6.3, OpenBLAS 0.3.21 (Cooperlake, OpenMP), avx512bw, 2 threads".
+[[nodiscard]] inline std::string to_string(const KernelReport& report) {
+  std::string text = report.onednn.empty() ? report.blas : report.onednn + ", " + report.blas;
+  text += ", " + report.vectors + ", " + std::to_string(report.threads);
+  return text + (report.threads == 1 ? " thread" : " threads");
+}
+
+}  // namespace meanflow

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// A progress bar for `MeanFlowTrainer::fit`.
+#pragma once
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdio>
+#include <string>
+
+#include <meanflow/train/trainer.hpp>
+
+namespace meanflow {
+
+/// Shows step, loss, raw squared error, steps per second and the time left: on a terminal a bar that
+/// is drawn ten times a second, elsewhere ten lines in all.
+class ProgressBar {
+ public:
+  explicit ProgressBar(std::string title, std::FILE* out = stderr)
+      : title_(std::move(title)), out_(out), terminal_(isatty(fileno(out)) != 0) {}
+
+  void operator()(const StepReport& report) {
+    if (report.steps == 0) return;
+    // Smoothed, since a single batch's loss says little.
+    const double keep = std::min(0.98, static_cast<double>(count_) / (count_ + 1.0));
+    loss_ = keep * loss_ + (1 - keep) * report.loss;
+    square_ = keep * square_ + (1 - keep) * report.square;
+    ++count_;
+    const std::uint64_t done = report.step + 1;
+    const bool last = done == report.steps;
+    if (!last && !due(report, done)) return;
+    shown_at_ = report.seconds;
+    std::fprintf(out_, "%s%s%s", terminal_ ? "\r" : "", line(report, done).c_str(),
+                 terminal_ && !last ? "\033[K" : "\n");
+    std::fflush(out_);
+  }
+
+ private:
+  [[nodiscard]] bool due(const StepReport& report, std::uint64_t done) const {
+    if (terminal_) return report.seconds - shown_at_ >= 0.1;
+    return done * 10 / report.steps != (done - 1) * 10 / report.steps;
+  }
+
+  [[nodiscard]] std::string line(const StepReport& report, std::uint64_t done) const {
+    constexpr std::size_t width = 20;
+    const std::size_t full = width * done / report.steps;
+    const double rate = static_cast<double>(count_) / std::max(report.seconds, 1e-9);
+    const auto left = static_cast<std::uint64_t>(static_cast<double>(report.steps - done) / rate);
+    char numbers[160];
+    std::snprintf(numbers, sizeof numbers,
+                  " %llu/%llu  loss %.4f  squared error %.4f  %.0f steps/s  %llu:%02llu left",
+                  static_cast<unsigned long long>(done),
+                  static_cast<unsigned long long>(report.steps), loss_, square_, rate,
+                  static_cast<unsigned long long>(left / 60),
+                  static_cast<unsigned long long>(left % 60));
+    return title_ + " [" + std::string(full, '#') + std::string(width - full, '.') + "]" + numbers;
+  }
+
+  std::string title_;
+  std::FILE* out_;
+  bool terminal_;
+  std::uint64_t count_ = 0;
+  double loss_ = 0, square_ = 0, shown_at_ = -1;
+};
+
+}  // namespace meanflow
