@@ -192,15 +192,15 @@ struct Measure {
 
 inline void draw_samples(const std::filesystem::path& file, const Points& fresh,
                          const std::vector<Measure>& measures) {
-  constexpr double side = 250, gap = 24, top = 34;
+  constexpr double side = 250, gap = 24, top = 34, bottom = 24;
   const std::size_t columns = std::min<std::size_t>(measures.size() + 1, 3);
   const std::size_t rows = (measures.size() + 1 + columns - 1) / columns;
   const Page page(static_cast<int>(gap + static_cast<double>(columns) * (side + gap)),
-                  static_cast<int>(static_cast<double>(rows) * (side + top) + gap));
+                  static_cast<int>(static_cast<double>(rows) * (top + side + bottom)));
   const double reach = reach_of(fresh);
   for (std::size_t i = 0; i <= measures.size(); ++i) {
     const double left = gap + static_cast<double>(i % columns) * (side + gap);
-    const double y = top + static_cast<double>(i / columns) * (side + top);
+    const double y = top + static_cast<double>(i / columns) * (top + side + bottom);
     if (i == 0) {
       Panel(page, left, y, side, reach, "data").points(fresh, ink);
       continue;
@@ -257,10 +257,10 @@ inline void draw_paths(const std::filesystem::path& file, const Points& fresh,
 inline void draw_losses(const std::filesystem::path& file, const std::string& objective,
                         const Trained& trained) {
   const Page page(760, 360);
-  draw_curves(page, 60, 44, 670, 260, objective,
-              {{"|u - target|^2", blue, trained.square},
-               {"|u - v|^2", green, trained.velocity_square},
-               {"loss", purple, trained.loss}});
+  std::vector<Curve> curves{{"|u - target|^2", blue, trained.square},
+                            {"|u - v|^2", green, trained.velocity_square}};
+  if (trained.loss != trained.square) curves.push_back({"weighted loss", purple, trained.loss});
+  draw_curves(page, 60, 44, 670, 260, objective, curves);
   page.save(file.string());
 }
 

@@ -72,12 +72,12 @@ class Panel {
       : page_(page), left_(left), top_(top), side_(side), reach_(reach) {
     page_.colour(ink);
     page_.text(left, top - 8, title, 15);
-    page_.colour({0.45, 0.47, 0.52});
-    page_.text(left + side, top - 8, note, 12, 1);
     page_.colour(faint);
     cairo_set_line_width(page_.context(), 1);
     cairo_rectangle(page_.context(), left + 0.5, top + 0.5, side - 1, side - 1);
     cairo_stroke(page_.context());
+    page_.colour({0.45, 0.47, 0.52});
+    page_.text(left + side, top + side + 16, note, 12, 1);
   }
 
   void points(std::span<const float> xy, const Colour& colour, double radius = 1.1,

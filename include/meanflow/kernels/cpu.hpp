@@ -9,17 +9,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <complex>  // cxxblas expects it
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <type_traits>
 
 #include <omp.h>
-#include <xflens/cxxblas/cxxblas.cxx>
 #include <xsimd/xsimd.hpp>
-#include <xtensor-blas/xblas_config.hpp>
 
+#include <meanflow/kernels/blas.hpp>
 #include <meanflow/kernels/broadcast.hpp>
 #include <meanflow/kernels/onednn.hpp>
 #include <meanflow/kernels/reference.hpp>
@@ -432,14 +430,16 @@ template <class T>
 void gemm(Cpu, Transpose transpose_a, Transpose transpose_b, std::size_t m, std::size_t n,
           std::size_t k, const T* a, const T* b, T beta, T* c) {
   const bool ta = transpose_a == Transpose::yes, tb = transpose_b == Transpose::yes;
+  if (m == 0 || n == 0) return;
+  if (k == 0) {  // BLAS refuses leading extents of 0
+    for (std::size_t i = 0; i < m * n; ++i) c[i] = beta == T(0) ? T(0) : beta * c[i];
+    return;
+  }
 #ifdef MEANFLOW_WITH_ONEDNN
   if constexpr (std::is_same_v<T, float>)
     if (std::min({m, n, k}) >= 16) return detail::onednn_gemm(ta, tb, m, n, k, a, b, beta, c);
 #endif
-  const auto index = [](std::size_t value) { return static_cast<xt::blas_index_t>(value); };
-  cxxblas::gemm(cxxblas::RowMajor, ta ? cxxblas::Trans : cxxblas::NoTrans,
-                tb ? cxxblas::Trans : cxxblas::NoTrans, index(m), index(n), index(k), T(1), a,
-                index(ta ? m : k), b, index(tb ? k : n), beta, c, index(n));
+  detail::blas_gemm(ta, tb, m, n, k, a, b, beta, c);
 }
 
 // ---------------------------------------------------------------- softmax, embeddings

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Products by the BLAS that is linked (OpenBLAS), through xtensor-blas.
+#pragma once
+
+#include <complex>  // cxxblas expects it
+#include <cstddef>
+
+// clang-format off: the configuration decides whether cxxblas calls the BLAS or loops of its own
+#include <xflens/cxxblas/cxxblas.cxx>
+#include <xtensor-blas/xblas_config.hpp>
+// clang-format on
+
+namespace meanflow::kernels::detail {
+
+/// c (m, n) = op(a) (m, k) op(b) (k, n) + beta c
+template <class T>
+void blas_gemm(bool transpose_a, bool transpose_b, std::size_t m, std::size_t n, std::size_t k,
+               const T* a, const T* b, T beta, T* c) {
+  const auto index = [](std::size_t value) { return static_cast<xt::blas_index_t>(value); };
+  const auto op = [](bool transpose) { return transpose ? cxxblas::Trans : cxxblas::NoTrans; };
+  cxxblas::gemm(cxxblas::RowMajor, op(transpose_a), op(transpose_b), index(m), index(n), index(k),
+                T(1), a, index(transpose_a ? m : k), b, index(transpose_b ? k : n), beta, c,
+                index(n));
+}
+
+}  // namespace meanflow::kernels::detail
