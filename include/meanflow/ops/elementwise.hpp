@@ -107,10 +107,22 @@ template <Differentiable X>
   return unary(Relu{}, x);
 }
 
-/// The same values; the way back and the tangents end here.
+/// The same values; the way back and the tangents end here: dy = 0, gx = 0.
+template <class T, class Device>
+[[nodiscard]] Tensor<T, Device> stop_gradient(const Tensor<T, Device>& x) {
+  return x;
+}
+template <class T, class Device>
+[[nodiscard]] DualTensor<T, Device> stop_gradient(const DualTensor<T, Device>& x) {
+  DualTensor<T, Device> y(x.shape(), x.tangent_rows());
+  const std::size_t values = detail::value_size(x);
+  copy(Device{}, values, static_cast<const T*>(detail::buffer(x)), detail::buffer(y));
+  fill(Device{}, detail::tangent_size(x), T(0), detail::buffer(y) + values);
+  return y;
+}
 template <ValueLike X>
 [[nodiscard]] Var<X> stop_gradient(const Var<X>& x) {
-  return {x.tape(), x.value()};
+  return {x.tape(), stop_gradient(x.value())};
 }
 
 // ------------------------------------------------------------------- with plain numbers
@@ -188,7 +200,7 @@ template <class F, ValueLike X>
   const T *px = detail::buffer(x), *py = detail::buffer(y);
   binary(Device{}, f, shape, px, py, detail::buffer(z));
   if (tangents > 0) {
-    if (x.rows() != y.rows())
+    if (x.rows() != y.rows() || x.shape().rank() != y.shape().rank())
       throw_shape_error(F::name, x.shape(), y.shape(), "with tangents the batches must be equal");
     const Broadcast part =
         broadcast(F::name, x.shape().with_rows(tangents), y.shape().with_rows(tangents));

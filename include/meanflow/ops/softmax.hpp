@@ -19,6 +19,7 @@ template <ValueLike X>
   using Device = typename X::device_type;
   const std::size_t columns = x.shape().last();
   X y = detail::make_like(x, x.shape());
+  if (columns == 0) return y;
   const T* in = detail::buffer(x);
   T* out = detail::buffer(y);
   const std::size_t values = detail::value_size(x), tangents = detail::tangent_size(x);
@@ -38,9 +39,10 @@ template <ValueLike X>
                           [y, node = x.node()](auto& tape, Tensor<T, Device> g) {
                             Tensor<T, Device> gx(y.shape());
                             const std::size_t columns = y.shape().last();
-                            softmax_jacobian(Device{}, y.size() / columns, columns,
-                                             static_cast<const T*>(y.data()),
-                                             static_cast<const T*>(g.data()), gx.data());
+                            if (columns > 0)
+                              softmax_jacobian(Device{}, y.size() / columns, columns,
+                                               static_cast<const T*>(y.data()),
+                                               static_cast<const T*>(g.data()), gx.data());
                             tape.add_gradient(node, std::move(gx));
                           });
 }

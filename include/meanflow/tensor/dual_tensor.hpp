@@ -53,6 +53,8 @@ class DualTensor {
   [[nodiscard]] DualTensor reshaped(const Shape& shape) const {
     if (shape.rows() != rows_)
       throw_shape_error("DualTensor::reshaped", this->shape(), shape, "the batch must stay");
+    if (shape.row_size() != row_size())
+      throw_shape_error("DualTensor::reshaped", this->shape(), shape, "element counts differ");
     DualTensor view = *this;
     view.buffer_ = buffer_.reshaped(shape.with_rows(buffer_.rows()));
     return view;
