@@ -134,7 +134,7 @@ class MeanFlowTrainer {
     (notify_begin(callbacks), ...);
     while (step_ < settings_.steps) {
       source.fill(x, settings_.seed, step_);
-      StepReport report = step(x);
+      [[maybe_unused]] StepReport report = step(x);
       report.seconds =
           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       if ((notify_step(callbacks, report) | ... | false)) break;
