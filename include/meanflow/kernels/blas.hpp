@@ -6,9 +6,10 @@
 #include <complex>  // cxxblas expects it
 #include <cstddef>
 
-// clang-format off: the configuration decides whether cxxblas calls the BLAS or loops of its own
-#include <xflens/cxxblas/cxxblas.cxx>
+// In this order: the configuration makes cxxblas call the BLAS instead of loops of its own.
+// clang-format off
 #include <xtensor-blas/xblas_config.hpp>
+#include <xflens/cxxblas/cxxblas.cxx>
 // clang-format on
 
 namespace meanflow::kernels::detail {
