@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 include(CMakePackageConfigHelpers)
 set(meanflow_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/meanflow)
-install(TARGETS meanflow meanflow_scalar EXPORT meanflow-targets FILE_SET HEADERS)
+# Two sets, so that meanflow::scalar can be had without the packages that meanflow::meanflow needs.
+install(TARGETS meanflow_scalar EXPORT meanflow-scalar-targets FILE_SET HEADERS)
+install(TARGETS meanflow EXPORT meanflow-targets FILE_SET HEADERS)
+install(EXPORT meanflow-scalar-targets NAMESPACE meanflow:: DESTINATION ${meanflow_package_dir})
 install(EXPORT meanflow-targets NAMESPACE meanflow:: DESTINATION ${meanflow_package_dir})
 configure_file(cmake/meanflow-config.cmake.in meanflow-config.cmake @ONLY)
 write_basic_package_version_file(meanflow-config-version.cmake
