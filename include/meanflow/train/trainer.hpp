@@ -102,15 +102,24 @@ class MeanFlowTrainer {
   /// has changed, if a loss or the gradient is not finite.
   StepReport step(const Values& x, const Condition<T, Device>& condition = {}) {
     const std::size_t rows = x.rows();
+    check_condition(condition, rows);
     RandomStream stream(settings_.seed, Purpose::times, step_, ~std::uint32_t{0});
     const std::size_t jumps =
         std::is_same_v<Goal, FlowMatching> ? 0 : times_.jump_rows(rows, stream);
+    if (jumps > rows)
+      throw SettingError("the time sampler lets " + std::to_string(jumps) + " of " +
+                         std::to_string(rows) + " rows jump");
     prepare(rows);
     const std::size_t tiles = tile_count(x);
     prepare_lanes(std::min(lanes(Device{}), tiles));
-    parallel_tasks(Device{}, tiles, [&](std::size_t tile, std::size_t lane) {
-      run_tile(*lanes_[lane], x, condition, jumps, tile, tiles);
-    });
+    try {
+      parallel_tasks(Device{}, tiles, [&](std::size_t tile, std::size_t lane) {
+        run_tile(*lanes_[lane], x, condition, jumps, tile, tiles);
+      });
+    } catch (...) {
+      clear_lanes();
+      throw;
+    }
     check_rows();
     const double norm = std::sqrt(reduce_gradients());
     if (!std::isfinite(norm)) fail("the gradient is not finite", {});
@@ -348,11 +357,26 @@ class MeanFlowTrainer {
     if (!bad.empty()) fail("the loss is not finite", std::move(bad));
   }
 
-  [[noreturn]] void fail(const std::string& what, std::vector<std::size_t> rows) {
+  static void check_condition(const Condition<T, Device>& condition, std::size_t rows) {
+    const auto check = [rows](const char* name, const auto& part) {
+      if (!part.empty() && part.rows() != rows)
+        throw ShapeError(std::string("trainer: ") + name + " of shape " + to_string(part.shape()) +
+                         " for a batch of " + std::to_string(rows) + " rows");
+    };
+    check("labels", condition.labels);
+    check("augmentation", condition.augmentation);
+  }
+
+  /// Forgets what a step that failed has left behind.
+  void clear_lanes() {
     for (auto& lane : lanes_) {
       lane->tape.clear();
       fill(Device{}, lane->gradient.size(), T(0), lane->gradient.data());
     }
+  }
+
+  [[noreturn]] void fail(const std::string& what, std::vector<std::size_t> rows) {
+    clear_lanes();
     std::string message = "training stopped at step " + std::to_string(step_) + ": " + what;
     if (!rows.empty()) {
       message += " in " + std::to_string(rows.size()) + " of " + std::to_string(rows_.loss.size()) +

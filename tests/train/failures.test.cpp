@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <meanflow/kernels/cpu.hpp>
+#include <meanflow/nn/mlp.hpp>
+#include <meanflow/train/trainer.hpp>
+
+using namespace meanflow;
+
+namespace {
+
+constexpr std::size_t batch = 24;
+
+Mlp<> make_net() { return Mlp<>({.hidden = 16, .layers = 1, .seed = 3}); }
+
+Tensor<float> make_batch(std::uint64_t seed) { return normal_noise({batch, 2}, seed); }
+
+bool same_bits(const Tensor<float>& a, const Tensor<float>& b) {
+  return std::equal(a.span().begin(), a.span().end(), b.span().begin(), b.span().end());
+}
+
+struct HugeWeighting {
+  double operator()(double, std::size_t) const { return 1e39; }
+};
+
+struct TooManyJumps {
+  std::size_t jump_rows(std::size_t batch_rows, RandomStream&) const { return batch_rows + 1; }
+  TimePair<float> sample(RandomStream&, bool) const { return {0, 1}; }
+};
+
+// u = z table[label]
+struct LabelledNet {
+  using value_type = float;
+  using device_type = Cpu;
+  LabelledNet() : table(store.add("table", {3, 2})) {
+    for (std::size_t i = 0; i < 6; ++i) table.data()[i] = 0.1f * static_cast<float>(i);
+  }
+  const Parameters<float>& parameters() const { return store; }
+  template <class X>
+  X operator()(const X& z, const X&, const X&, const Condition<float>& c) const {
+    return z * class_embedding(table, c.labels, z);
+  }
+  Parameters<float> store{};
+  Parameter<float> table;
+};
+
+}  // namespace
+
+TEST_CASE("a number that is not finite in the data stops training before anything has changed") {
+  const TrainerSettings settings{.batch = batch, .averages = {ConstantEma{0.5}}, .tile_rows = 5};
+  MeanFlowTrainer trainer(make_net(), settings), other(make_net(), settings);
+  trainer.step(make_batch(1));
+  other.step(make_batch(1));
+  const auto parameters = trainer.net().parameters().values().clone();
+  const auto average = trainer.average().clone();
+  auto bad = make_batch(2);
+  bad[2 * 3] = NAN;
+  bad[2 * 20 + 1] = INFINITY;
+  bool thrown = false;
+  try {
+    trainer.step(bad);
+  } catch (const NonFiniteError& error) {
+    thrown = true;
+    CHECK(error.step == 1);
+    CHECK(error.rows == std::vector<std::size_t>{3, 20});
+    CHECK(std::string(error.what()) ==
+          "training stopped at step 1: the loss is not finite in 2 of 24 rows (3, 20); the "
+          "parameters are those of the step before");
+  }
+  CHECK(thrown);
+  CHECK(trainer.steps_done() == 1);
+  CHECK(same_bits(trainer.net().parameters().values(), parameters));
+  CHECK(same_bits(trainer.average(), average));
+  trainer.step(make_batch(3));
+  other.step(make_batch(3));
+  CHECK(same_bits(trainer.net().parameters().values(), other.net().parameters().values()));
+}
+
+TEST_CASE("a gradient that is not finite stops training too") {
+  MeanFlowTrainer<Mlp<>, LinearPath, LogitNormalTimes, HugeWeighting> trainer(make_net(),
+                                                                              {.batch = batch});
+  const auto parameters = trainer.net().parameters().values().clone();
+  bool thrown = false;
+  try {
+    trainer.step(make_batch(1));
+  } catch (const NonFiniteError& error) {
+    thrown = true;
+    CHECK(error.rows.empty());
+    CHECK(std::string(error.what()).find("the gradient is not finite") != std::string::npos);
+  }
+  CHECK(thrown);
+  CHECK(same_bits(trainer.net().parameters().values(), parameters));
+}
+
+TEST_CASE("after an exception from a net the next step is as if nothing had been") {
+  const TrainerSettings settings{.batch = batch, .tile_rows = 4};
+  MeanFlowTrainer trainer(LabelledNet{}, settings), other(LabelledNet{}, settings);
+  Condition<float> good{Tensor<std::int32_t>::full({batch}, 1), {}};
+  Condition<float> bad{good.labels.clone(), {}};
+  bad.labels[batch - 1] = 3;
+  CHECK_THROWS_WITH_AS(trainer.step(make_batch(1), bad),
+                       "class_embedding: label 3 is not in [0, 3), the rows of table", ShapeError);
+  CHECK(trainer.steps_done() == 0);
+  trainer.step(make_batch(2), good);
+  other.step(make_batch(2), good);
+  CHECK(same_bits(trainer.net().parameters().values(), other.net().parameters().values()));
+
+  const Condition<float> few{Tensor<std::int32_t>::full({batch - 1}, 1), {}};
+  CHECK_THROWS_WITH_AS(trainer.step(make_batch(1), few),
+                       "trainer: labels of shape (23) for a batch of 24 rows", ShapeError);
+}
+
+TEST_CASE("settings that cannot work are refused") {
+  CHECK_THROWS_WITH_AS((MeanFlowTrainer(make_net(), {.batch = 0})),
+                       "batch is 0, but must be at least 1", SettingError);
+  MeanFlowTrainer<Mlp<>, LinearPath, TooManyJumps> trainer(make_net(), {.batch = batch});
+  CHECK_THROWS_WITH_AS(trainer.step(make_batch(1)), "the time sampler lets 25 of 24 rows jump",
+                       SettingError);
+}

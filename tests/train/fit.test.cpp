@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include <archetypes.hpp>
+#include <doctest/doctest.h>
+
+#include <meanflow/data/source.hpp>
+#include <meanflow/kernels/cpu.hpp>
+#include <meanflow/nn/mlp.hpp>
+#include <meanflow/train/trainer.hpp>
+
+using namespace meanflow;
+
+namespace {
+
+struct All {
+  int begun = 0, steps = 0, ended = 0;
+  void on_begin(auto& trainer) { begun += trainer.steps_done() == 0; }
+  void on_step(auto& trainer, const StepReport& report) {
+    steps += trainer.steps_done() == report.step + 1;
+  }
+  void on_end(auto& trainer) { ended += trainer.steps_done() > 0; }
+};
+
+// N((2, -1), 0.25)
+struct GaussianSource {
+  [[nodiscard]] Shape row_shape() const { return {2}; }
+  void fill(const Tensor<float>& x, std::uint64_t seed, std::uint64_t step) const {
+    for (std::size_t row = 0; row < x.rows(); ++row) {
+      RandomStream stream(seed, Purpose::data, step, row);
+      x[2 * row] = 2 + 0.5f * stream.normal<float>();
+      x[2 * row + 1] = -1 + 0.5f * stream.normal<float>();
+    }
+  }
+};
+
+struct OnlyEnd {
+  int ended = 0;
+  void on_end(auto&) { ++ended; }
+};
+
+struct StopsAtFour {
+  bool on_step(auto&, const StepReport& report) { return report.step == 3; }
+};
+
+}  // namespace
+
+TEST_CASE("the trainer works with types that model its concepts and nothing more") {
+  MeanFlowTrainer<test::ArchetypeNet, test::ArchetypePath, test::ArchetypeTimes,
+                  test::ArchetypeWeighting, test::ArchetypeObjective>
+      trainer(test::ArchetypeNet(1), {.steps = 3, .batch = 8}, test::ArchetypePath(1),
+              test::ArchetypeTimes(1), test::ArchetypeWeighting(1), test::ArchetypeObjective(1));
+  trainer.fit(test::ArchetypeSource(1));
+  CHECK(trainer.steps_done() == 3);
+  CHECK(trainer.sample(normal_noise({4, 2}, 1)).shape() == Shape{4, 2});
+}
+
+TEST_CASE("fit trains to the last step and reports every one") {
+  MeanFlowTrainer trainer(Mlp<>({.hidden = 16, .layers = 1}),
+                          {.steps = 5, .batch = 32, .learning_rate = {.peak = 0.01}});
+  std::vector<StepReport> reports;
+  trainer.fit(Toy2dSource{}, [&](const StepReport& report) { reports.push_back(report); });
+  REQUIRE(reports.size() == 5);
+  for (std::size_t i = 0; i < 5; ++i) {
+    CHECK(reports[i].step == i);
+    CHECK(reports[i].steps == 5);
+    CHECK(reports[i].jump_rows == 24);
+    CHECK(reports[i].learning_rate == 0.01);
+    CHECK(reports[i].loss > 0);
+    CHECK(reports[i].gradient_norm > 0);
+    CHECK(reports[i].derivative_norm > 0);
+    CHECK(reports[i].seconds >= (i ? reports[i - 1].seconds : 0));
+  }
+  trainer.fit(Toy2dSource{}, [&](const StepReport& report) { reports.push_back(report); });
+  CHECK(reports.size() == 5);
+}
+
+TEST_CASE("training learns where the data are") {
+  MeanFlowTrainer trainer(Mlp<>({.hidden = 32, .layers = 2, .seed = 1}),
+                          {.steps = 400, .batch = 256, .learning_rate = {.peak = 5e-3}});
+  trainer.fit(GaussianSource{});
+  const auto samples = trainer.sample(normal_noise({2000, 2}, 1));
+  double x = 0, y = 0;
+  for (std::size_t i = 0; i < 2000; ++i) {
+    x += static_cast<double>(samples[2 * i]) / 2000;
+    y += static_cast<double>(samples[2 * i + 1]) / 2000;
+  }
+  CHECK(std::abs(x - 2) < 0.2);
+  CHECK(std::abs(y + 1) < 0.2);
+}
+
+TEST_CASE("callbacks have any of three members, or are functions; true stops training") {
+  const auto make = [] {
+    return MeanFlowTrainer(Mlp<>({.hidden = 4, .layers = 1}), {.steps = 10, .batch = 8});
+  };
+  All all;
+  OnlyEnd only_end;
+  StopsAtFour stops;
+
+  auto trainer = make();
+  trainer.fit(Toy2dSource{}, all, only_end);
+  CHECK(all.begun == 1);
+  CHECK(all.steps == 10);
+  CHECK(all.ended == 1);
+  CHECK(only_end.ended == 1);
+
+  auto stopped = make();
+  All after;
+  stopped.fit(Toy2dSource{}, stops, after);
+  CHECK(stopped.steps_done() == 4);
+  CHECK(after.steps == 4);
+  CHECK(after.ended == 1);
+
+  auto by_lambda = make();
+  by_lambda.fit(Toy2dSource{}, [](const StepReport& report) { return report.step == 5; });
+  CHECK(by_lambda.steps_done() == 6);
+}

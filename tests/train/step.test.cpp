@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT
+// One step against the same step written out, and what may not depend on threads and tiles.
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <expect_op.hpp>
+#include <omp.h>
+
+#include <meanflow/kernels/cpu.hpp>
+#include <meanflow/nn/mlp.hpp>
+#include <meanflow/train/trainer.hpp>
+
+using namespace meanflow;
+using test::Values;
+
+namespace {
+
+using SmallNet = Mlp<double>;
+using Trainer = MeanFlowTrainer<SmallNet>;
+
+constexpr std::size_t batch = 24;
+
+SmallNet make_net() { return SmallNet({.hidden = 16, .layers = 2, .seed = 3}); }
+
+Trainer make_trainer(std::size_t tile_rows, TrainerSettings settings = {}) {
+  settings.batch = batch;
+  settings.seed = 11;
+  settings.tile_rows = tile_rows;
+  return Trainer(make_net(), settings);
+}
+
+double largest_difference(const Values& a, const Values& b) { return test::relative_error(a, b); }
+
+}  // namespace
+
+TEST_CASE("a step with one tile is the step written out") {
+  const Values x = test::numbers({batch, 2}, 7);
+  auto trainer = make_trainer(batch);
+  const StepReport report = trainer.step(x);
+  CHECK(report.jump_rows == 18);
+
+  const SmallNet net = make_net();
+  FlowBatch<double> rows{
+      Values({batch, 2}), Values({batch, 2}), Values({batch, 1}), Values({batch, 1}), 18, {}};
+  for (std::size_t i = 0; i < batch; ++i) {
+    RandomStream times(11, Purpose::times, 0, i), noise(11, Purpose::noise, 0, i);
+    const auto pair = LogitNormalTimes{}.sample(times, i < 18);
+    rows.r[i] = pair.r;
+    rows.t[i] = pair.t;
+    for (std::size_t c = 0; c < 2; ++c) {
+      const double e = noise.normal<double>(), t = rows.t[i], data = x[2 * i + c];
+      rows.z[2 * i + c] = (1 - t) * data + t * e;
+      rows.v[2 * i + c] = e - data;
+    }
+  }
+  Tape<double> tape;
+  const Values gradient = Values::zeros({net.parameters().flat_size()});
+  tape.bind(net.parameters(), gradient);
+  const auto residual = MeanFlow{}(net, rows, tape);
+  Values g(residual.error.shape());
+  double loss = 0;
+  for (std::size_t i = 0; i < g.size(); ++i) {
+    loss += residual.error[i] * residual.error[i] / batch;
+    g[i] = 2 * residual.error[i] / batch;
+  }
+  tape.backward(residual.node, g);
+  CHECK(report.loss == doctest::Approx(loss).epsilon(1e-13));
+  CHECK(report.square == doctest::Approx(loss).epsilon(1e-13));
+  CHECK(largest_difference(trainer.gradient(), gradient) <= 1e-14);
+  CHECK(report.gradient_norm ==
+        doctest::Approx(std::sqrt(test::inner_product(gradient, gradient))).epsilon(1e-13));
+
+  AdamState<double> state(net.parameters().flat_size());
+  step(Adam{}, state, LearningRate{.decay = Decay::cosine}.at(0, 5000), gradient,
+       net.parameters().values());
+  CHECK(largest_difference(trainer.net().parameters().values(), net.parameters().values()) <=
+        1e-13);
+}
+
+TEST_CASE("tiles and threads change nothing but rounding") {
+  const Values x = test::numbers({batch, 2}, 7);
+  auto one = make_trainer(batch);
+  one.step(x);
+  const int threads = omp_get_max_threads();
+  for (const int count : {1, 3})
+    for (const std::size_t tile_rows : {1, 5, 8, 100}) {
+      INFO("threads = ", count, ", rows per tile = ", tile_rows);
+      omp_set_num_threads(count);
+      auto other = make_trainer(tile_rows);
+      other.step(x);
+      double worst = 0;
+      for (std::size_t i = 0; i < batch; ++i) {
+        worst = std::max(worst, std::abs(other.rows().loss[i] - one.rows().loss[i]));
+        worst = std::max(
+            worst, std::abs(other.rows().derivative_square[i] - one.rows().derivative_square[i]));
+      }
+      CHECK(worst <= 1e-12);
+      CHECK(largest_difference(other.gradient(), one.gradient()) <= 1e-13);
+    }
+  omp_set_num_threads(threads);
+}
+
+TEST_CASE("the same seed and number of threads give the same bytes") {
+  const int threads = omp_get_max_threads();
+  omp_set_num_threads(3);
+  auto first = make_trainer(4), second = make_trainer(4);
+  for (std::uint64_t i = 0; i < 20; ++i) {
+    const Values x = test::numbers({batch, 2}, i);
+    const auto a = first.step(x), b = second.step(x);
+    CHECK(a.loss == b.loss);
+    CHECK(a.gradient_norm == b.gradient_norm);
+  }
+  CHECK(test::same_bits(first.net().parameters().values(), second.net().parameters().values()));
+  CHECK(test::same_bits(first.average(), second.average()));
+  omp_set_num_threads(threads);
+}
+
+TEST_CASE("clipping scales the gradient that the optimizer sees, not what is reported") {
+  auto trainer = make_trainer(batch, {.averages = {}, .clip_norm = 0.5});
+  const SmallNet net = make_net();
+  AdamState<double> state(net.parameters().flat_size());
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    const Values x = test::numbers({batch, 2}, i, -1.0 - static_cast<double>(i), 3);
+    const auto report = trainer.step(x);
+    const double norm = std::sqrt(test::inner_product(trainer.gradient(), trainer.gradient()));
+    CHECK(report.gradient_norm == doctest::Approx(norm).epsilon(1e-13));
+    REQUIRE(norm > 0.5);
+    Values clipped = trainer.gradient().clone();
+    for (double& value : clipped.span()) value *= 0.5 / norm;
+    step(Adam{}, state, report.learning_rate, clipped, net.parameters().values());
+  }
+  CHECK(largest_difference(trainer.net().parameters().values(), net.parameters().values()) <=
+        1e-12);
+}
+
+TEST_CASE("several averages are kept side by side") {
+  auto trainer =
+      make_trainer(batch, {.averages = {ConstantEma{0.5}, WarmupEma{0.9}, HalfLifeEma{100, 0.5}}});
+  std::vector<Values> expected(3, trainer.net().parameters().values().clone());
+  for (Values& values : expected) values = values.clone();
+  for (std::uint64_t i = 0; i < 4; ++i) {
+    trainer.step(test::numbers({batch, 2}, i));
+    const double n = static_cast<double>(i);
+    const double half = std::max(std::min(100.0, n * batch * 0.5), 1e-8);
+    const double decays[] = {0.5, std::min(0.9, (1 + n) / (10 + n)), std::pow(0.5, batch / half)};
+    for (std::size_t k = 0; k < 3; ++k)
+      for (std::size_t j = 0; j < expected[k].size(); ++j)
+        expected[k][j] =
+            decays[k] * expected[k][j] + (1 - decays[k]) * trainer.net().parameters().values()[j];
+  }
+  for (std::size_t k = 0; k < 3; ++k)
+    CHECK(largest_difference(trainer.average(k), expected[k]) <= 1e-14);
+  CHECK(test::same_bits(trainer.best_values(), trainer.average(0)));
+}
+
+TEST_CASE("sample uses the first average, or the net itself") {
+  auto averaged = make_trainer(batch, {.averages = {ConstantEma{1.0}}});
+  auto bare = make_trainer(batch, {.averages = {}});
+  const auto noise = normal_noise<double>({5, 2}, 1);
+  const Values before = sample(averaged.net(), noise);
+  averaged.step(test::numbers({batch, 2}, 1));
+  bare.step(test::numbers({batch, 2}, 1));
+  CHECK(test::same_bits(averaged.sample(noise), before));
+  CHECK(test::same_bits(bare.sample(noise), sample(averaged.net(), noise)));
+  CHECK_FALSE(test::same_bits(bare.sample(noise), before));
+  CHECK(averaged.sample(noise, 4).shape() == Shape{5, 2});
+}
+
+TEST_CASE("flow matching and improved Mean Flows train by the same trainer") {
+  const Values x = test::numbers({batch, 2}, 7);
+  const TrainerSettings settings{.batch = batch, .tile_rows = batch};
+  MeanFlowTrainer<SmallNet, LinearPath, LogitNormalTimes, ConstantWeighting, FlowMatching> plain(
+      make_net(), settings);
+  const auto report = plain.step(x);
+  CHECK(report.jump_rows == 0);
+  CHECK(report.derivative_norm == 0);
+  CHECK(report.square == doctest::Approx(report.velocity_square).epsilon(1e-14));
+  MeanFlowTrainer<SmallNet, LinearPath, LogitNormalTimes, AdaptiveWeighting, ImprovedMeanFlow>
+      improved(make_net(), settings);
+  CHECK(improved.step(x).jump_rows == 18);
+  CHECK(improved.step(x).loss < 1);
+}
