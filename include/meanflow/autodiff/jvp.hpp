@@ -5,7 +5,6 @@
 #pragma once
 
 #include <concepts>
-#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -14,6 +13,7 @@
 #include <meanflow/scalar/dual.hpp>
 #include <meanflow/scalar/traits.hpp>
 #include <meanflow/tensor/dual_tensor.hpp>
+#include <meanflow/tensor/shape.hpp>
 #include <meanflow/tensor/tensor.hpp>
 
 namespace meanflow {
@@ -47,9 +47,9 @@ struct Jvp {
 namespace detail {
 
 /// Throws a ShapeError "jvp: tangent shape A does not fit primal shape B".
-[[noreturn]] inline void throw_jvp_shape_error(const std::string& tangent,
-                                               const std::string& primal) {
-  throw ShapeError("jvp: tangent shape " + tangent + " does not fit primal shape " + primal);
+[[noreturn]] inline void throw_jvp_shape_error(const Shape& tangent, const Shape& primal) {
+  throw ShapeError("jvp: tangent shape " + to_string(tangent) + " does not fit primal shape " +
+                   to_string(primal));
 }
 
 // Plain numbers (a user's own too), Dual and SIMD batches; not the arrays that Real also covers.
@@ -81,7 +81,7 @@ struct dual_traits<Tensor<T, Device>> {
 
   [[nodiscard]] static dual_type join(const Tensor<T, Device>& x, const Tensor<T, Device>& dx) {
     if (dx.rows() > x.rows() || !(dx.shape() == x.shape().with_rows(dx.rows())))
-      detail::throw_jvp_shape_error(to_string(dx.shape()), to_string(x.shape()));
+      detail::throw_jvp_shape_error(dx.shape(), x.shape());
     return {x, dx};
   }
   [[nodiscard]] static Tensor<T, Device> zero(const Tensor<T, Device>& x) {

@@ -4,7 +4,7 @@
 #pragma once
 
 #include <Eigen/Core>
-#include <string>
+#include <cstddef>
 #include <utility>
 
 #include <meanflow/autodiff/jvp.hpp>
@@ -29,8 +29,8 @@ struct eigen_dual_traits {
   }
 
  private:
-  static std::string shape(const Matrix& x) {
-    return "(" + std::to_string(x.rows()) + ", " + std::to_string(x.cols()) + ")";
+  static Shape shape(const Matrix& x) {
+    return {static_cast<std::size_t>(x.rows()), static_cast<std::size_t>(x.cols())};
   }
 };
 

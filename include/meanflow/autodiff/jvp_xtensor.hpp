@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <string>
 #include <utility>
 
 #include <xtensor/xarray.hpp>
@@ -46,11 +45,10 @@ struct xtensor_dual_traits {
   }
 
  private:
-  static std::string shape(const Array& x) {
-    std::string text = "(";
-    for (std::size_t axis = 0; axis < x.dimension(); ++axis)
-      text += (axis ? ", " : "") + std::to_string(x.shape()[axis]);
-    return text + ")";
+  static Shape shape(const Array& x) {
+    Shape result;
+    for (const std::size_t extent : x.shape()) result.push_back(extent);
+    return result;
   }
 };
 

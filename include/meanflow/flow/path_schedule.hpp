@@ -42,11 +42,11 @@ struct LinearPath {
 struct CosinePath {
   template <class T>
   [[nodiscard]] MEANFLOW_HOST_DEVICE T alpha(const T& t) const {
-    return cos(t * (std::numbers::pi / 2));
+    return cos(t * (std::numbers::pi_v<root_scalar<T>> / 2));
   }
   template <class T>
   [[nodiscard]] MEANFLOW_HOST_DEVICE T sigma(const T& t) const {
-    return sin(t * (std::numbers::pi / 2));
+    return sin(t * (std::numbers::pi_v<root_scalar<T>> / 2));
   }
 };
 

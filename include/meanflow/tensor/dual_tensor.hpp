@@ -28,10 +28,10 @@ class DualTensor {
                        " tangent rows for values of shape " + to_string(shape));
   }
 
-  /// Copies `primal` (B, ...) and `tangent` (K, ...), K <= B, into one buffer.
+  /// Copies `primal` (B, ...) and `tangent` (K, ...), K <= B or empty, into one buffer.
   DualTensor(const Tensor<T, Device>& primal, const Tensor<T, Device>& tangent)
-      : DualTensor(primal.shape(), tangent.rows()) {
-    if (primal.row_size() != tangent.row_size())
+      : DualTensor(primal.shape(), tangent.empty() ? 0 : tangent.rows()) {
+    if (!tangent.empty() && primal.row_size() != tangent.row_size())
       throw_shape_error("DualTensor: tangent", tangent.shape(), primal.shape(), "rows differ");
     std::copy_n(primal.data(), primal.size(), buffer_.data());
     std::copy_n(tangent.data(), tangent.size(), buffer_.data() + primal.size());
