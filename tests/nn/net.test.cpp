@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+// The concept from both sides.
+#include <archetypes.hpp>
+#include <doctest/doctest.h>
+
+#include <meanflow/nn/baselines.hpp>
+#include <meanflow/nn/mlp.hpp>
+#include <meanflow/nn/net.hpp>
+#include <meanflow/train/trainer.hpp>
+
+using namespace meanflow;
+
+static_assert(Net<Mlp<float>> && Net<Mlp<double>> && Net<Mlp<float, Reference>>);
+static_assert(Net<AffineNet<float>> && Net<test::ArchetypeNet>);
+static_assert(DataSource<test::ArchetypeSource, float>);
+
+namespace {
+
+struct Base {
+  using value_type = float;
+  using device_type = Cpu;
+  Parameters<float> store{};
+  [[nodiscard]] const Parameters<float>& parameters() const { return store; }
+};
+
+struct WithConditions : Base {
+  template <class X>
+  X operator()(const X& z, const X&, const X&, const Condition<float>&) const {
+    return z;
+  }
+};
+static_assert(Net<WithConditions>);
+
+struct OnlyTensors : Base {
+  Tensor<float> operator()(const Tensor<float>& z, const Tensor<float>&,
+                           const Tensor<float>&) const {
+    return z;
+  }
+};
+static_assert(!Net<OnlyTensors>);
+
+struct OneTime : Base {
+  template <class X>
+  X operator()(const X& z, const X&) const {
+    return z;
+  }
+};
+static_assert(!Net<OneTime>);
+
+struct NotConstant : Base {
+  template <class X>
+  X operator()(const X& z, const X&, const X&) {
+    return z;
+  }
+};
+static_assert(!Net<NotConstant>);
+
+struct AnotherResult : Base {
+  template <class X>
+  float operator()(const X&, const X&, const X&) const {
+    return 0;
+  }
+};
+static_assert(!Net<AnotherResult>);
+
+struct NoParameters {
+  using value_type = float;
+  using device_type = Cpu;
+  template <class X>
+  X operator()(const X& z, const X&, const X&) const {
+    return z;
+  }
+};
+static_assert(!Net<NoParameters>);
+
+struct NoTypes {
+  Parameters<float> store{};
+  [[nodiscard]] const Parameters<float>& parameters() const { return store; }
+  template <class X>
+  X operator()(const X& z, const X&, const X&) const {
+    return z;
+  }
+};
+static_assert(!Net<NoTypes>);
+
+struct NoShape {
+  void fill(const Tensor<float>&, std::uint64_t, std::uint64_t) {}
+};
+struct NoStep {
+  Shape row_shape() { return {2}; }
+  void fill(const Tensor<float>&, std::uint64_t) {}
+};
+static_assert(!DataSource<NoShape, float> && !DataSource<NoStep, float>);
+static_assert(!DataSource<test::ArchetypeSource, double>);
+
+// u = z + table[label]
+struct LabelledNet : Base {
+  LabelledNet() : table(store.add("table", {3, 2})) {
+    for (std::size_t i = 0; i < 6; ++i) table.data()[i] = static_cast<float>(i);
+  }
+  template <class X>
+  X operator()(const X& z, const X&, const X&, const Condition<float>& condition) const {
+    return z + class_embedding(table, condition.labels, z);
+  }
+  Parameter<float> table;
+};
+static_assert(Net<LabelledNet>);
+
+}  // namespace
+
+TEST_CASE("evaluate calls nets with and without conditions") {
+  const auto z = Tensor<float>::zeros({2, 2}), t = Tensor<float>::full({2, 1}, 1);
+  const Condition<float> condition{Tensor<std::int32_t>::from({2}, {2, 0}), {}};
+  CHECK(evaluate(LabelledNet{}, z, t, t, condition)[0] == 4);
+  CHECK(evaluate(test::ArchetypeNet(1), z, t, t, condition)[0] == 0);
+}
+
+TEST_CASE("labels reach a net through the sampler and the trainer") {
+  const LabelledNet net;
+  const auto noise = Tensor<float>::zeros({4, 2});
+  const Condition<float> condition{Tensor<std::int32_t>::from({4}, {2, 0, 1, 2}), {}};
+  const auto x = sample(net, noise, 1, condition);
+  CHECK(x[0] == -4);
+  CHECK(x[2] == 0);
+  CHECK(x[4] == -2);
+
+  // Rows with label 1 alone get a gradient in row 1 of the table.
+  MeanFlowTrainer trainer(LabelledNet{}, {.batch = 4, .tile_rows = 2});
+  const Condition<float> ones{Tensor<std::int32_t>::full({4}, 1), {}};
+  trainer.step(normal_noise({4, 2}, 1), ones);
+  CHECK(trainer.gradient()[0] == 0);
+  CHECK(trainer.gradient()[2] != 0);
+  CHECK(trainer.gradient()[4] == 0);
+}
+
+TEST_CASE("conditions are cut with the batch") {
+  Condition<float> condition{Tensor<std::int32_t>::from({3}, {5, 6, 7}), {}};
+  CHECK(condition.rows(1, 3).labels[0] == 6);
+  CHECK(condition.rows(1, 3).augmentation.empty());
+  condition.augmentation = Tensor<float>::from({3, 1}, {1, 2, 3});
+  CHECK(condition.rows(2, 3).augmentation[0] == 3);
+}
