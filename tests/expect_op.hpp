@@ -221,8 +221,9 @@ inline void expect_operation(const Operation& op, const OpInputs& inputs,
           tolerance.difference);
   }
   std::size_t offset = 0;
-  for (const auto& [name, parameter] : in.parameters) {
-    INFO("gradient of parameter ", name);
+  for (const auto& entry : in.parameters) {
+    INFO("gradient of parameter ", entry.first);
+    const Values& parameter = entry.second;
     const Values& flat = back.gradients.back();
     const Values found = Values::borrow(flat.data() + offset, parameter.shape());
     CHECK(relative_error(found, gradient_by_differences(op, in, parameter, g)) <=

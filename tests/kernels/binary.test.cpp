@@ -37,7 +37,8 @@ const std::vector<std::pair<Shape, Shape>> patterns{{{}, {}},
 
 template <class T, class F>
 void expect_binary(F f) {
-  for (const auto& [a, b] : patterns) {
+  for (const auto& pattern : patterns) {
+    const Shape &a = pattern.first, &b = pattern.second;
     INFO(F::name, " of shapes ", to_string(a), " and ", to_string(b));
     const Broadcast shape = broadcast("test", a, b);
     const auto x = numbers<T>(a.size(), 1, T(0.3), 2), y = numbers<T>(b.size(), 2, T(-2), T(-0.3));
@@ -53,10 +54,11 @@ void expect_binary(F f) {
         Numbers<T>(shape.size()), 32);
     // Gradients of x and of y, added to what is there; either may be missing.
     const auto state = numbers<T>(a.size() + b.size(), 6);
-    for (const auto& [with_x, with_y] : {std::pair(true, true), {true, false}, {false, true}})
+    for (const auto& with : {std::pair(true, true), {true, false}, {false, true}})
       expect_same<T>(
-          [&, wx = with_x, wy = with_y](auto device, auto& z) {
-            T *gx = wx ? z.data() : nullptr, *gy = wy ? z.data() + a.size() : nullptr;
+          [&](auto device, auto& z) {
+            T* gx = with.first ? z.data() : nullptr;
+            T* gy = with.second ? z.data() + a.size() : nullptr;
             binary_backward(device, f, shape, x.data(), y.data(), g.data(), gx, gy);
           },
           state, 4000);

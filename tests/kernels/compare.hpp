@@ -58,9 +58,10 @@ class Threads {
 };
 
 /// Runs f(device) on the processor, alone and inside a parallel region, and with plain loops, each
-/// on its own copy of `state`, and compares what became of it.
+/// on its own copy of `state`, and compares what became of it. Alone and inside it is the same to
+/// the bit, unless `exact` is false: a BLAS rounds differently on several threads.
 template <class T, class F>
-void expect_same(const F& f, const Numbers<T>& state, double ulps = 4) {
+void expect_same(const F& f, const Numbers<T>& state, double ulps = 4, bool exact = true) {
   const Threads threads;
   Numbers<T> expected = state, found = state, inside = state;
   f(Reference{}, expected);
@@ -69,7 +70,8 @@ void expect_same(const F& f, const Numbers<T>& state, double ulps = 4) {
   kernels::parallel_tasks(Cpu{}, 2, [&](std::size_t task, std::size_t) {
     if (task == 1) f(Cpu{}, inside);
   });
-  CHECK(inside == found);
+  CHECK(error_in_ulps(inside, expected) <= ulps);
+  if (exact) CHECK(inside == found);
 }
 
 }  // namespace meanflow::test

@@ -37,7 +37,8 @@ std::array<Values, 2> operands(const Shape& x, const Shape& y) {
 
 template <class F>
 void expect_binary(F f) {
-  for (const auto& [x, y] : patterns) {
+  for (const auto& pattern : patterns) {
+    const Shape &x = pattern.first, &y = pattern.second;
     INFO("shapes ", to_string(x), " and ", to_string(y));
     auto in = operands(x, y);
     in[0][0] = -1.9;
@@ -65,7 +66,8 @@ TEST_CASE("larger and smaller one") {
 TEST_CASE("plain values and their gradients broadcast over the batch as well") {
   const std::vector<std::pair<Shape, Shape>> shapes{
       {{4, 3}, {3}}, {{4, 3}, {1, 3}}, {{3}, {4, 3}}, {{1}, {4, 2, 3}}, {{4, 2, 3}, {}}};
-  for (const auto& [a, b] : shapes) {
+  for (const auto& pair : shapes) {
+    const Shape &a = pair.first, &b = pair.second;
     INFO("shapes ", to_string(a), " and ", to_string(b));
     const auto x = numbers(a, 1), y = numbers(b, 2);
     Tape<double> tape;
