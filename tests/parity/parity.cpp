@@ -76,20 +76,63 @@ std::vector<double> doubles(const Tensor<T, Device>& x) {
   return {x.data(), x.data() + x.size()};
 }
 
+/// (B, C, H, W) to (B, H, W, C).
+template <class T, class Device>
+Tensor<T, Device> channels_last(const Tensor<T, Device>& x) {
+  const Shape s = x.shape();
+  const std::size_t pixels = s[2] * s[3];
+  Tensor<T, Device> y({s[0], s[2], s[3], s[1]});
+  for (std::size_t b = 0; b < s[0]; ++b)
+    for (std::size_t c = 0; c < s[1]; ++c)
+      for (std::size_t p = 0; p < pixels; ++p)
+        y[(b * pixels + p) * s[1] + c] = x[(b * s[1] + c) * pixels + p];
+  return y;
+}
+
+/// (B, H, W, C) to (B, C, H, W).
+template <class T, class Device>
+Tensor<T, Device> channels_first(const Tensor<T, Device>& x) {
+  const Shape s = x.shape();
+  const std::size_t pixels = s[1] * s[2];
+  Tensor<T, Device> y({s[0], s[3], s[1], s[2]});
+  for (std::size_t b = 0; b < s[0]; ++b)
+    for (std::size_t c = 0; c < s[3]; ++c)
+      for (std::size_t p = 0; p < pixels; ++p)
+        y[(b * s[3] + c) * pixels + p] = x[(b * pixels + p) * s[3] + c];
+  return y;
+}
+
 template <class T, class Device>
 class Case {
  public:
   using Values = Tensor<T, Device>;
 
-  Case(const fs::path& file, Report& report) : file_(Safetensors(file)), report_(report) {}
+  /// With `images`, tensors of rank 4 are (B, C, H, W) in the file.
+  Case(const fs::path& file, Report& report, bool images = true)
+      : file_(file), report_(report), images_(images) {}
 
   [[nodiscard]] bool has(const std::string& name) const { return file_.contains(name); }
 
+  /// As it lies in the file, but images with their channels last.
   [[nodiscard]] Values input(const std::string& name) const {
+    const Values x = raw(name);
+    return images_ && x.shape().rank() == 4 ? channels_last(x) : x;
+  }
+  [[nodiscard]] Values raw(const std::string& name) const {
     Shape shape;
     for (std::size_t extent : file_.shape(name)) shape.push_back(extent);
     const std::vector<T> values = file_.template read<T>(name);
     return Values::from(shape, values);
+  }
+  /// What the net is told besides z, r and t.
+  [[nodiscard]] Condition<T, Device> condition() const {
+    Condition<T, Device> c;
+    if (has("y")) {
+      const auto labels = file_.template read<std::int32_t>("y");
+      c.labels = Tensor<std::int32_t, Device>::from({labels.size()}, labels);
+    }
+    if (has("aug")) c.augmentation = raw("aug");
+    return c;
   }
   /// A vector (B) as a column (B, 1).
   [[nodiscard]] Values column(const std::string& name) const {
@@ -100,7 +143,10 @@ class Case {
   void value(const std::string& name, const std::vector<double>& found) const {
     report_.compare(name, found, file_.template read<double>(name + ".f64"), bounds<T>.value);
   }
-  void value(const std::string& name, const Values& found) const { value(name, doubles(found)); }
+  void value(const std::string& name, const Values& found) const {
+    const bool image = images_ && found.shape().rank() == 4;
+    value(name, doubles(image ? channels_first(found) : found));
+  }
 
   void gradients(const Parameters<T, Device>& parameters, const Values& flat) const {
     for (const ParameterEntry& entry : parameters.entries()) {
@@ -119,6 +165,7 @@ class Case {
  private:
   Safetensors file_;
   Report& report_;
+  bool images_;
 };
 
 template <class T, class Device>
@@ -136,19 +183,20 @@ template <class T, class Device, class Net>
 void net_case(const Case<T, Device>& c, const Net& net) {
   using Values = Tensor<T, Device>;
   const Values z = c.input("z"), r = c.column("r"), t = c.column("t");
+  const Condition<T, Device> given = c.condition();
   const auto along = [&](const Values& dz, const Values& dr, const Values& dt) {
-    return net(DualTensor<T, Device>(z, dz), DualTensor<T, Device>(r, dr),
-               DualTensor<T, Device>(t, dt));
+    return evaluate(net, DualTensor<T, Device>(z, dz), DualTensor<T, Device>(r, dr),
+                    DualTensor<T, Device>(t, dt), given);
   };
   const auto total = along(c.input("v"), Values::zeros(r.shape()), Values::full(t.shape(), 1));
   c.value("u", total.primal());
   c.value("dudt", total.tangent());
   c.value("du", along(c.input("dz"), c.column("dr"), c.column("dt")).tangent());
-  c.value("v_theta", net(z, t, t));
+  c.value("v_theta", evaluate(net, z, t, t, given));
 
   Tape<T, Device> tape;
   const auto input = variable(tape, z);
-  const auto u = net(input, Var(tape, r), Var(tape, t));
+  const auto u = evaluate(net, input, Var(tape, r), Var(tape, t), given);
   tape.backward(u.node(), c.input("g"));
   c.value("gz", tape.take_gradient(input.node()));
 }
@@ -159,12 +207,9 @@ void loss_case(const Case<T, Device>& c, const Net& net, const Objective& object
   using Values = Tensor<T, Device>;
   const Values x = c.input("x"), e = c.input("eps"), t = c.column("t");
   const std::size_t rows = x.rows();
-  FlowBatch<T, Device> batch{Values(x.shape()),
-                             Values(x.shape()),
-                             c.has("r") ? c.column("r") : t,
-                             t,
-                             c.has("r") ? rows : 0,
-                             {}};
+  FlowBatch<T, Device> batch{
+      Values(x.shape()),     Values(x.shape()), c.has("r") ? c.column("r") : t, t,
+      c.has("r") ? rows : 0, c.condition()};
   interpolate(Device{}, LinearPath{}, rows, x.row_size(), static_cast<const T*>(t.data()),
               static_cast<const T*>(x.data()), static_cast<const T*>(e.data()), batch.z.data(),
               batch.v.data());
@@ -185,12 +230,8 @@ void loss_case(const Case<T, Device>& c, const Net& net, const Objective& object
   c.gradients(net.parameters(), flat);
 }
 
-template <class T, class Device>
-bool run_net(const Json& entry, const fs::path& folder, Report& report) {
-  if (entry.at("net") != "Mlp") return false;
-  const Json& config = entry.at("config");
-  const Mlp<T, Device> net(
-      {.dimension = config.at("dim"), .hidden = config.at("hidden"), .layers = config.at("depth")});
+template <class T, class Device, class Net>
+bool run_net_case(const Json& entry, const fs::path& folder, const Net& net, Report& report) {
   load_parameters(folder / entry.at("params").get<std::string>(), net.parameters());
   const Case<T, Device> c(folder / entry.at("file").get<std::string>(), report);
   if (entry.at("case") == "net") {
@@ -211,6 +252,48 @@ bool run_net(const Json& entry, const fs::path& folder, Report& report) {
   else
     return false;
   return true;
+}
+
+template <class T, class Device>
+bool run_net(const Json& entry, const fs::path& folder, Report& report) {
+  const Json& config = entry.at("config");
+  const std::string kind = entry.at("net");
+  const auto run = [&](const auto& net) {
+    return run_net_case<T, Device>(entry, folder, net, report);
+  };
+  // What a configuration leaves out has the default of the program that made the vectors.
+  const auto number = [&](const char* key, std::size_t otherwise) {
+    return config.value(key, otherwise);
+  };
+  const auto numbers = [&](const char* key, const std::vector<std::size_t>& otherwise) {
+    return config.value(key, otherwise);
+  };
+  if (kind == "Mlp")
+    return run(Mlp<T, Device>({.dimension = number("dim", 2),
+                               .hidden = number("hidden", 64),
+                               .layers = number("depth", 3)}));
+  if (kind == "MeanFlowNet")
+    return run(MeanFlowNet<T, Device>({.channels = number("channels", 3),
+                                       .base = number("ch", 64),
+                                       .multipliers = numbers("mult", {1, 2, 4}),
+                                       .blocks = number("blocks", 2),
+                                       .classes = number("num_classes", 10),
+                                       .embedding = number("embed", 128),
+                                       .condition = number("cond", 256)}));
+  if (kind == "SongUNet")
+    return run(SongUNet<T, Device>(
+        {.resolution = number("img_resolution", 32),
+         .in_channels = number("in_channels", 3),
+         .out_channels = number("out_channels", 3),
+         .augmentation = number("augment_dim", 0),
+         .model_channels = number("model_channels", 128),
+         .channel_mult = numbers("channel_mult", {2, 2, 2}),
+         .channel_mult_emb = number("channel_mult_emb", 4),
+         .channel_mult_noise = number("channel_mult_noise", 2),
+         .blocks = number("num_blocks", 4),
+         .attention_resolutions = numbers("attn_resolutions", {16}),
+         .resample_filter = config.value("resample_filter", std::vector<double>{1, 3, 3, 1})}));
+  return false;
 }
 
 // -------------------------------------------------------------------------------- ops
@@ -250,10 +333,10 @@ void op_case(const Case<T, Device>& c, const std::string& op, const std::vector<
 
 template <class T, class Device>
 bool run_op(const std::string& op, const Json& about, const fs::path& file, Report& report) {
-  const Case<T, Device> c(file, report);
+  const Case<T, Device> c(file, report, op != "attention" && op != "rope");
   Parameters<T, Device> parameters;
   for (const std::string name : about.at("parameters")) {
-    const auto values = c.input(op + "." + name);
+    const auto values = c.raw(op + "." + name);
     const auto parameter = parameters.add(name, values.shape());
     std::copy_n(values.data(), values.size(), parameters[name].data());
   }
@@ -267,6 +350,28 @@ bool run_op(const std::string& op, const Json& about, const fs::path& file, Repo
         sinusoid_frequencies<T, Device>(about.at("dim").get<std::size_t>(), 10000, endpoint);
     return run([=](const auto& x) { return sinusoid(x[0], frequencies, order); });
   };
+  const auto convolution = [&](std::size_t stride, std::size_t padding) {
+    return run([&, stride, padding](const auto& x) {
+      return conv2d(x[0], parameters["w"], parameters["b"], stride, padding);
+    });
+  };
+  const auto resampled = [&](Resampling direction) {
+    const auto filter = resampling_filter<T, Device>(
+        direction, about.at("filter").template get<std::vector<double>>());
+    return run([=](const auto& x) { return resample(x[0], direction, filter); });
+  };
+  if (op.starts_with("conv") || op == "patch_conv")
+    return convolution(about.at("stride"), about.at("padding"));
+  if (op.starts_with("group_norm"))
+    return run([&](const auto& x) {
+      return group_norm(x[0], expand(parameters["w"], x[0]), expand(parameters["b"], x[0]),
+                        about.at("groups").template get<std::size_t>(),
+                        about.at("eps").template get<double>());
+    });
+  if (op == "attention") return run([](const auto& x) { return attention(x[0], x[1], x[2]); });
+  if (op == "nearest_up") return run([](const auto& x) { return nearest_up(x[0]); });
+  if (op.starts_with("resample_up")) return resampled(Resampling::up);
+  if (op.starts_with("resample_down")) return resampled(Resampling::down);
   if (op == "linear")
     return run([&](const auto& x) { return linear(x[0], parameters["w"], parameters["b"]); });
   if (op == "silu") return run([](const auto& x) { return silu(x[0]); });

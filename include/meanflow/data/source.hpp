@@ -27,7 +27,7 @@ void fill_points(const Tensor<float>& x, F f) {
 
 /// Fresh points of a 2-D set in every step.
 struct Toy2dSource {
-  Toy2d set;
+  Toy2d set{};
 
   [[nodiscard]] Shape row_shape() const { return {2}; }
 

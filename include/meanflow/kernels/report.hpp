@@ -3,8 +3,6 @@
 /// Which kernels a program runs on, and whether they are the ones that the processor deserves.
 #pragma once
 
-#include <omp.h>
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -12,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include <omp.h>
 #include <xsimd/xsimd.hpp>
 
 #include <meanflow/kernels/onednn.hpp>
@@ -27,9 +26,9 @@ namespace meanflow {
 
 /// What the CPU device runs on.
 struct KernelReport {
-  std::string blas;          ///< "OpenBLAS 0.3.21 (Cooperlake, OpenMP)"
-  std::string onednn;        ///< "oneDNN 2.6.3", or empty if the build has none
-  std::string vectors;       ///< instructions of the element-wise kernels, as compiled: "avx512bw"
+  std::string blas;     ///< "OpenBLAS 0.3.21 (Cooperlake, OpenMP)"
+  std::string onednn;   ///< "oneDNN 2.6.3", or empty if the build has none
+  std::string vectors;  ///< instructions of the element-wise kernels, as compiled: "avx512bw"
   std::size_t threads = 1;
   std::vector<std::string> warnings;  ///< one sentence each; empty if all is well
 };

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Group normalisation on the processor: vectors run along the channels, sums are kept per channel
+/// and then added up by group. `kernels/reference_norm.hpp` says what each kernel computes.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+
+#include <meanflow/kernels/cpu.hpp>
+#include <meanflow/kernels/reference_norm.hpp>
+#include <meanflow/kernels/scratch.hpp>
+
+namespace meanflow::kernels {
+
+namespace detail {
+
+/// f(row) for every row, on all threads where there is enough to do.
+template <class F>
+void for_each_norm_row(const NormShape& n, F f) {
+  const std::size_t grain = std::max<std::size_t>(1, parallel_grain / (n.image() + 1));
+  parallel_for(Cpu{}, n.rows, grain, [&](std::size_t first, std::size_t last) {
+    for (std::size_t r = first; r < last; ++r) f(r);
+  });
+}
+
+/// f(lanes, channel, offset of that channel in pixel p) over an image, channel by channel so that
+/// what belongs to a channel stays in registers: `begin(lanes, c)` gives its state, `end` takes it.
+template <class T, class Begin, class Body, class End>
+void for_each_channel(const NormShape& n, Begin begin, Body body, End end) {
+  for_each_batch<T>(0, n.channels, [&](auto lanes, std::size_t c) {
+    auto state = begin(lanes, c);
+    for (std::size_t p = 0; p < n.pixels; ++p) body(lanes, state, c, p * n.channels + c);
+    end(lanes, state, c);
+  });
+}
+
+/// to[group] = scale * sum over its channels of from[c].
+template <class T>
+void channels_to_groups(const NormShape& n, T scale, const T* from, T* to) {
+  for (std::size_t g = 0; g < n.groups; ++g) {
+    T sum(0);
+    for (std::size_t c = g * n.group_channels(); c < (g + 1) * n.group_channels(); ++c)
+      sum += from[c];
+    to[g] = scale * sum;
+  }
+}
+
+/// to[c] = from[group of c]
+template <class T>
+void groups_to_channels(const NormShape& n, const T* from, T* to) {
+  for (std::size_t c = 0; c < n.channels; ++c) to[c] = from[c / n.group_channels()];
+}
+
+/// shift[c] = e[c] - mean and inverse[c] of one row, per channel.
+template <class T>
+void channel_statistics(const NormShape& n, std::size_t row, const T* e, const T* mean,
+                        const T* inverse, T* shift, T* channel_inverse) {
+  for (std::size_t c = 0; c < n.channels; ++c) {
+    const std::size_t group = row * n.groups + c / n.group_channels();
+    shift[c] = (e ? e[row * n.channels + c] : T(0)) - mean[group];
+    channel_inverse[c] = inverse[group];
+  }
+}
+
+}  // namespace detail
+
+template <class T>
+void group_statistics(Cpu, const NormShape& n, T epsilon, const T* x, const T* e, T* mean,
+                      T* inverse) {
+  using Batch = xsimd::batch<T>;
+  detail::for_each_norm_row(n, [&](std::size_t r) {
+    const detail::Scratch<T> sums(n.channels), shifts(n.channels), means(n.groups);
+    const T *image = x + r * n.image(), *offset = e ? e + r * n.channels : nullptr;
+    const T scale = T(1) / T(n.group_size());
+    detail::for_each_channel<T>(
+        n, [](auto, std::size_t) { return Batch(T(0)); },
+        [=](auto lanes, Batch& sum, std::size_t, std::size_t i) { sum += lanes.load(image + i); },
+        [&](auto lanes, const Batch& sum, std::size_t c) {
+          const Batch shift = offset ? Batch(T(n.pixels)) * lanes.load(offset + c) : Batch(T(0));
+          lanes.store(sums.data() + c, sum + shift);
+        });
+    detail::channels_to_groups(n, scale, sums.data(), means.data());
+    for (std::size_t c = 0; c < n.channels; ++c)
+      shifts.data()[c] = (offset ? offset[c] : T(0)) - means.data()[c / n.group_channels()];
+    struct State {
+      Batch shift, square;
+    };
+    detail::for_each_channel<T>(
+        n,
+        [&](auto lanes, std::size_t c) {
+          return State{lanes.load(shifts.data() + c), Batch(T(0))};
+        },
+        [=](auto lanes, State& s, std::size_t, std::size_t i) {
+          const Batch d = lanes.load(image + i) + s.shift;
+          s.square += d * d;
+        },
+        [&](auto lanes, const State& s, std::size_t c) { lanes.store(sums.data() + c, s.square); });
+    T *row_mean = mean + r * n.groups, *row_inverse = inverse + r * n.groups;
+    std::copy_n(means.data(), n.groups, row_mean);
+    detail::channels_to_groups(n, scale, sums.data(), row_inverse);
+    for (std::size_t g = 0; g < n.groups; ++g)
+      row_inverse[g] = T(1) / std::sqrt(row_inverse[g] + epsilon);
+  });
+}
+
+template <class F, class T>
+void group_norm(Cpu, F f, const NormShape& n, const T* x, const T* e, const T* mean,
+                const T* inverse, const T* a, const T* b, T* y) {
+  using Batch = xsimd::batch<T>;
+  struct State {
+    Batch shift, inverse, a, b;
+  };
+  detail::for_each_norm_row(n, [&](std::size_t r) {
+    const detail::Scratch<T> shift(n.channels), scale(n.channels);
+    detail::channel_statistics(n, r, e, mean, inverse, shift.data(), scale.data());
+    const T *image = x + r * n.image(), *ra = a + r * n.channels, *rb = b + r * n.channels;
+    T* out = y + r * n.image();
+    detail::for_each_channel<T>(
+        n,
+        [&](auto lanes, std::size_t c) {
+          return State{lanes.load(shift.data() + c), lanes.load(scale.data() + c),
+                       lanes.load(ra + c), lanes.load(rb + c)};
+        },
+        [=](auto lanes, const State& s, std::size_t, std::size_t i) {
+          const Batch normal = (lanes.load(image + i) + s.shift) * s.inverse;
+          lanes.store(out + i, f(Batch(normal * s.a + s.b)));
+        },
+        [](auto, const State&, std::size_t) {});
+  });
+}
+
+template <class F, class T>
+void group_norm_tangent(Cpu, F f, const NormShape& n, const T* x, const T* dx, const T* e,
+                        const T* de, const T* mean, const T* inverse, const T* a, const T* da,
+                        const T* b, const T* db, T* dy) {
+  using Batch = xsimd::batch<T>;
+  detail::for_each_norm_row(n, [&](std::size_t r) {
+    const std::size_t row = r * n.channels;
+    const detail::Scratch<T> shift(n.channels), scale(n.channels), sums(n.channels),
+        dots(n.channels), groups(2 * n.groups), means(n.channels), dot_means(n.channels);
+    detail::channel_statistics(n, r, e, mean, inverse, shift.data(), scale.data());
+    const T *image = x + r * n.image(), *tangent = dx + r * n.image();
+    const auto offset = [&](auto lanes, std::size_t c) {
+      return de ? Batch(lanes.load(de + row + c)) : Batch(T(0));
+    };
+    struct Sums {
+      Batch shift, inverse, offset, sum, dot;
+    };
+    detail::for_each_channel<T>(
+        n,
+        [&](auto lanes, std::size_t c) {
+          return Sums{lanes.load(shift.data() + c), lanes.load(scale.data() + c), offset(lanes, c),
+                      Batch(T(0)), Batch(T(0))};
+        },
+        [=](auto lanes, Sums& s, std::size_t, std::size_t i) {
+          const Batch normal = (lanes.load(image + i) + s.shift) * s.inverse;
+          const Batch d = lanes.load(tangent + i) + s.offset;
+          s.sum += d;
+          s.dot += normal * d;
+        },
+        [&](auto lanes, const Sums& s, std::size_t c) {
+          lanes.store(sums.data() + c, s.sum);
+          lanes.store(dots.data() + c, s.dot);
+        });
+    const T size = T(1) / T(n.group_size());
+    detail::channels_to_groups(n, size, sums.data(), groups.data());
+    detail::channels_to_groups(n, size, dots.data(), groups.data() + n.groups);
+    detail::groups_to_channels(n, groups.data(), means.data());
+    detail::groups_to_channels(n, groups.data() + n.groups, dot_means.data());
+    struct State {
+      Batch shift, inverse, offset, mean, dot, a, da, b, db;
+    };
+    T* out = dy + r * n.image();
+    detail::for_each_channel<T>(
+        n,
+        [&](auto lanes, std::size_t c) {
+          return State{lanes.load(shift.data() + c),
+                       lanes.load(scale.data() + c),
+                       offset(lanes, c),
+                       lanes.load(means.data() + c),
+                       lanes.load(dot_means.data() + c),
+                       lanes.load(a + row + c),
+                       lanes.load(da + row + c),
+                       lanes.load(b + row + c),
+                       lanes.load(db + row + c)};
+        },
+        [=](auto lanes, const State& s, std::size_t, std::size_t i) {
+          const Batch normal = (lanes.load(image + i) + s.shift) * s.inverse;
+          const Batch d = lanes.load(tangent + i) + s.offset;
+          const Batch dn = (d - s.mean - normal * s.dot) * s.inverse;
+          const Batch slope = f(Dual<Batch>(Batch(normal * s.a + s.b), Batch(T(1)))).tangent;
+          lanes.store(out + i, slope * (dn * s.a + normal * s.da + s.db));
+        },
+        [](auto, const State&, std::size_t) {});
+  });
+}
+
+template <class F, class T>
+void group_norm_backward(Cpu, F f, const NormShape& n, const T* x, const T* e, const T* mean,
+                         const T* inverse, const T* a, const T* b, const T* g, T* gx, T* ge, T* ga,
+                         T* gb) {
+  using Batch = xsimd::batch<T>;
+  detail::for_each_norm_row(n, [&](std::size_t r) {
+    const std::size_t row = r * n.channels;
+    const detail::Scratch<T> shift(n.channels), scale(n.channels), weighted(n.channels),
+        groups(2 * n.groups), means(n.channels), dot_means(n.channels);
+    detail::channel_statistics(n, r, e, mean, inverse, shift.data(), scale.data());
+    const T *image = x + r * n.image(), *upstream = g + r * n.image();
+    T* out = gx + r * n.image();
+    struct Sums {
+      Batch shift, inverse, a, b, ga, gb;
+    };
+    // q = g f'(p) is kept in gx between the two passes.
+    detail::for_each_channel<T>(
+        n,
+        [&](auto lanes, std::size_t c) {
+          return Sums{lanes.load(shift.data() + c),
+                      lanes.load(scale.data() + c),
+                      lanes.load(a + row + c),
+                      lanes.load(b + row + c),
+                      Batch(T(0)),
+                      Batch(T(0))};
+        },
+        [=](auto lanes, Sums& s, std::size_t, std::size_t i) {
+          const Batch normal = (lanes.load(image + i) + s.shift) * s.inverse;
+          const Batch slope = f(Dual<Batch>(Batch(normal * s.a + s.b), Batch(T(1)))).tangent;
+          const Batch q = lanes.load(upstream + i) * slope;
+          s.ga += q * normal;
+          s.gb += q;
+          lanes.store(out + i, q);
+        },
+        [&](auto lanes, const Sums& s, std::size_t c) {
+          lanes.store(ga + row + c, s.ga);
+          lanes.store(gb + row + c, s.gb);
+        });
+    const T size = T(1) / T(n.group_size());
+    for (std::size_t c = 0; c < n.channels; ++c) weighted.data()[c] = gb[row + c] * a[row + c];
+    detail::channels_to_groups(n, size, weighted.data(), groups.data());
+    for (std::size_t c = 0; c < n.channels; ++c) weighted.data()[c] = ga[row + c] * a[row + c];
+    detail::channels_to_groups(n, size, weighted.data(), groups.data() + n.groups);
+    detail::groups_to_channels(n, groups.data(), means.data());
+    detail::groups_to_channels(n, groups.data() + n.groups, dot_means.data());
+    struct State {
+      Batch shift, inverse, a, mean, dot, ge;
+    };
+    detail::for_each_channel<T>(
+        n,
+        [&](auto lanes, std::size_t c) {
+          return State{lanes.load(shift.data() + c),     lanes.load(scale.data() + c),
+                       lanes.load(a + row + c),          lanes.load(means.data() + c),
+                       lanes.load(dot_means.data() + c), Batch(T(0))};
+        },
+        [=](auto lanes, State& s, std::size_t, std::size_t i) {
+          const Batch normal = (lanes.load(image + i) + s.shift) * s.inverse;
+          const Batch value = (lanes.load(out + i) * s.a - s.mean - normal * s.dot) * s.inverse;
+          s.ge += value;
+          lanes.store(out + i, value);
+        },
+        [&](auto lanes, const State& s, std::size_t c) {
+          if (ge) lanes.store(ge + row + c, s.ge);
+        });
+  });
+}
+
+}  // namespace meanflow::kernels

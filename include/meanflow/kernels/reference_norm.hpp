@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Group normalisation, modulation and activation in one, as plain loops, channels last.
+///
+/// With mean m and deviation s of each group of channels of a row over all its pixels,
+///   n = (x + e - m) / s,  s = sqrt(var + eps),   p = n a + b,   y = f(p),
+/// where e, a and b are one number per row and channel. Layer normalisation is one group.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+
+#include <meanflow/scalar/dual.hpp>
+#include <meanflow/scalar/math.hpp>
+#include <meanflow/tensor/device.hpp>
+
+namespace meanflow {
+
+/// The extents of a normalised image batch, (rows, pixels, channels) in `groups` groups.
+struct NormShape {
+  std::size_t rows, pixels, channels, groups;
+
+  [[nodiscard]] constexpr std::size_t group_channels() const { return channels / groups; }
+  [[nodiscard]] constexpr std::size_t image() const { return pixels * channels; }
+  /// Elements that share a mean.
+  [[nodiscard]] constexpr std::size_t group_size() const { return pixels * group_channels(); }
+};
+
+namespace kernels {
+
+/// Mean and 1 / s of every group: `mean` and `inverse` are (rows, groups). `e` may be null.
+template <class T>
+void group_statistics(Reference, const NormShape& n, T epsilon, const T* x, const T* e, T* mean,
+                      T* inverse) {
+  using std::sqrt;
+  for (std::size_t r = 0; r < n.rows; ++r)
+    for (std::size_t g = 0; g < n.groups; ++g) {
+      const auto for_each = [&](auto f) {
+        for (std::size_t p = 0; p < n.pixels; ++p)
+          for (std::size_t c = g * n.group_channels(); c < (g + 1) * n.group_channels(); ++c)
+            f(x[r * n.image() + p * n.channels + c] + (e ? e[r * n.channels + c] : T(0)));
+      };
+      T sum(0), square(0);
+      for_each([&](T value) { sum += value; });
+      const T m = sum / T(n.group_size());
+      for_each([&](T value) { square += (value - m) * (value - m); });
+      mean[r * n.groups + g] = m;
+      inverse[r * n.groups + g] = T(1) / sqrt(square / T(n.group_size()) + epsilon);
+    }
+}
+
+/// y = f(n a + b); a and b are (rows, channels), e likewise or null.
+template <class F, class T>
+void group_norm(Reference, F f, const NormShape& n, const T* x, const T* e, const T* mean,
+                const T* inverse, const T* a, const T* b, T* y) {
+  for (std::size_t r = 0; r < n.rows; ++r)
+    for (std::size_t p = 0; p < n.pixels; ++p)
+      for (std::size_t c = 0; c < n.channels; ++c) {
+        const std::size_t i = r * n.image() + p * n.channels + c, k = r * n.channels + c;
+        const std::size_t group = r * n.groups + c / n.group_channels();
+        const T shifted = e ? x[i] + e[k] : x[i];
+        y[i] = f((shifted - mean[group]) * inverse[group] * a[k] + b[k]);
+      }
+}
+
+/// dy = f'(p) (dn a + n da + db) with dn = (d - mean(d) - n mean(n d)) / s, d = dx + de.
+template <class F, class T>
+void group_norm_tangent(Reference, F f, const NormShape& n, const T* x, const T* dx, const T* e,
+                        const T* de, const T* mean, const T* inverse, const T* a, const T* da,
+                        const T* b, const T* db, T* dy) {
+  for (std::size_t r = 0; r < n.rows; ++r)
+    for (std::size_t g = 0; g < n.groups; ++g) {
+      const std::size_t group = r * n.groups + g;
+      const auto for_each = [&](auto body) {
+        for (std::size_t p = 0; p < n.pixels; ++p)
+          for (std::size_t c = g * n.group_channels(); c < (g + 1) * n.group_channels(); ++c) {
+            const std::size_t i = r * n.image() + p * n.channels + c, k = r * n.channels + c;
+            const T normal = ((e ? x[i] + e[k] : x[i]) - mean[group]) * inverse[group];
+            body(i, k, normal, de ? dx[i] + de[k] : dx[i]);
+          }
+      };
+      T sum(0), dot(0);
+      for_each([&](std::size_t, std::size_t, T normal, T d) {
+        sum += d;
+        dot += normal * d;
+      });
+      const T size = T(n.group_size());
+      for_each([&](std::size_t i, std::size_t k, T normal, T d) {
+        const T dn = (d - sum / size - normal * (dot / size)) * inverse[group];
+        const T slope = f(Dual<T>(normal * a[k] + b[k], T(1))).tangent;
+        dy[i] = slope * (dn * a[k] + normal * da[k] + db[k]);
+      });
+    }
+}
+
+/// With q = g f'(p): ga = sum over pixels of q n, gb = sum of q (both (rows, channels)), and
+/// gx = (q a - mean(q a) - n mean(n q a)) / s, whose sum over pixels is ge (unless null).
+template <class F, class T>
+void group_norm_backward(Reference, F f, const NormShape& n, const T* x, const T* e, const T* mean,
+                         const T* inverse, const T* a, const T* b, const T* g, T* gx, T* ge, T* ga,
+                         T* gb) {
+  for (std::size_t r = 0; r < n.rows; ++r)
+    for (std::size_t group_index = 0; group_index < n.groups; ++group_index) {
+      const std::size_t group = r * n.groups + group_index;
+      const std::size_t first = group_index * n.group_channels();
+      const auto for_each = [&](auto body) {
+        for (std::size_t p = 0; p < n.pixels; ++p)
+          for (std::size_t c = first; c < first + n.group_channels(); ++c) {
+            const std::size_t i = r * n.image() + p * n.channels + c, k = r * n.channels + c;
+            const T normal = ((e ? x[i] + e[k] : x[i]) - mean[group]) * inverse[group];
+            const T q = g[i] * f(Dual<T>(normal * a[k] + b[k], T(1))).tangent;
+            body(i, k, normal, q);
+          }
+      };
+      for (std::size_t c = first; c < first + n.group_channels(); ++c) {
+        ga[r * n.channels + c] = gb[r * n.channels + c] = T(0);
+        if (ge) ge[r * n.channels + c] = T(0);
+      }
+      T sum(0), dot(0);
+      for_each([&](std::size_t, std::size_t k, T normal, T q) {
+        ga[k] += q * normal;
+        gb[k] += q;
+        sum += q * a[k];
+        dot += q * a[k] * normal;
+      });
+      const T size = T(n.group_size());
+      for_each([&](std::size_t i, std::size_t k, T normal, T q) {
+        gx[i] = (q * a[k] - sum / size - normal * (dot / size)) * inverse[group];
+        if (ge) ge[k] += gx[i];
+      });
+    }
+}
+
+}  // namespace kernels
+}  // namespace meanflow

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Memory that a kernel needs for a moment.
+#pragma once
+
+#include <cstddef>
+
+#include <meanflow/tensor/memory.hpp>
+
+namespace meanflow::kernels::detail {
+
+/// A buffer of `size` numbers from the pool, for as long as it is in scope; nothing is set.
+template <class T>
+class Scratch {
+ public:
+  explicit Scratch(std::size_t size) : storage_(size * sizeof(T)) {}
+  [[nodiscard]] T* data() const { return static_cast<T*>(storage_.data()); }
+
+ private:
+  meanflow::detail::Storage storage_;
+};
+
+}  // namespace meanflow::kernels::detail

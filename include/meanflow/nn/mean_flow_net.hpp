@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// MeanFlowNet: a U-Net with adaptive group normalisation, conditioned on r, t and a class.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <meanflow/nn/condition.hpp>
+#include <meanflow/nn/conv.hpp>
+#include <meanflow/nn/linear.hpp>
+#include <meanflow/nn/time_embedding.hpp>
+#include <meanflow/ops/concat.hpp>
+#include <meanflow/ops/elementwise.hpp>
+#include <meanflow/ops/embedding.hpp>
+
+namespace meanflow {
+
+struct MeanFlowNetSettings {
+  std::size_t channels = 3;                          ///< of the images
+  std::size_t base = 64;                             ///< channels of the first level
+  std::vector<std::size_t> multipliers = {1, 2, 4};  ///< channels of each level, in units of `base`
+  std::size_t blocks = 2;                            ///< residual blocks of a level on the way down
+  std::size_t classes = 10;                          ///< the null class is one more
+  std::size_t embedding = 128;                       ///< width of the embeddings of r, t and class
+  std::size_t condition = 256;                       ///< width of the condition
+  std::uint64_t seed = 0;
+};
+
+/// y = skip(x) + conv2(silu(norm2(conv1(silu(norm1(x)))) (1 + scale) + shift)), where scale and
+/// shift are linear in the condition. Images (B, H, W, in) to (B, H, W, out).
+template <class T = float, class Device = Cpu>
+class AdaptiveResidualBlock {
+ public:
+  AdaptiveResidualBlock(Parameters<T, Device>& parameters, const std::string& name, std::size_t in,
+                        std::size_t out, std::size_t condition)
+      : norm1_(parameters, name + ".norm1", in),
+        conv1_(parameters, name + ".conv1", in, out),
+        affine_(parameters, name + ".affine", condition, 2 * out),
+        norm2_(parameters, name + ".norm2", out),
+        conv2_(parameters, name + ".conv2", out, out) {
+    if (in != out) skip_.emplace(parameters, name + ".skip", in, out, ConvSettings{.kernel = 1});
+  }
+
+  template <Differentiable X>
+  [[nodiscard]] X operator()(const X& x, const X& condition) const {
+    const auto [scale, shift] = split<2>(affine_(condition));  // (B, out)
+    const X y = conv2_(norm2_(conv1_(norm1_(x, Silu{})), scale, shift, Silu{}));
+    return (skip_ ? (*skip_)(x) : x) + y;
+  }
+
+ private:
+  GroupNorm<T, Device> norm1_;
+  Conv2d<T, Device> conv1_;
+  Linear<T, Device> affine_;
+  GroupNorm<T, Device> norm2_;
+  Conv2d<T, Device> conv2_;
+  std::optional<Conv2d<T, Device>> skip_;
+};
+
+/// u(z, r, t | class) of images z (B, H, W, channels), H and W divisible by 2^(levels - 1).
+/// `Condition::labels` gives the classes; without labels every row has the null class.
+template <class T = float, class Device = Cpu>
+class MeanFlowNet {
+ public:
+  using value_type = T;
+  using device_type = Device;
+
+  explicit MeanFlowNet(const MeanFlowNetSettings& settings = {})
+      : settings_(settings),
+        parameters_(settings.seed),
+        frequencies_(sinusoid_frequencies<T, Device>(settings.embedding)),
+        classes_(parameters_.add("class_embed.weight", {settings.classes + 1, settings.embedding})),
+        condition0_(parameters_, "cond_mlp.0", 3 * settings.embedding, settings.condition),
+        condition2_(parameters_, "cond_mlp.2", settings.condition, settings.condition),
+        in_(parameters_, "conv_in", settings.channels, settings.base) {
+    initialize(classes_, {Distribution::normal});
+    std::vector<std::size_t> skips{settings.base};
+    std::size_t width = build_down(skips);
+    for (std::size_t i = 0; i < 2; ++i)
+      middle_.emplace_back(parameters_, "mid." + std::to_string(i), width, width,
+                           settings.condition);
+    width = build_up(width, skips);
+    norm_out_.emplace(parameters_, "norm_out", width);
+    out_.emplace(
+        parameters_, "conv_out", width, settings.channels,
+        ConvSettings{.weight_init = {Distribution::zeros}, .bias_init = {Distribution::zeros}});
+  }
+
+  [[nodiscard]] const MeanFlowNetSettings& settings() const { return settings_; }
+  [[nodiscard]] const Parameters<T, Device>& parameters() const { return parameters_; }
+
+  template <Differentiable X>
+  [[nodiscard]] X operator()(const X& z, const X& r, const X& t,
+                             const Condition<T, Device>& given) const {
+    const X condition = embed(r, t, given);  // (B, condition)
+    X x = in_(z);                            // (B, H, W, base)
+    std::vector<X> skips{x};
+    for (const Level& level : down_) {
+      for (const auto& block : level.blocks) skips.push_back(x = block(x, condition));
+      if (level.resample) skips.push_back(x = (*level.resample)(x));
+    }
+    for (const auto& block : middle_) x = block(x, condition);
+    for (const Level& level : up_) {
+      if (level.resample) x = (*level.resample)(nearest_up(x));
+      for (const auto& block : level.blocks) {
+        x = block(concat(x, skips.back()), condition);
+        skips.pop_back();
+      }
+    }
+    return (*out_)((*norm_out_)(x, Silu{}));
+  }
+
+ private:
+  struct Level {
+    std::vector<AdaptiveResidualBlock<T, Device>> blocks;
+    std::optional<Conv2d<T, Device>> resample;
+  };
+
+  template <class X>
+  [[nodiscard]] X embed(const X& r, const X& t, const Condition<T, Device>& given) const {
+    const auto labels = given.labels.empty()
+                            ? Tensor<std::int32_t, Device>::full(
+                                  {t.rows()}, static_cast<std::int32_t>(settings_.classes))
+                            : given.labels;
+    const X features = concat(sinusoid(r, frequencies_), sinusoid(t, frequencies_),
+                              class_embedding(classes_, labels, t));
+    return condition2_(condition0_(features, Silu{}), Silu{});
+  }
+
+  std::size_t build_down(std::vector<std::size_t>& skips) {
+    std::size_t width = settings_.base;
+    for (std::size_t i = 0; i < settings_.multipliers.size(); ++i) {
+      const std::string name = "down." + std::to_string(i);
+      Level level;
+      for (std::size_t j = 0; j < settings_.blocks; ++j) {
+        const std::size_t out = settings_.base * settings_.multipliers[i];
+        level.blocks.emplace_back(parameters_, name + ".blocks." + std::to_string(j), width, out,
+                                  settings_.condition);
+        skips.push_back(width = out);
+      }
+      if (i + 1 < settings_.multipliers.size()) {
+        level.resample.emplace(parameters_, name + ".resample", width, width,
+                               ConvSettings{.stride = 2});
+        skips.push_back(width);
+      }
+      down_.push_back(std::move(level));
+    }
+    return width;
+  }
+
+  std::size_t build_up(std::size_t width, std::vector<std::size_t>& skips) {
+    const std::size_t levels = settings_.multipliers.size();
+    for (std::size_t k = 0; k < levels; ++k) {
+      const std::string name = "up." + std::to_string(k);
+      Level level;
+      if (k > 0) level.resample.emplace(parameters_, name + ".resample", width, width);
+      for (std::size_t j = 0; j <= settings_.blocks; ++j) {
+        const std::size_t out = settings_.base * settings_.multipliers[levels - 1 - k];
+        level.blocks.emplace_back(parameters_, name + ".blocks." + std::to_string(j),
+                                  width + skips.back(), out, settings_.condition);
+        skips.pop_back();
+        width = out;
+      }
+      up_.push_back(std::move(level));
+    }
+    return width;
+  }
+
+  MeanFlowNetSettings settings_;
+  Parameters<T, Device> parameters_;
+  Tensor<T, Device> frequencies_;
+  Parameter<T, Device> classes_;
+  Linear<T, Device> condition0_, condition2_;
+  Conv2d<T, Device> in_;
+  std::vector<Level> down_, up_;
+  std::vector<AdaptiveResidualBlock<T, Device>> middle_;
+  std::optional<GroupNorm<T, Device>> norm_out_;
+  std::optional<Conv2d<T, Device>> out_;
+};
+
+}  // namespace meanflow

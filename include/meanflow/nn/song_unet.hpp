@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// SongUNet: the DDPM++ U-Net (Song et al., arXiv 2011.13456) on the times (t, h), h = t - r, as
+/// the CIFAR-10 recipe of Mean Flows uses it. Parameter names and layouts are those of the public
+/// PyTorch checkpoints.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <meanflow/nn/condition.hpp>
+#include <meanflow/nn/conv.hpp>
+#include <meanflow/nn/linear.hpp>
+#include <meanflow/nn/time_embedding.hpp>
+#include <meanflow/ops/attention.hpp>
+#include <meanflow/ops/concat.hpp>
+#include <meanflow/ops/elementwise.hpp>
+#include <meanflow/ops/embedding.hpp>
+#include <meanflow/ops/reshape.hpp>
+
+namespace meanflow {
+
+/// The defaults are the CIFAR-10 configuration.
+struct SongUNetSettings {
+  std::size_t resolution = 32;  ///< height and width of the images
+  std::size_t in_channels = 3, out_channels = 3;
+  std::size_t augmentation = 0;  ///< numbers that say what was done to an image
+  std::size_t model_channels = 128;
+  std::vector<std::size_t> channel_mult = {2, 2, 2};  ///< channels of each level
+  std::size_t channel_mult_emb = 4;                   ///< width of the condition
+  std::size_t channel_mult_noise = 2;                 ///< width of the embedding of each time
+  std::size_t blocks = 4;  ///< residual blocks of a level on the way down
+  std::vector<std::size_t> attention_resolutions = {16};
+  std::vector<double> resample_filter = {1, 3, 3, 1};
+  std::uint64_t seed = 0;
+};
+
+/// A residual block with an additive condition, and optionally resampling and attention:
+///   y = conv1(silu(norm1(conv0(silu(norm0(x))) + affine(c)))),  x' = (y + skip(x)) / sqrt(2),
+///   x'' = (x' + proj(attention(qkv(norm2(x'))))) / sqrt(2).
+template <class T = float, class Device = Cpu>
+class SongBlock {
+ public:
+  SongBlock(Parameters<T, Device>& parameters, const std::string& name, std::size_t in,
+            std::size_t out, const SongUNetSettings& settings,
+            std::optional<Resampling> direction = {}, bool attends = false)
+      : in_(in),
+        direction_(direction),
+        norm0_(parameters, name + ".norm0", in, 1e-6),
+        conv0_(parameters, name + ".conv0", in, out, conv(3)),
+        affine_(parameters, name + ".affine", settings.model_channels * settings.channel_mult_emb,
+                out, {.weight_init = {Distribution::xavier_uniform}, .bias_init = zeros()}),
+        norm1_(parameters, name + ".norm1", out, 1e-6),
+        conv1_(parameters, name + ".conv1", out, out, conv(3, 1e-5)) {
+    if (direction) filter_ = resampling_filter<T, Device>(*direction, settings.resample_filter);
+    if (direction || in != out) skip_.emplace(parameters, name + ".skip", in, out, conv(1));
+    if (attends)
+      attention_.emplace(Attention{
+          GroupNorm<T, Device>(parameters, name + ".norm2", out, 1e-6),
+          Conv2d<T, Device>(parameters, name + ".qkv", out, 3 * out, conv(1, std::sqrt(0.2))),
+          Conv2d<T, Device>(parameters, name + ".proj", out, out, conv(1, 1e-5))});
+  }
+
+  [[nodiscard]] std::size_t in_channels() const { return in_; }
+
+  template <Differentiable X>
+  [[nodiscard]] X operator()(const X& x, const X& condition) const {
+    const X shift = affine_(condition);  // (B, out)
+    const X h = conv0_(resampled(norm0_(x, Silu{})));
+    const X y = conv1_(norm1_(h + reshape(shift, {x.rows(), 1, 1, shift.shape().last()}), Silu{}));
+    const X z = (y + (skip_ ? (*skip_)(resampled(x)) : x)) * half_;
+    return attention_ ? attend(z) : z;
+  }
+
+  static ConvSettings conv(std::size_t kernel, double gain = 1) {
+    return {.kernel = kernel,
+            .weight_init = {Distribution::xavier_uniform, gain},
+            .bias_init = zeros()};
+  }
+
+ private:
+  static constexpr double half_ = 0.70710678118654752440;  // sqrt(1/2)
+  static constexpr Initializer zeros() { return {Distribution::zeros}; }
+
+  struct Attention {
+    GroupNorm<T, Device> norm;
+    Conv2d<T, Device> qkv, proj;
+  };
+
+  template <class X>
+  [[nodiscard]] X resampled(const X& x) const {
+    return direction_ ? resample(x, *direction_, filter_) : x;
+  }
+
+  template <class X>
+  [[nodiscard]] X attend(const X& x) const {
+    const Shape image = x.shape();  // (B, H, W, C)
+    const auto parts = split<3>(reshape(attention_->qkv(attention_->norm(x)),
+                                        {image[0], image[1] * image[2], 3 * image[3]}));
+    const X a = attention(parts[0], parts[1], parts[2]);  // (B, H W, C)
+    return (x + attention_->proj(reshape(a, image))) * half_;
+  }
+
+  std::size_t in_;
+  std::optional<Resampling> direction_;
+  Tensor<T, Device> filter_;
+  GroupNorm<T, Device> norm0_;
+  Conv2d<T, Device> conv0_;
+  Linear<T, Device> affine_;
+  GroupNorm<T, Device> norm1_;
+  Conv2d<T, Device> conv1_;
+  std::optional<Conv2d<T, Device>> skip_;
+  std::optional<Attention> attention_;
+};
+
+/// u(z, r, t) of images z (B, resolution, resolution, in_channels). With `augmentation` > 0,
+/// `Condition::augmentation` (B, augmentation) says what was done to the images; empty for nothing.
+template <class T = float, class Device = Cpu>
+class SongUNet {
+ public:
+  using value_type = T;
+  using device_type = Device;
+
+  explicit SongUNet(const SongUNetSettings& settings = {})
+      : settings_(settings),
+        parameters_(settings.seed),
+        frequencies_(sinusoid_frequencies<T, Device>(noise_channels(), 10000, true)) {
+    const LinearSettings plain{.weight_init = {Distribution::xavier_uniform},
+                               .bias_init = {Distribution::zeros}};
+    const std::size_t width = settings.model_channels * settings.channel_mult_emb;
+    if (settings.augmentation > 0)
+      augment_.emplace(parameters_, "map_augment", settings.augmentation, 2 * noise_channels(),
+                       LinearSettings{.bias = false, .weight_init = plain.weight_init});
+    map0_.emplace(parameters_, "map_layer0", 2 * noise_channels(), width, plain);
+    map1_.emplace(parameters_, "map_layer1", width, width, plain);
+    std::vector<std::size_t> skips;
+    build_decoder(build_encoder(skips), skips);
+  }
+
+  [[nodiscard]] const SongUNetSettings& settings() const { return settings_; }
+  [[nodiscard]] const Parameters<T, Device>& parameters() const { return parameters_; }
+
+  template <Differentiable X>
+  [[nodiscard]] X operator()(const X& z, const X& r, const X& t,
+                             const Condition<T, Device>& given) const {
+    const X condition = embed(r, t, given);
+    X x = (*in_)(z);
+    std::vector<X> skips{x};
+    for (const auto& block : encoder_) skips.push_back(x = block(x, condition));
+    for (const auto& block : decoder_) {
+      if (x.shape().last() != block.in_channels()) {
+        x = concat(x, skips.back());
+        skips.pop_back();
+      }
+      x = block(x, condition);
+    }
+    return (*out_)((*norm_out_)(x, Silu{}));
+  }
+
+ private:
+  [[nodiscard]] std::size_t noise_channels() const {
+    return settings_.model_channels * settings_.channel_mult_noise;
+  }
+
+  template <class X>
+  [[nodiscard]] X embed(const X& r, const X& t, const Condition<T, Device>& given) const {
+    constexpr auto order = SinusoidOrder::sines_first;
+    X features = concat(sinusoid(t, frequencies_, order), sinusoid(t - r, frequencies_, order));
+    if (augment_ && !given.augmentation.empty())
+      features = features + (*augment_)(constant_like(features, given.augmentation));
+    return (*map1_)((*map0_)(features, Silu{}), Silu{});
+  }
+
+  [[nodiscard]] bool attends(std::size_t resolution) const {
+    const auto& all = settings_.attention_resolutions;
+    return std::find(all.begin(), all.end(), resolution) != all.end();
+  }
+
+  [[nodiscard]] static std::string level_name(const std::string& part, std::size_t resolution) {
+    const std::string size = std::to_string(resolution);
+    return part + "." + size + "x" + size + "_";
+  }
+
+  std::size_t build_encoder(std::vector<std::size_t>& skips) {
+    std::size_t width = settings_.model_channels;
+    in_.emplace(parameters_, level_name("enc", settings_.resolution) + "conv",
+                settings_.in_channels, width, SongBlock<T, Device>::conv(3));
+    skips.push_back(width);
+    for (std::size_t level = 0; level < settings_.channel_mult.size(); ++level) {
+      const std::size_t resolution = settings_.resolution >> level;
+      const std::string name = level_name("enc", resolution);
+      if (level > 0) {
+        encoder_.emplace_back(parameters_, name + "down", width, width, settings_,
+                              Resampling::down);
+        skips.push_back(width);
+      }
+      for (std::size_t i = 0; i < settings_.blocks; ++i) {
+        const std::size_t out = settings_.model_channels * settings_.channel_mult[level];
+        encoder_.emplace_back(parameters_, name + "block" + std::to_string(i), width, out,
+                              settings_, std::nullopt, attends(resolution));
+        skips.push_back(width = out);
+      }
+    }
+    return width;
+  }
+
+  void build_decoder(std::size_t width, std::vector<std::size_t>& skips) {
+    for (std::size_t level = settings_.channel_mult.size(); level-- > 0;) {
+      const std::size_t resolution = settings_.resolution >> level;
+      const std::string name = level_name("dec", resolution);
+      if (level + 1 == settings_.channel_mult.size()) {
+        decoder_.emplace_back(parameters_, name + "in0", width, width, settings_, std::nullopt,
+                              true);
+        decoder_.emplace_back(parameters_, name + "in1", width, width, settings_);
+      } else {
+        decoder_.emplace_back(parameters_, name + "up", width, width, settings_, Resampling::up);
+      }
+      for (std::size_t i = 0; i <= settings_.blocks; ++i) {
+        const std::size_t out = settings_.model_channels * settings_.channel_mult[level];
+        const bool attention = i == settings_.blocks && attends(resolution);
+        decoder_.emplace_back(parameters_, name + "block" + std::to_string(i), width + skips.back(),
+                              out, settings_, std::nullopt, attention);
+        skips.pop_back();
+        width = out;
+      }
+    }
+    const std::string name = level_name("dec", settings_.resolution);
+    norm_out_.emplace(parameters_, name + "aux_norm", width, 1e-6);
+    out_.emplace(parameters_, name + "aux_conv", width, settings_.out_channels,
+                 SongBlock<T, Device>::conv(3, 1e-5));
+  }
+
+  SongUNetSettings settings_;
+  Parameters<T, Device> parameters_;
+  Tensor<T, Device> frequencies_;
+  std::optional<Linear<T, Device>> augment_, map0_, map1_;
+  std::optional<Conv2d<T, Device>> in_;
+  std::vector<SongBlock<T, Device>> encoder_, decoder_;
+  std::optional<GroupNorm<T, Device>> norm_out_;
+  std::optional<Conv2d<T, Device>> out_;
+};
+
+}  // namespace meanflow

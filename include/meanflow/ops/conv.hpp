@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Convolution and resampling of images, channels last.
+#pragma once
+
+#include <span>
+#include <string>
+#include <utility>
+
+#include <meanflow/autodiff/differentiable.hpp>
+#include <meanflow/kernels/reference.hpp>
+#include <meanflow/kernels/reference_conv.hpp>
+
+namespace meanflow {
+
+namespace detail {
+
+template <class T, class Device>
+[[nodiscard]] ConvShape conv_shape(const Shape& x, const Parameter<T, Device>& weight,
+                                   std::size_t stride, std::size_t padding) {
+  const Shape& w = weight.shape();
+  if (x.rank() != 4 || w.rank() != 4 || x[3] != w[1] || w[2] != w[3])
+    throw_shape_error("conv2d", x, w, "expected (B, H, W, in) and (out, in, k, k)");
+  if (x[1] + 2 * padding < w[2] || x[2] + 2 * padding < w[2])
+    throw_shape_error("conv2d", x, w, "the kernel is larger than the image");
+  return {x[0], x[1], x[2], w[1], w[0], w[2], stride, padding};
+}
+
+/// A convolution of 1 x 1 pixels without stride is a matrix product over all pixels.
+[[nodiscard]] inline bool is_product(const ConvShape& s) {
+  return s.kernel == 1 && s.stride == 1 && s.padding == 0;
+}
+
+}  // namespace detail
+
+/// y = x * W + b: x (B, H, W, in), W (out, in, k, k), b (out) or empty, y (B, H', W', out).
+///   tangent   dy = dx * W, in the same call
+///   backward  gx and gW are the adjoint convolutions of g, gb the sum of g over rows and pixels
+/// Throws ShapeError if the shapes do not fit.
+template <ValueLike X, class T, class Device>
+[[nodiscard]] X conv2d(const X& x, const Parameter<T, Device>& weight,
+                       const Parameter<T, Device>& bias = {}, std::size_t stride = 1,
+                       std::size_t padding = 0) {
+  const ConvShape s = detail::conv_shape(x.shape(), weight, stride, padding);
+  X y = detail::make_like(x, {s.rows, s.out_height(), s.out_width(), s.out});
+  const std::size_t rows = s.rows + detail::tangent_rows(x);
+  const std::size_t pixels = s.out_height() * s.out_width();
+  const T *in = detail::buffer(x), *w = weight.data();
+  if (detail::is_product(s))
+    gemm(Device{}, Transpose::no, Transpose::yes, rows * pixels, s.out, s.in, in, w, T(0),
+         detail::buffer(y));
+  else
+    conv2d(Device{}, s.with_rows(rows), in, w, detail::buffer(y));
+  if (!bias.empty())
+    bias_unary(Device{}, Identity{}, s.rows * pixels, (rows - s.rows) * pixels, s.out,
+               static_cast<const T*>(bias.data()), detail::buffer(y), static_cast<T*>(nullptr));
+  return y;
+}
+
+template <ValueLike X, class T, class Device>
+[[nodiscard]] Var<X> conv2d(const Var<X>& x, const Parameter<T, Device>& weight,
+                            const Parameter<T, Device>& bias = {}, std::size_t stride = 1,
+                            std::size_t padding = 0) {
+  auto& tape = x.tape();
+  T *weight_gradient = tape.gradient_of(weight), *bias_gradient = tape.gradient_of(bias);
+  const ConvShape s = detail::conv_shape(x.shape(), weight, stride, padding);
+  return detail::recorded(
+      tape, conv2d(x.value(), weight, bias, stride, padding),
+      !x.constant() || weight_gradient || bias_gradient,
+      [s, weight, weight_gradient, bias_gradient, input = Tensor<T, Device>(primal(x)),
+       node = x.node()](auto& t, Tensor<T, Device> g) {
+        const std::size_t pixels = s.rows * s.out_height() * s.out_width();
+        const T *upstream = g.data(), *in = input.data(), *w = weight.data();
+        if (bias_gradient)
+          bias_unary_backward(Device{}, pixels, s.out, static_cast<const T*>(nullptr), g.data(),
+                              bias_gradient);
+        const bool product = detail::is_product(s);
+        if (weight_gradient && product)
+          gemm(Device{}, Transpose::yes, Transpose::no, s.out, s.in, pixels, upstream, in, T(1),
+               weight_gradient);
+        else if (weight_gradient)
+          conv2d_backward_weights(Device{}, s, in, upstream, weight_gradient);
+        if (node == Tape<T, Device>::no_node) return;
+        Tensor<T, Device> gx(input.shape());
+        if (product)
+          gemm(Device{}, Transpose::no, Transpose::no, pixels, s.in, s.out, upstream, w, T(0),
+               gx.data());
+        else
+          conv2d_backward_data(Device{}, s, upstream, w, gx.data());
+        t.add_gradient(node, std::move(gx));
+      });
+}
+
+namespace detail {
+
+/// x (B, H, W, C) resampled by a filter that is normalised to `gain` along each axis.
+template <ValueLike X>
+[[nodiscard]] X resample_by(const X& x, Resampling direction,
+                            const Tensor<typename X::value_type, typename X::device_type>& filter) {
+  using T = typename X::value_type;
+  const Shape s = x.shape();
+  const bool up = direction == Resampling::up;
+  if (s.rank() != 4 || (!up && (s[1] % 2 != 0 || s[2] % 2 != 0)))
+    throw ShapeError(
+        "resample: expected (B, H, W, C) with even H and W to halve, but the shape is " +
+        to_string(s));
+  X y = make_like(x, {s[0], up ? 2 * s[1] : s[1] / 2, up ? 2 * s[2] : s[2] / 2, s[3]});
+  resample(typename X::device_type{}, direction, s[0] + tangent_rows(x), s[1], s[2], s[3],
+           filter.size(), static_cast<const T*>(filter.data()), static_cast<const T*>(buffer(x)),
+           buffer(y));
+  return y;
+}
+
+}  // namespace detail
+
+/// The filter of `resample`: `taps`, an even number of them, scaled so that a constant image stays
+/// as it is.
+template <class T, class Device = Cpu>
+[[nodiscard]] Tensor<T, Device> resampling_filter(Resampling direction,
+                                                  std::span<const double> taps) {
+  if (taps.empty() || taps.size() % 2 != 0)
+    throw SettingError("resampling_filter: the number of taps is " + std::to_string(taps.size()) +
+                       ", but must be even");
+  double sum = 0;
+  for (double tap : taps) sum += tap;
+  Tensor<T, Device> filter({taps.size()});
+  for (std::size_t i = 0; i < taps.size(); ++i)
+    filter[i] = static_cast<T>((direction == Resampling::up ? 2 : 1) * taps[i] / sum);
+  return filter;
+}
+
+/// x (B, H, W, C) at half or twice the height and width, smoothed by a separable filter. Linear:
+/// dy is dx resampled alike. Backward: the other direction with the same filter, its adjoint.
+template <ValueLike X>
+[[nodiscard]] X resample(const X& x, Resampling direction,
+                         const Tensor<typename X::value_type, typename X::device_type>& filter) {
+  return detail::resample_by(x, direction, filter);
+}
+
+template <ValueLike X>
+[[nodiscard]] Var<X> resample(
+    const Var<X>& x, Resampling direction,
+    const Tensor<typename X::value_type, typename X::device_type>& filter) {
+  using Values = Tensor<typename X::value_type, typename X::device_type>;
+  const Resampling back = direction == Resampling::up ? Resampling::down : Resampling::up;
+  return detail::recorded(x.tape(), resample(x.value(), direction, filter), !x.constant(),
+                          [back, filter, node = x.node()](auto& tape, Values g) {
+                            tape.add_gradient(node, detail::resample_by(g, back, filter));
+                          });
+}
+
+/// Every pixel four times: (B, H, W, C) to (B, 2 H, 2 W, C).
+template <Differentiable X>
+[[nodiscard]] X nearest_up(const X& x) {
+  using Values = Tensor<typename X::value_type, typename X::device_type>;
+  return resample(x, Resampling::up, Values::full({2}, 1));
+}
+
+}  // namespace meanflow

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Parameters and given numbers as values of a batch.
+#pragma once
+
+#include <utility>
+
+#include <meanflow/autodiff/differentiable.hpp>
+#include <meanflow/kernels/reference.hpp>
+
+namespace meanflow {
+
+/// y[b] = p for every row b of `like`: p (C), y (B, C). A parameter has no tangent, so dy = 0; its
+/// gradient is the sum of g over rows.
+template <ValueLike X, class T, class Device>
+[[nodiscard]] X expand(const Parameter<T, Device>& parameter, const X& like) {
+  const std::size_t columns = parameter.size();
+  X y = detail::make_like(like, {like.rows(), columns});
+  for (std::size_t row = 0; row < like.rows(); ++row)
+    copy(Device{}, columns, static_cast<const T*>(parameter.data()),
+         detail::buffer(y) + row * columns);
+  fill(Device{}, detail::tangent_size(y), T(0), detail::buffer(y) + detail::value_size(y));
+  return y;
+}
+
+template <ValueLike X, class T, class Device>
+[[nodiscard]] Var<X> expand(const Parameter<T, Device>& parameter, const Var<X>& like) {
+  T* gradient = like.tape().gradient_of(parameter);
+  return detail::recorded(like.tape(), expand(parameter, like.value()), gradient != nullptr,
+                          [gradient](auto&, Tensor<T, Device> g) {
+                            bias_unary_backward(Device{}, g.rows(), g.row_size(),
+                                                static_cast<const T*>(nullptr), g.data(), gradient);
+                          });
+}
+
+/// Numbers that are given, as a constant of the kind of `like`: no tangent, no gradient.
+/// values (B, ...), B the rows of `like`.
+template <class T, class Device>
+[[nodiscard]] Tensor<T, Device> constant_like(const Tensor<T, Device>&,
+                                              const Tensor<T, Device>& values) {
+  return values;
+}
+
+template <class T, class Device>
+[[nodiscard]] DualTensor<T, Device> constant_like(const DualTensor<T, Device>& like,
+                                                  const Tensor<T, Device>& values) {
+  DualTensor<T, Device> y(values.shape(), like.tangent_rows());
+  copy(Device{}, values.size(), static_cast<const T*>(values.data()), y.buffer().data());
+  fill(Device{}, y.tangent().size(), T(0), y.tangent().data());
+  return y;
+}
+
+template <ValueLike X>
+[[nodiscard]] Var<X> constant_like(
+    const Var<X>& like, const Tensor<typename X::value_type, typename X::device_type>& values) {
+  return {like.tape(), constant_like(like.value(), values)};
+}
+
+}  // namespace meanflow
