@@ -14,6 +14,7 @@
 #include <meanflow/data/toy2d.hpp>
 #include <meanflow/error.hpp>
 #include <meanflow/eval/energy_distance.hpp>
+#include <meanflow/flow/guidance.hpp>
 #include <meanflow/flow/loss_weighting.hpp>
 #include <meanflow/flow/objective.hpp>
 #include <meanflow/flow/path_schedule.hpp>

@@ -125,11 +125,17 @@ class Case {
     return Values::from(shape, values);
   }
   /// What the net is told besides z, r and t.
-  [[nodiscard]] Condition<T, Device> condition() const {
+  /// Rows that the file drops have class `null_class`.
+  [[nodiscard]] Condition<T, Device> condition(std::int32_t null_class = -1) const {
     Condition<T, Device> c;
     if (has("y")) {
       const auto labels = file_.template read<std::int32_t>("y");
       c.labels = Tensor<std::int32_t, Device>::from({labels.size()}, labels);
+    }
+    if (has("drop")) {
+      const auto drop = file_.template read<std::int32_t>("drop");
+      for (std::size_t row = 0; row < drop.size(); ++row)
+        if (drop[row] != 0) c.labels[row] = null_class;
     }
     if (has("aug")) c.augmentation = raw("aug");
     return c;
@@ -203,13 +209,13 @@ void net_case(const Case<T, Device>& c, const Net& net) {
 
 template <class T, class Device, class Net, class Objective>
 void loss_case(const Case<T, Device>& c, const Net& net, const Objective& objective,
-               const AdaptiveWeighting& weighting) {
+               const AdaptiveWeighting& weighting, std::int32_t null_class = -1) {
   using Values = Tensor<T, Device>;
   const Values x = c.input("x"), e = c.input("eps"), t = c.column("t");
   const std::size_t rows = x.rows();
   FlowBatch<T, Device> batch{
-      Values(x.shape()),     Values(x.shape()), c.has("r") ? c.column("r") : t, t,
-      c.has("r") ? rows : 0, c.condition()};
+      Values(x.shape()),     Values(x.shape()),      c.has("r") ? c.column("r") : t, t,
+      c.has("r") ? rows : 0, c.condition(null_class)};
   interpolate(Device{}, LinearPath{}, rows, x.row_size(), static_cast<const T*>(t.data()),
               static_cast<const T*>(x.data()), static_cast<const T*>(e.data()), batch.z.data(),
               batch.v.data());
@@ -220,6 +226,8 @@ void loss_case(const Case<T, Device>& c, const Net& net, const Objective& object
   std::vector<double> losses(rows);
   weigh(weighting, residual, rows, losses);
   c.value("u", residual.u);
+  if constexpr (requires { objective.guided_velocity(net, batch); })
+    c.value("v_guided", objective.guided_velocity(net, batch));
   if (c.has("dudt")) c.value("dudt", residual.derivative);
   c.value("square", residual.square);
   c.value("weighted", losses);
@@ -241,7 +249,17 @@ bool run_net_case(const Json& entry, const fs::path& folder, const Net& net, Rep
   if (entry.at("case") != "loss") return false;
   const AdaptiveWeighting weighting{.p = entry.at("p"), .epsilon = entry.at("c")};
   const std::string loss = entry.at("loss");
-  if (entry.contains("omega")) return false;
+  if (entry.contains("omega")) {
+    if (loss != "meanflow") return false;
+    loss_case(c, net,
+              Guided<MeanFlow>{.omega = entry.at("omega"),
+                               .kappa = entry.at("kappa"),
+                               .t_start = entry.at("t_start"),
+                               .t_end = entry.at("t_end"),
+                               .null_class = entry.at("null_class")},
+              weighting, entry.at("null_class"));
+    return true;
+  }
   if (loss == "flow_matching")
     loss_case(c, net, FlowMatching{}, weighting);
   else if (loss == "meanflow") {
