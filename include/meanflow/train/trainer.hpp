@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include <meanflow/flow/guidance.hpp>
 #include <meanflow/flow/loss_weighting.hpp>
 #include <meanflow/flow/objective.hpp>
 #include <meanflow/flow/path_schedule.hpp>
@@ -36,6 +37,7 @@ struct TrainerSettings {
   LearningRate learning_rate{.decay = Decay::cosine};
   std::vector<Averaging> averages{WarmupEma{}};  ///< kept side by side; the first one samples
   double clip_norm = 0;                          ///< of the whole gradient; 0 for no clipping
+  LabelDropout label_dropout{};                  ///< rows that get the null class; none by default
   std::uint64_t seed = 0;                        ///< of data, noise and times
   std::size_t tile_rows = 0;  ///< rows worked on together; 0: what suits the device and the net
 };
@@ -139,11 +141,15 @@ class MeanFlowTrainer {
     Shape shape{settings_.batch};
     for (std::size_t extent : Shape(source.row_shape())) shape.push_back(extent);
     Values x(shape);
+    Condition<T, Device> condition;
     const auto start = std::chrono::steady_clock::now();
     (notify_begin(callbacks), ...);
     while (step_ < settings_.steps) {
-      source.fill(x, settings_.seed, step_);
-      [[maybe_unused]] StepReport report = step(x);
+      if constexpr (requires { source.fill(x, condition, settings_.seed, step_); })
+        source.fill(x, condition, settings_.seed, step_);
+      else
+        source.fill(x, settings_.seed, step_);
+      [[maybe_unused]] StepReport report = step(x, condition);
       report.seconds =
           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       if ((notify_step(callbacks, report) | ... | false)) break;
@@ -271,7 +277,16 @@ class MeanFlowTrainer {
                 static_cast<const T*>(data.data()), static_cast<const T*>(noise.data()),
                 batch.z.data(), batch.v.data());
     batch.condition = gather(condition, rows, rest);
+    drop_labels(batch.condition, rows, x.rows());
     return batch;
+  }
+
+  void drop_labels(Condition<T, Device>& condition, const Rows& rows, std::size_t batch) const {
+    const LabelDropout& dropout = settings_.label_dropout;
+    if (condition.labels.empty() || dropout.rate <= 0) return;
+    for (std::size_t i = 0; i < rows.count; ++i)
+      if (dropout.drops(rows[i], batch, settings_.seed, step_))
+        condition.labels[i] = dropout.null_class;
   }
 
   [[nodiscard]] Condition<T, Device> gather(const Condition<T, Device>& condition, const Rows& rows,
