@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Training batches of pictures, shuffled and augmented, and a wrapper that prepares the next batch
+/// of any source while the current one is in use.
+#pragma once
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <omp.h>
+
+#include <meanflow/data/augment.hpp>
+#include <meanflow/data/image_set.hpp>
+#include <meanflow/error.hpp>
+#include <meanflow/kernels/cpu.hpp>
+#include <meanflow/nn/condition.hpp>
+#include <meanflow/random/philox.hpp>
+#include <meanflow/tensor/tensor.hpp>
+
+namespace meanflow {
+
+struct ImageSourceSettings {
+  bool flip = false;                     ///< mirror every second picture, untold to the net
+  std::optional<AugmentPipe> augment{};  ///< told to the net by `Condition::augmentation`
+  bool labels = true;                    ///< hand on the set's labels, if it has any
+};
+
+/// The pictures of a set, scaled to [-1, 1], each once per epoch in a random order.
+///
+/// Row r of step s of batches of B rows is at the place p = s * B + r of all epochs: picture
+/// permutation(N, seed, p / N)[p % N]. It is flipped and augmented by numbers from
+/// RandomStream(seed, Purpose::augmentation, s, r). So a batch is a function of (seed, step, B),
+/// whatever the number of threads and the steps asked for before.
+///
+/// Keeps the order of the epoch at hand: an object is for one thread at a time. Copies share the
+/// pictures.
+class ImageSource {
+ public:
+  using Settings = ImageSourceSettings;
+
+  /// \throws ShapeError if there are no pictures or the members of the set do not fit together.
+  /// \throws SettingError if a setting is out of range.
+  explicit ImageSource(std::shared_ptr<const ImageSet> images, Settings settings = {})
+      : images_(std::move(images)), settings_(std::move(settings)) {
+    if (!images_) throw SettingError("ImageSource: there is no image set.");
+    images_->check();
+    if (settings_.augment) settings_.augment->check();
+  }
+  explicit ImageSource(ImageSet images, Settings settings = {})
+      : ImageSource(std::make_shared<const ImageSet>(std::move(images)), std::move(settings)) {}
+
+  [[nodiscard]] const ImageSet& images() const { return *images_; }
+  [[nodiscard]] const Settings& settings() const { return settings_; }
+
+  /// (H, W, C).
+  [[nodiscard]] Shape row_shape() const {
+    return {images_->height, images_->width, images_->channels};
+  }
+
+  /// Writes the pictures of a step.
+  /// \param x (B, H, W, C)
+  /// \throws ShapeError if x has another shape.
+  void fill(const Tensor<float>& x, std::uint64_t seed, std::uint64_t step) {
+    check_shape(x);
+    write_images(x, seed, step);
+  }
+
+  /// Writes the pictures of a step, and new tensors with what `condition` gives for it.
+  void fill(const Tensor<float>& x, Condition<float>& condition, std::uint64_t seed,
+            std::uint64_t step) {
+    fill(x, seed, step);
+    condition = this->condition(x.rows(), seed, step);
+  }
+
+  /// What the net is told about a step of `batch` rows: labels (B) if the set has any and the
+  /// settings want them, augmentation (B, label_count()) if there is augmentation with labels; the
+  /// rest is empty.
+  [[nodiscard]] Condition<float> condition(std::size_t batch, std::uint64_t seed,
+                                           std::uint64_t step) {
+    Condition<float> condition;
+    if (settings_.labels && !images_->labels.empty()) {
+      condition.labels = Tensor<std::int32_t>({batch});
+      const std::vector<std::uint32_t>& chosen = choose(batch, seed, step);
+      for (std::size_t i = 0; i < batch; ++i) condition.labels[i] = images_->labels[chosen[i]];
+    }
+    const std::size_t told = settings_.augment ? settings_.augment->label_count() : 0;
+    if (told > 0) {
+      condition.augmentation = Tensor<float>({batch, told});
+      for (std::size_t i = 0; i < batch; ++i) {
+        static_cast<void>(draw(seed, step, i, {condition.augmentation.row(i), told}));
+      }
+    }
+    return condition;
+  }
+
+ private:
+  struct Change {
+    bool flip = false;
+    AffineMap map{};
+  };
+
+  void check_shape(const Tensor<float>& x) const {
+    Shape expected{x.rows()};
+    for (const std::size_t extent : row_shape()) expected.push_back(extent);
+    if (x.shape() != expected) {
+      throw_shape_error("ImageSource::fill", x.shape(), expected, "the batch before the pictures");
+    }
+  }
+
+  [[nodiscard]] Change draw(std::uint64_t seed, std::uint64_t step, std::size_t row,
+                            std::span<float> told) const {
+    RandomStream random(seed, Purpose::augmentation, step, row);
+    Change change;
+    change.flip = random.below(2) == 1 && settings_.flip;
+    if (settings_.augment) {
+      change.map = settings_.augment->draw(random, images_->height, images_->width, told);
+    }
+    return change;
+  }
+
+  void write_images(const Tensor<float>& x, std::uint64_t seed, std::uint64_t step) {
+    const std::vector<std::uint32_t>& chosen = choose(x.rows(), seed, step);
+    const ImageSet& set = *images_;
+    const std::size_t grain = 8;
+    parallel_for(Cpu{}, x.rows(), grain, [&](std::size_t first, std::size_t last) {
+      std::vector<float> told(settings_.augment ? settings_.augment->label_count() : 0);
+      std::vector<float> unmoved(set.image_size());
+      for (std::size_t row = first; row < last; ++row) {
+        const Change change = draw(seed, step, row, told);
+        const std::span<float> out(x.row(row), set.image_size());
+        const bool moves = change.map != AffineMap{};
+        const std::span<float> image = moves ? std::span(unmoved) : out;
+        set.to_unit(chosen[row], image);
+        if (change.flip) flip_horizontal(image, set.height, set.width, set.channels);
+        if (moves) warp_image(image, out, set.height, set.width, set.channels, change.map);
+      }
+    });
+  }
+
+  /// The pictures of a step's rows.
+  const std::vector<std::uint32_t>& choose(std::size_t batch, std::uint64_t seed,
+                                           std::uint64_t step) {
+    chosen_.resize(batch);
+    for (std::size_t i = 0; i < batch; ++i) {
+      const std::uint64_t place = step * batch + i;
+      const std::uint64_t epoch = place / images_->count;
+      if (order_.empty() || order_seed_ != seed || order_epoch_ != epoch) {
+        order_ = permutation<std::uint32_t>(images_->count, seed, epoch);
+        order_seed_ = seed;
+        order_epoch_ = epoch;
+      }
+      chosen_[i] = order_[place % images_->count];
+    }
+    return chosen_;
+  }
+
+  std::shared_ptr<const ImageSet> images_;
+  Settings settings_;
+  std::vector<std::uint32_t> order_, chosen_;
+  std::uint64_t order_seed_ = 0, order_epoch_ = 0;
+};
+
+/// A source (`DataSource`) whose batch for step s + 1 is prepared on a thread of its own after the
+/// one for step s has been handed out. The batches are those of the source itself: one that was not
+/// foreseen (another seed, step or shape) is prepared when it is asked for.
+///
+/// What the source throws on that thread reaches whoever asks for that batch; the next call starts
+/// anew. Calls must come from one thread at a time. The destructor waits for the batch under way.
+template <class Source>
+class Prefetched {
+ public:
+  /// Whether the source gives conditions: `fill(x, condition, seed, step)`.
+  static constexpr bool has_conditions =
+      requires(Source& source, Tensor<float> x, Condition<float>& condition, std::uint64_t number) {
+        source.fill(x, condition, number, number);
+      };
+
+  explicit Prefetched(Source source)
+      : source_(std::move(source)),
+        row_shape_(std::as_const(source_).row_shape()),
+        worker_([this](const std::stop_token& stop) { work(stop); }) {}
+
+  [[nodiscard]] Shape row_shape() const { return row_shape_; }
+
+  /// Writes the rows x (B, ...) of a step, as the source does.
+  void fill(const Tensor<float>& x, std::uint64_t seed, std::uint64_t step) {
+    Condition<float> unused;
+    hand_out(x, unused, seed, step);
+  }
+
+  /// Writes the rows of a step and their conditions, as the source does.
+  void fill(const Tensor<float>& x, Condition<float>& condition, std::uint64_t seed,
+            std::uint64_t step)
+    requires has_conditions
+  {
+    hand_out(x, condition, seed, step);
+  }
+
+ private:
+  enum class State { idle, busy, ready };
+
+  /// What is prepared. It belongs to the worker while that is busy, else to the caller.
+  struct Batch {
+    std::uint64_t seed = 0, step = 0;
+    Tensor<float> x;
+    Condition<float> condition;
+    std::exception_ptr failure;
+  };
+
+  void produce(const Tensor<float>& x, Condition<float>& condition, std::uint64_t seed,
+               std::uint64_t step) {
+    if constexpr (has_conditions) {
+      source_.fill(x, condition, seed, step);
+    } else {
+      source_.fill(x, seed, step);
+    }
+  }
+
+  void hand_out(const Tensor<float>& x, Condition<float>& condition, std::uint64_t seed,
+                std::uint64_t step) {
+    const bool is_ready = wait_for_worker() == State::ready;
+    const std::exception_ptr failure = std::exchange(next_.failure, nullptr);
+    if (is_ready && next_.seed == seed && next_.step == step && next_.x.shape() == x.shape()) {
+      if (failure) std::rethrow_exception(failure);
+      copy(Cpu{}, x.size(), static_cast<const float*>(next_.x.data()), x.data());
+      condition = std::exchange(next_.condition, {});
+    } else {
+      produce(x, condition, seed, step);
+    }
+    order(x.shape(), seed, step + 1);
+  }
+
+  /// Returns what the worker has left, and leaves it idle.
+  State wait_for_worker() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return state_ != State::busy; });
+    return std::exchange(state_, State::idle);
+  }
+
+  void order(const Shape& shape, std::uint64_t seed, std::uint64_t step) {
+    if (next_.x.empty() || next_.x.shape() != shape) next_.x = Tensor<float>(shape);
+    next_.seed = seed;
+    next_.step = step;
+    {
+      const std::lock_guard lock(mutex_);
+      state_ = State::busy;
+    }
+    changed_.notify_all();
+  }
+
+  void work(const std::stop_token& stop) {
+    omp_set_num_threads(1);  // of this thread alone: the others are busy with the current batch
+    std::unique_lock lock(mutex_);
+    while (changed_.wait(lock, stop, [this] { return state_ == State::busy; })) {
+      if (stop.stop_requested()) return;
+      lock.unlock();
+      try {
+        produce(next_.x, next_.condition, next_.seed, next_.step);
+      } catch (...) {
+        next_.failure = std::current_exception();
+      }
+      lock.lock();
+      state_ = State::ready;
+      changed_.notify_all();
+    }
+  }
+
+  Source source_;
+  Shape row_shape_;
+  Batch next_;
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  State state_ = State::idle;
+  std::jthread worker_;  // last: stopped and joined before the rest goes
+};
+
+}  // namespace meanflow
