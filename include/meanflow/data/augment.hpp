@@ -8,10 +8,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <numbers>
 #include <span>
 #include <string>
-#include <utility>
 
 #include <meanflow/error.hpp>
 #include <meanflow/random/philox.hpp>
@@ -145,7 +145,9 @@ inline void warp_image(std::span<const float> from, std::span<float> to, std::si
 ///                      pi) with aniso_rotate_prob, else 0;          labels: n cos a, n sin a
 ///     translate_frac   by translate_frac_std (n W, m H) pixels;     labels: n, m
 ///
-/// What does not happen has the labels 0. All are one affine map, applied by `warp_image`.
+/// What does not happen has the labels 0. (The labels of aniso are the published ones, which do not
+/// tell n, a from -n, a + pi, a stretch along a direction from one across it.) All are one affine
+/// map, applied by `warp_image`.
 struct AugmentPipe {
   double probability = 0.12;  ///< in [0, 1]
   double xflip = 1e8;         ///< weights, at least 0; so large a one makes its probability 1
@@ -172,23 +174,22 @@ struct AugmentPipe {
   /// \throws SettingError if the probability is not in [0, 1], a weight is negative, or a number is
   ///   not finite.
   void check() const {
-    const std::pair<const char*, double> all[] = {{"probability", probability},
-                                                  {"xflip", xflip},
-                                                  {"yflip", yflip},
-                                                  {"scale", scale},
-                                                  {"rotate_frac", rotate_frac},
-                                                  {"aniso", aniso},
-                                                  {"translate_frac", translate_frac},
-                                                  {"scale_std", scale_std},
-                                                  {"rotate_frac_max", rotate_frac_max},
-                                                  {"aniso_std", aniso_std},
-                                                  {"aniso_rotate_prob", aniso_rotate_prob},
-                                                  {"translate_frac_std", translate_frac_std}};
-    for (const auto& [name, value] : all) {
-      const bool is_probability = name == all[0].first || name == all[10].first;
-      if (value >= 0 && std::isfinite(value) && !(is_probability && value > 1)) continue;
+    struct Range {
+      const char* name;
+      double value, largest;
+    };
+    const double any = std::numeric_limits<double>::max();
+    for (const auto& [name, value, largest] :
+         {Range{"probability", probability, 1}, Range{"xflip", xflip, any},
+          Range{"yflip", yflip, any}, Range{"scale", scale, any},
+          Range{"rotate_frac", rotate_frac, any}, Range{"aniso", aniso, any},
+          Range{"translate_frac", translate_frac, any}, Range{"scale_std", scale_std, any},
+          Range{"rotate_frac_max", rotate_frac_max, any}, Range{"aniso_std", aniso_std, any},
+          Range{"aniso_rotate_prob", aniso_rotate_prob, 1},
+          Range{"translate_frac_std", translate_frac_std, any}}) {
+      if (value >= 0 && value <= largest) continue;
       throw SettingError("AugmentPipe: " + std::string(name) + " is " + std::to_string(value) +
-                         ", where " + (is_probability ? "0 to 1" : "a number of at least 0") +
+                         ", where " + (largest == 1 ? "0 to 1" : "a number of at least 0") +
                          " is expected.");
     }
   }

@@ -43,6 +43,9 @@ class GzipReader {
 
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
 
+  /// Of the file as it is.
+  [[nodiscard]] std::uint64_t size() const { return size_; }
+
   /// The most bytes that can come out: Deflate packs at most 1032 to 1.
   [[nodiscard]] std::uint64_t largest() const {
     return ::gzdirect(file_.get()) != 0 ? size_ : size_ * 1032;
@@ -137,11 +140,18 @@ inline std::filesystem::path find_idx(const std::filesystem::path& folder,
     size = too_large ? 0 : size * extent;
   }
   if (too_large) {
-    detail::idx_failure(path, "its header says " + shape + " values, more than the file can hold");
+    detail::idx_failure(path, "its header says " + shape + " values, more than its " +
+                                  std::to_string(file.size()) +
+                                  " bytes can hold, so it is truncated or damaged");
   }
-  array.values.resize(static_cast<std::size_t>(size));
-  const std::size_t got = file.read(array.values);
-  if (got != array.values.size()) {
+  // In parts, so that a header that lies does not take the memory it claims.
+  const std::uint64_t largest_part = std::uint64_t(1) << 24;
+  std::size_t got = 0;
+  while (got == array.values.size() && got < size) {
+    array.values.resize(got + static_cast<std::size_t>(std::min(size - got, largest_part)));
+    got += file.read(std::span(array.values).subspan(got));
+  }
+  if (got != size) {
     detail::idx_failure(
         path, "its header says " + shape + " values, but only " + std::to_string(got) + " follow");
   }
