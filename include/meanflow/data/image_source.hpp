@@ -51,14 +51,14 @@ class ImageSource {
 
   /// \throws ShapeError if there are no pictures or the members of the set do not fit together.
   /// \throws SettingError if a setting is out of range.
-  explicit ImageSource(std::shared_ptr<const ImageSet> images, Settings settings = {})
-      : images_(std::move(images)), settings_(std::move(settings)) {
+  explicit ImageSource(std::shared_ptr<const ImageSet> images, const Settings& settings = {})
+      : images_(std::move(images)), settings_(settings) {
     if (!images_) throw SettingError("ImageSource: there is no image set.");
     images_->check();
     if (settings_.augment) settings_.augment->check();
   }
-  explicit ImageSource(ImageSet images, Settings settings = {})
-      : ImageSource(std::make_shared<const ImageSet>(std::move(images)), std::move(settings)) {}
+  explicit ImageSource(ImageSet images, const Settings& settings = {})
+      : ImageSource(std::make_shared<const ImageSet>(std::move(images)), settings) {}
 
   [[nodiscard]] const ImageSet& images() const { return *images_; }
   [[nodiscard]] const Settings& settings() const { return settings_; }
