@@ -31,7 +31,7 @@
 namespace meanflow {
 
 struct ImageSourceSettings {
-  bool flip = false;                     ///< mirror every second picture, untold to the net
+  bool flip = false;                     ///< mirror or not, evenly; untold to the net
   std::optional<AugmentPipe> augment{};  ///< told to the net by `Condition::augmentation`
   bool labels = true;                    ///< hand on the set's labels, if it has any
 };
