@@ -246,7 +246,7 @@ inline void draw_paths(const std::filesystem::path& file, const Points& fresh,
     const auto& [objective, stages] = all[i];
     const bool baseline = objective == "flow-matching";
     const Panel panel(page, gap + static_cast<double>(i) * (side + gap), top, side, reach,
-                      objective, baseline ? "100 small steps" : "one step to each point");
+                      objective, baseline ? "40 small steps" : "one step to each point");
     panel.trails(stages, baseline ? orange : blue);
     panel.points(stages.front(), faint, 2, 1);
     panel.points(stages.back(), ink, 2, 0.9);

@@ -9,6 +9,12 @@
 #include <meanflow/autodiff/parameters.hpp>
 #include <meanflow/autodiff/tape.hpp>
 #include <meanflow/config.hpp>
+#include <meanflow/data/augment.hpp>
+#include <meanflow/data/cifar10.hpp>
+#include <meanflow/data/image_folder.hpp>
+#include <meanflow/data/image_set.hpp>
+#include <meanflow/data/image_source.hpp>
+#include <meanflow/data/mnist.hpp>
 #include <meanflow/data/point_set.hpp>
 #include <meanflow/data/source.hpp>
 #include <meanflow/data/toy2d.hpp>
@@ -24,11 +30,11 @@
 #include <meanflow/io/npy.hpp>
 #include <meanflow/io/parameters.hpp>
 #include <meanflow/io/safetensors.hpp>
+#include <meanflow/kernels/attention.hpp>
 #include <meanflow/kernels/cpu.hpp>
 #include <meanflow/kernels/cpu_conv.hpp>
 #include <meanflow/kernels/cpu_norm.hpp>
 #include <meanflow/kernels/reference.hpp>
-#include <meanflow/kernels/attention.hpp>
 #include <meanflow/kernels/reference_conv.hpp>
 #include <meanflow/kernels/reference_norm.hpp>
 #include <meanflow/kernels/report.hpp>

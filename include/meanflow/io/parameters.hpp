@@ -45,8 +45,7 @@ void load_parameters(const std::filesystem::path& path, const Parameters<T>& par
   }
   for (const ParameterEntry& entry : parameters.entries())
     file.template read_into<T>(
-        entry.name,
-        std::span<T>(parameters.values().data() + entry.offset, entry.shape.size()));
+        entry.name, std::span<T>(parameters.values().data() + entry.offset, entry.shape.size()));
 }
 
 }  // namespace meanflow

@@ -3,19 +3,19 @@
 /// A progress bar for `MeanFlowTrainer::fit`.
 #pragma once
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <cstdio>
 #include <string>
 
+#include <unistd.h>
+
 #include <meanflow/train/trainer.hpp>
 
 namespace meanflow {
 
-/// Shows step, loss, raw squared error, steps per second and the time left: on a terminal a bar that
-/// is drawn ten times a second, elsewhere ten lines in all.
+/// Shows step, loss, raw squared error, steps per second and the time left: on a terminal a bar
+/// that is drawn ten times a second, elsewhere ten lines in all.
 class ProgressBar {
  public:
   explicit ProgressBar(std::string title, std::FILE* out = stderr)

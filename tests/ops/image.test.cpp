@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+#include <array>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <expect_op.hpp>
+
+#include <meanflow/kernels/cpu_conv.hpp>
+#include <meanflow/kernels/cpu_norm.hpp>
+#include <meanflow/ops/attention.hpp>
+#include <meanflow/ops/conv.hpp>
+#include <meanflow/ops/expand.hpp>
+#include <meanflow/ops/norm.hpp>
+
+using namespace meanflow;
+using test::expect_op;
+using test::message_of;
+using test::numbers;
+using test::Values;
+
+namespace {
+
+const Values image = numbers({4, 6, 4, 5}, 1);  // (B, H, W, C)
+
+/// The filter of a resampling on the device of x.
+template <class X>
+auto filter_for(const X&, Resampling direction, const std::vector<double>& taps) {
+  return resampling_filter<double, typename X::device_type>(direction, taps);
+}
+
+}  // namespace
+
+TEST_CASE("conv2d of 3 x 3 keeps the size, with and without a bias") {
+  const Values w = numbers({3, 5, 3, 3}, 2), b = numbers({3}, 3);
+  expect_op([](const auto& p, const auto& x) { return conv2d(x, p[0], p[1], 1, 1); },
+            std::array<Values, 1>{image}, {{"weight", w}, {"bias", b}});
+  expect_op(
+      [](const auto& p, const auto& x) {
+        return conv2d(x, p[0], std::remove_cvref_t<decltype(p[0])>{}, 1, 1);
+      },
+      std::array<Values, 1>{image}, {{"weight", w}});
+}
+
+TEST_CASE("conv2d with a stride, without padding, and of 1 x 1") {
+  const Values b = numbers({3}, 3);
+  expect_op([](const auto& p, const auto& x) { return conv2d(x, p[0], p[1], 2, 1); },
+            std::array<Values, 1>{image}, {{"weight", numbers({3, 5, 3, 3}, 4)}, {"bias", b}});
+  expect_op([](const auto& p, const auto& x) { return conv2d(x, p[0], p[1], 2, 0); },
+            std::array<Values, 1>{image}, {{"weight", numbers({3, 5, 2, 2}, 5)}, {"bias", b}});
+  expect_op([](const auto& p, const auto& x) { return conv2d(x, p[0], p[1]); },
+            std::array<Values, 1>{image}, {{"weight", numbers({3, 5, 1, 1}, 6)}, {"bias", b}});
+}
+
+TEST_CASE("conv2d names both shapes when they do not fit") {
+  Parameters<double> parameters;
+  const auto w = parameters.add("w", {3, 4, 3, 3});
+  const std::string message =
+      message_of<ShapeError>([&] { (void)conv2d(image, w, Parameter<double>{}, 1, 1); });
+  CHECK(message.find("conv2d") != std::string::npos);
+  CHECK(message.find("(4, 6, 4, 5)") != std::string::npos);
+  CHECK(message.find("(3, 4, 3, 3)") != std::string::npos);
+}
+
+TEST_CASE("group_norm with scale and shift of each row, with an activation") {
+  const std::array<Values, 3> x{numbers({4, 3, 2, 6}, 1), numbers({4, 6}, 2), numbers({4, 6}, 3)};
+  expect_op([](const auto&, const auto& x, const auto& a,
+               const auto& b) { return group_norm(x, a, b, 2, 1e-3); },
+            x);
+  expect_op([](const auto&, const auto& x, const auto& a,
+               const auto& b) { return group_norm(x, a, b, 3, 1e-3, Silu{}); },
+            x);
+}
+
+TEST_CASE("group_norm gives every group mean 0 and variance 1") {
+  const Values x = numbers({2, 8, 8, 4}, 9, 5, 7);
+  const Values y = group_norm(x, Values::full({2, 4}, 1), Values::zeros({2, 4}), 2, 0);
+  double mean = 0, square = 0;
+  for (std::size_t p = 0; p < 64; ++p)
+    for (std::size_t c = 2; c < 4; ++c) {
+      mean += y[p * 4 + c] / 128;
+      square += y[p * 4 + c] * y[p * 4 + c] / 128;
+    }
+  CHECK(mean == doctest::Approx(0));
+  CHECK(square == doctest::Approx(1));
+}
+
+TEST_CASE("group_norm refuses channels that do not divide") {
+  const Values a = Values::zeros({4, 5});
+  const std::string message = message_of<ShapeError>([&] { (void)group_norm(image, a, a, 2); });
+  CHECK(message.find("group_norm") != std::string::npos);
+  CHECK(message.find("2 equal groups") != std::string::npos);
+}
+
+TEST_CASE("resample up and down, with filters of 2 and 4 taps") {
+  for (const auto& taps : {std::vector<double>{1, 1}, std::vector<double>{1, 3, 3, 1}})
+    for (Resampling direction : {Resampling::up, Resampling::down})
+      expect_op(
+          [=](const auto&, const auto& x) {
+            return resample(x, direction, filter_for(x, direction, taps));
+          },
+          std::array<Values, 1>{image});
+}
+
+TEST_CASE("a constant image stays constant inside when it is resampled") {
+  const Values ones = Values::full({1, 8, 8, 2}, 1);
+  for (Resampling direction : {Resampling::up, Resampling::down}) {
+    const Values y = resample(ones, direction,
+                              resampling_filter<double>(direction, std::vector{1., 3., 3., 1.}));
+    CHECK(y[(2 * y.shape()[2] + 2) * 2] == doctest::Approx(1));
+  }
+}
+
+TEST_CASE("nearest_up repeats every pixel four times") {
+  expect_op([](const auto&, const auto& x) { return nearest_up(x); }, std::array<Values, 1>{image});
+  const Values y = nearest_up(Values::from({1, 1, 2, 1}, {3, 5}));
+  CHECK(std::vector<double>(y.span().begin(), y.span().end()) ==
+        std::vector<double>{3, 3, 5, 5, 3, 3, 5, 5});
+}
+
+TEST_CASE("attention of one head and of several") {
+  expect_op(
+      [](const auto&, const auto& q, const auto& k, const auto& v) { return attention(q, k, v); },
+      std::array<Values, 3>{numbers({4, 5, 3}, 1), numbers({4, 5, 3}, 2), numbers({4, 5, 3}, 3)});
+  expect_op(
+      [](const auto&, const auto& q, const auto& k, const auto& v) { return attention(q, k, v); },
+      std::array<Values, 3>{numbers({3, 2, 4, 3}, 4), numbers({3, 2, 4, 3}, 5),
+                            numbers({3, 2, 4, 3}, 6)});
+}
+
+TEST_CASE("expand repeats a parameter for every row") {
+  expect_op([](const auto& p, const auto& x) { return expand(p[0], x) * x; },
+            std::array<Values, 1>{numbers({4, 3}, 1)}, {{"p", numbers({3}, 2)}});
+}
