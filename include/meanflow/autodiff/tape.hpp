@@ -114,7 +114,7 @@ class Tape {
 
   /// Takes the gradient of a node away: empty if nothing depends on it.
   [[nodiscard]] Values take_gradient(std::size_t node) {
-    return node == no_node ? Values{} : std::move(gradients_[node]);
+    return node == no_node ? Values{} : std::exchange(gradients_[node], Values{});
   }
 
   /// Runs the tape backwards from `node`, whose gradient is `gradient`, then forgets what was

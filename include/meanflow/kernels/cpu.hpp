@@ -82,8 +82,9 @@ void parallel_for(Cpu, std::size_t n, std::size_t grain, F f) {
   {
     const auto lane = static_cast<std::size_t>(omp_get_thread_num());
     const auto count = static_cast<std::size_t>(omp_get_num_threads());
-    // Borders at multiples of a cache line's worth of elements.
-    const auto border = [&](std::size_t i) { return i == count ? n : n * i / count / 16 * 16; };
+    // Borders between elements lie at multiples of a cache line's worth of them.
+    const std::size_t unit = grain >= 16 ? 16 : 1;
+    const auto border = [&](std::size_t i) { return i == count ? n : n * i / count / unit * unit; };
     failure.run([&] { f(border(lane), border(lane + 1)); });
   }
   failure.rethrow();

@@ -7,11 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <list>
-#include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 
+#include <omp.h>
 #include <oneapi/dnnl/dnnl.hpp>
 
 #include <meanflow/error.hpp>
@@ -166,14 +165,38 @@ class OnednnConvolution {
   dnnl::reorder reorder_;
 };
 
-/// The convolution of that shape, made at its first use and kept by the calling thread.
+/// While in scope, primitives are planned for the calling thread alone if it is in a parallel
+/// region, where oneDNN will find no other threads: a plan for more would wait for them for ever.
+class PlanForThisRegion {
+ public:
+  PlanForThisRegion() : threads_(omp_get_max_threads()) {
+    if (omp_in_parallel()) omp_set_num_threads(1);
+  }
+  PlanForThisRegion(const PlanForThisRegion&) = delete;
+  PlanForThisRegion& operator=(const PlanForThisRegion&) = delete;
+  ~PlanForThisRegion() { omp_set_num_threads(threads_); }
+
+ private:
+  int threads_;
+};
+
+/// The convolution of that shape, made at its first use and kept by the calling thread. oneDNN
+/// plans for a number of threads when a primitive is made, so those for use inside a parallel
+/// region, where there is one, are kept apart from those for all threads.
 [[nodiscard]] inline OnednnConvolution& onednn_convolution(const ConvShape& shape,
                                                            OnednnConvolution::Direction direction) {
-  thread_local std::list<OnednnConvolution> made;
-  for (auto it = made.begin(); it != made.end(); ++it)
-    if (it->is(shape, direction)) return *it;
+  struct Made {
+    int threads;
+    OnednnConvolution convolution;
+  };
+  thread_local std::list<Made> made;
+  const int threads = omp_in_parallel() ? 1 : omp_get_max_threads();
+  for (Made& one : made)
+    if (one.threads == threads && one.convolution.is(shape, direction)) return one.convolution;
   try {
-    return made.emplace_back(shape, direction);
+    const PlanForThisRegion plan;
+    made.push_back({threads, OnednnConvolution(shape, direction)});
+    return made.back().convolution;
   } catch (const dnnl::error& error) {
     throw Error("oneDNN: no convolution of (" + std::to_string(shape.rows) + ", " +
                 std::to_string(shape.height) + ", " + std::to_string(shape.width) + ", " +

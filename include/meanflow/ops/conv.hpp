@@ -10,6 +10,7 @@
 #include <meanflow/autodiff/differentiable.hpp>
 #include <meanflow/kernels/reference.hpp>
 #include <meanflow/kernels/reference_conv.hpp>
+#include <meanflow/scalar/functors.hpp>
 
 namespace meanflow {
 
