@@ -104,3 +104,12 @@ TEST_CASE("times that do not fall are refused") {
   CHECK_THROWS_AS((void)sample(ExponentialFlow{}, noise, std::size_t{0}), SettingError);
   CHECK(uniform_times(4) == std::vector<double>{1, 0.75, 0.5, 0.25, 0});
 }
+
+TEST_CASE("conditions of another number of rows than the noise are refused") {
+  const Condition<double> condition{Tensor<std::int32_t>::full({noise.rows() + 1}, 0), {}};
+  CHECK_THROWS_WITH_AS((void)sample(ExponentialFlow{}, noise, 1, condition),
+                       ("sample: labels of shape (" + std::to_string(noise.rows() + 1) +
+                        ") for a batch of " + std::to_string(noise.rows()) + " rows")
+                           .c_str(),
+                       ShapeError);
+}

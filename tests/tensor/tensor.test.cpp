@@ -99,3 +99,15 @@ TEST_CASE("errors of dual tensors") {
                        ShapeError);
   CHECK_THROWS_AS((DualTensor<float>(x, Tensor<float>({4, 2}))), ShapeError);
 }
+
+TEST_CASE("a copy of nothing is nothing, and so is what was moved from") {
+  CHECK(Tensor<float>{}.clone().empty());
+  auto x = Tensor<float>::from({2}, {1, 2});
+  Tensor<float> y = std::move(x);
+  CHECK(x.empty());  // NOLINT(bugprone-use-after-move): what is left is part of the contract
+  CHECK(x.shape() == Shape{});
+  CHECK(y[1] == 2);
+  x = std::move(y);
+  CHECK(y.empty());  // NOLINT(bugprone-use-after-move)
+  CHECK(x[0] == 1);
+}

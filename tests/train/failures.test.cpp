@@ -49,6 +49,17 @@ struct LabelledNet {
   Parameter<float> table;
 };
 
+// Forgets that u comes from the net.
+struct ConstantObjective {
+  template <class N, class T, class Device>
+  [[nodiscard]] FlowResidual<T, Device> operator()(const N& net, const FlowBatch<T, Device>& given,
+                                                   Tape<T, Device>& tape) const {
+    FlowResidual<T, Device> residual = FlowMatching{}(net, given, tape);
+    residual.node = Tape<T, Device>::no_node;
+    return residual;
+  }
+};
+
 }  // namespace
 
 TEST_CASE("a number that is not finite in the data stops training before anything has changed") {
@@ -121,4 +132,24 @@ TEST_CASE("settings that cannot work are refused") {
   MeanFlowTrainer<Mlp<>, LinearPath, TooManyJumps> trainer(make_net(), {.batch = batch});
   CHECK_THROWS_WITH_AS(trainer.step(make_batch(1)), "the time sampler lets 25 of 24 rows jump",
                        SettingError);
+}
+
+TEST_CASE("an objective whose residual does not come from the net is refused, not trained") {
+  MeanFlowTrainer<Mlp<>, LinearPath, LogitNormalTimes, ConstantWeighting, ConstantObjective>
+      trainer(make_net(), {.batch = batch});
+  CHECK_THROWS_WITH_AS(trainer.step(make_batch(1)),
+                       "trainer: the objective's residual does not depend on the net's parameters; "
+                       "its node must be that of u, computed by the net from values on the given "
+                       "tape",
+                       Error);
+  CHECK(trainer.steps_done() == 0);
+}
+
+TEST_CASE("label dropout needs a null class and a rate") {
+  const TrainerSettings dropping{.batch = batch, .label_dropout = {.rate = 0.5}};
+  CHECK_THROWS_WITH_AS(MeanFlowTrainer(LabelledNet{}, dropping),
+                       "label dropout needs a null class, but none was set and the net has none",
+                       SettingError);
+  CHECK_THROWS_WITH_AS(MeanFlowTrainer(LabelledNet{}, {.label_dropout = {.rate = -1}}),
+                       "LabelDropout: rate is -1.000000, but must be in [0, 1]", SettingError);
 }

@@ -29,7 +29,8 @@ namespace detail {
 template <class T, class Device>
 struct ParameterStore {
   std::vector<ParameterEntry> entries;
-  Tensor<T, Device> values;
+  Tensor<T, Device> memory;  // grows by doubling while a net is built
+  Tensor<T, Device> values;  // its used part, unless other values are swapped in
   std::uint64_t seed = 0;
 };
 
@@ -91,9 +92,7 @@ class Parameters {
       if (entry.name == name) throw Error("Parameters: there is already a parameter " + name);
     const std::size_t offset = flat_size();
     const std::size_t end = (offset + shape.size() + alignment - 1) / alignment * alignment;
-    auto values = Tensor<T, Device>::zeros({end});
-    if (offset) std::copy_n(store_->values.data(), offset, values.data());
-    store_->values = values;
+    grow(offset, end);
     store_->entries.push_back({name, shape, offset});
     return {store_, store_->entries.size() - 1};
   }
@@ -140,6 +139,20 @@ class Parameters {
 
  private:
   static constexpr std::size_t alignment = 16;
+
+  /// Makes room up to `end`, keeping what is there; the new part is zero. Room grows by doubling,
+  /// and what is not used of it is never touched.
+  void grow(std::size_t size, std::size_t end) const {
+    const bool own = size == 0 || store_->values.data() == store_->memory.data();
+    if (!own || end > store_->memory.size()) {
+      Tensor<T, Device> memory({std::max(end, 2 * store_->memory.size())});
+      if (size) std::copy_n(store_->values.data(), size, memory.data());
+      store_->memory = memory;
+    }
+    store_->values = store_->memory.rows(0, end);
+    std::fill_n(store_->values.data() + size, end - size, T(0));
+  }
+
   std::shared_ptr<detail::ParameterStore<T, Device>> store_;
 };
 

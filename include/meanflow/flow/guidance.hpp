@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -23,9 +24,16 @@ enum class DropCount { exact, by_chance };
 
 /// Which rows of a batch lose their label, that is get the null class.
 struct LabelDropout {
-  double rate = 0;  ///< share of rows, in [0, 1]
-  std::int32_t null_class = 10;
+  double rate = 0;                         ///< share of rows, in [0, 1]
+  std::optional<std::int32_t> null_class{};  ///< by default the net's own
   DropCount count = DropCount::exact;
+
+  /// \throws SettingError if the rate is not in [0, 1].
+  void check() const {
+    if (!(rate >= 0 && rate <= 1))
+      throw SettingError("LabelDropout: rate is " + std::to_string(rate) +
+                         ", but must be in [0, 1]");
+  }
 
   /// Whether row `row` of `batch` loses its label. By `exact`, the last rows do: those with r = t
   /// come last, and they are dropped first, as the published code has it.
@@ -49,8 +57,10 @@ struct Guided {
   double omega = 1;
   double kappa = 0;
   double t_start = 0, t_end = 1;
-  std::int32_t null_class = 10;  ///< the label of rows that have none
+  std::optional<std::int32_t> null_class{};  ///< the label of rows that have none: the net's own
   Goal objective{};
+
+  static constexpr bool needs_jumps = detail::needs_jumps<Goal>();
 
   template <class N, class T, class Device>
   [[nodiscard]] FlowResidual<T, Device> operator()(const N& net, const FlowBatch<T, Device>& batch,
@@ -64,6 +74,8 @@ struct Guided {
   template <class N, class T, class Device>
   [[nodiscard]] Tensor<T, Device> guided_velocity(const N& net,
                                                   const FlowBatch<T, Device>& batch) const {
+    check();
+    const std::int32_t null = null_class_of(net, null_class, "guidance");
     const std::size_t rows = batch.z.rows();
     if (batch.condition.labels.size() != rows)
       throw ShapeError("guidance: a batch of " + std::to_string(rows) + " rows has " +
@@ -71,18 +83,29 @@ struct Guided {
     Tensor<T, Device> of_data({rows}), of_null({rows}), of_class({rows});
     for (std::size_t row = 0; row < rows; ++row) {
       const double t = static_cast<double>(batch.t[row]);
-      const bool guides = t >= t_start && t <= t_end && batch.condition.labels[row] != null_class;
+      const bool guides = t >= t_start && t <= t_end && batch.condition.labels[row] != null;
       of_data[row] = static_cast<T>(guides ? omega : 1);
       of_null[row] = static_cast<T>(guides ? 1 - omega - kappa : 0);
       of_class[row] = static_cast<T>(guides ? kappa : 0);
     }
     Condition<T, Device> without = batch.condition;
-    without.labels = Tensor<std::int32_t, Device>::full({rows}, null_class);
+    without.labels = Tensor<std::int32_t, Device>::full({rows}, null);
     Tensor<T, Device> v = scaled(batch.v, of_data);
     add(v, scaled(evaluate(net, batch.z, batch.t, batch.t, without), of_null));
     if (kappa != 0)
       add(v, scaled(evaluate(net, batch.z, batch.t, batch.t, batch.condition), of_class));
     return v;
+  }
+
+  /// \throws SettingError if kappa is not in [0, 1), omega is not finite, or the interval is none.
+  void check() const {
+    if (!std::isfinite(omega))
+      throw SettingError("Guided: omega is " + std::to_string(omega) + ", but must be finite");
+    if (!(kappa >= 0 && kappa < 1))
+      throw SettingError("Guided: kappa is " + std::to_string(kappa) + ", but must be in [0, 1)");
+    if (!(t_start <= t_end))
+      throw SettingError("Guided: t_start is " + std::to_string(t_start) +
+                         ", but must be at most t_end, which is " + std::to_string(t_end));
   }
 
  private:
@@ -108,8 +131,11 @@ class GuidedSampling {
   using value_type = typename N::value_type;
   using device_type = typename N::device_type;
 
-  GuidedSampling(const N& net, double scale, std::int32_t null_class = 10)
-      : net_(net), scale_(scale), null_class_(null_class) {}
+  /// The net must outlive this. `null_class` is by default the net's own.
+  GuidedSampling(const N& net, double scale, std::optional<std::int32_t> null_class = {})
+      : net_(net),
+        scale_(scale),
+        null_class_(null_class_of(net, null_class, "guidance at sampling")) {}
 
   [[nodiscard]] const auto& parameters() const { return net_.parameters(); }
 

@@ -39,6 +39,10 @@ struct FlowResidual {
 };
 
 /// An objective is called with a net, a batch and a tape, and gives the residuals of the batch.
+///
+/// Semantics: the residuals' `node` is that of u on the tape, computed from the net's parameters.
+/// Optional: `static constexpr bool needs_jumps = false` tells that it has no use for rows with
+/// r < t, so that the batch gets none.
 template <class O, class N>
 concept Objective =
     requires(const O& objective, const N& net,
@@ -48,6 +52,17 @@ concept Objective =
         objective(net, batch, tape)
       } -> std::same_as<FlowResidual<typename N::value_type, typename N::device_type>>;
     };
+
+namespace detail {
+
+/// Whether an objective wants rows with r < t, as all do that do not say otherwise.
+template <class O>
+[[nodiscard]] consteval bool needs_jumps() {
+  if constexpr (requires { O::needs_jumps; }) return O::needs_jumps;
+  return true;
+}
+
+}  // namespace detail
 
 /// Joint: u and du/dt in one pass, the default. Detached: du/dt first, in a pass that records
 /// nothing, then u: less memory, more work.
@@ -157,6 +172,8 @@ void weigh(const W& weighting, FlowResidual<T, Device>& residual, std::size_t ba
 
 /// Flow matching: u(z, t, t) towards v. The baseline that Mean Flows grow from.
 struct FlowMatching {
+  static constexpr bool needs_jumps = false;
+
   template <class N, class T, class Device>
   [[nodiscard]] FlowResidual<T, Device> operator()(const N& net, const FlowBatch<T, Device>& batch,
                                                    Tape<T, Device>& tape) const {

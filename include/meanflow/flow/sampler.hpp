@@ -51,6 +51,7 @@ template <class T, class Device, class F>
 [[nodiscard]] Tensor<T, Device> for_each_tile(const Tensor<T, Device>& noise,
                                               const Condition<T, Device>& condition,
                                               std::size_t parameters, F f) {
+  check_condition("sample", condition, noise.rows());
   Tensor<T, Device> z = noise.clone();
   const std::size_t tiles = row_tiles(Device{}, z.rows(), parameters);
   parallel_tasks(Device{}, tiles, [&](std::size_t tile, std::size_t) {

@@ -36,11 +36,11 @@ concept TimeSampler = requires(const S& sampler, RandomStream& stream, std::size
   { sampler.sample(stream, true) } -> std::convertible_to<TimePair<float>>;
 };
 
-/// t ~ U(0, 1)
+/// t ~ U(0, 1), both ends excluded: a path's derivative need not exist there.
 struct UniformTime {
   template <class T>
   [[nodiscard]] T draw(RandomStream& stream) const {
-    return stream.uniform<T>();
+    return stream.uniform_open<T>();
   }
 };
 

@@ -189,14 +189,21 @@ class PlanForThisRegion {
     int threads;
     OnednnConvolution convolution;
   };
+  // Those used last come first. A number of rows that changes from step to step makes new shapes
+  // without end, so the oldest go.
+  constexpr std::size_t most = 512;
   thread_local std::list<Made> made;
   const int threads = omp_in_parallel() ? 1 : omp_get_max_threads();
-  for (Made& one : made)
-    if (one.threads == threads && one.convolution.is(shape, direction)) return one.convolution;
+  for (auto one = made.begin(); one != made.end(); ++one) {
+    if (one->threads != threads || !one->convolution.is(shape, direction)) continue;
+    made.splice(made.begin(), made, one);
+    return made.front().convolution;
+  }
   try {
     const PlanForThisRegion plan;
-    made.push_back({threads, OnednnConvolution(shape, direction)});
-    return made.back().convolution;
+    made.push_front({threads, OnednnConvolution(shape, direction)});
+    if (made.size() > most) made.pop_back();
+    return made.front().convolution;
   } catch (const dnnl::error& error) {
     throw Error("oneDNN: no convolution of (" + std::to_string(shape.rows) + ", " +
                 std::to_string(shape.height) + ", " + std::to_string(shape.width) + ", " +

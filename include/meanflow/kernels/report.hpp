@@ -61,8 +61,9 @@ inline void describe_blas(KernelReport& report) {
   }
   const std::string config = openblas_get_config(), core = openblas_get_corename();
   const std::size_t end = config.find(' ', config.find(' ') + 1);
-  const bool openmp = openblas_get_parallel() == 2;
-  report.blas = config.substr(0, end) + " (" + core + (openmp ? ", OpenMP)" : ", own threads)");
+  const int parallel = openblas_get_parallel();  // 0: none, 1: its own, 2: OpenMP's
+  const std::string threads = parallel == 2 ? "OpenMP" : parallel == 1 ? "own threads" : "1 thread";
+  report.blas = config.substr(0, end) + " (" + core + ", " + threads + ")";
 #if defined(__x86_64__)
   if (openblas_vector_bits(core) < processor_vector_bits())
     report.warnings.push_back("OpenBLAS runs its " + core + " kernels, but this processor has " +
@@ -70,7 +71,12 @@ inline void describe_blas(KernelReport& report) {
                               "-bit vectors: products may take twice as long. Is " +
                               "OPENBLAS_CORETYPE set in the environment?");
 #endif
-  if (openblas_get_parallel() == 1)
+  if (parallel == 0 && report.threads > 1)
+    report.warnings.push_back(
+        "OpenBLAS was built without threads, so that large products use one of " +
+        std::to_string(report.threads) + " cores: install its OpenMP build (Debian: " +
+        "libopenblas0-openmp).");
+  if (parallel == 1)
     report.warnings.push_back(
         "OpenBLAS was built with threads of its own, which get in the way of OpenMP's: install its "
         "OpenMP build (Debian: libopenblas0-openmp).");

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include <meanflow/tensor/tensor.hpp>
 
@@ -22,5 +23,22 @@ struct Condition {
             augmentation.empty() ? augmentation : augmentation.rows(first, last)};
   }
 };
+
+namespace detail {
+
+/// Throws ShapeError, naming `who`, unless every given part of the condition has `rows` rows.
+template <class T, class Device>
+void check_condition(const std::string& who, const Condition<T, Device>& condition,
+                     std::size_t rows) {
+  const auto check = [&](const char* name, const auto& part) {
+    if (!part.empty() && part.rows() != rows)
+      throw ShapeError(who + ": " + name + " of shape " + to_string(part.shape()) +
+                       " for a batch of " + std::to_string(rows) + " rows");
+  };
+  check("labels", condition.labels);
+  check("augmentation", condition.augmentation);
+}
+
+}  // namespace detail
 
 }  // namespace meanflow

@@ -54,7 +54,7 @@ class Conv2d {
   return std::max<std::size_t>(1, std::min<std::size_t>(32, channels / 4));
 }
 
-/// Group normalisation with parameters NAME.weight and NAME.bias (C).
+/// Group normalisation into `group_count` groups, with parameters NAME.weight and NAME.bias (C).
 template <class T = float, class Device = Cpu>
 class GroupNorm {
  public:
@@ -64,6 +64,9 @@ class GroupNorm {
         bias(parameters.add(name + ".bias", {channels})),
         groups_(group_count(channels)),
         epsilon_(epsilon) {
+    if (channels % groups_ != 0)
+      throw SettingError(name + ": " + std::to_string(channels) + " channels cannot be cut into " +
+                         std::to_string(groups_) + " equal groups");
     initialize(weight, {Distribution::ones});
   }
 

@@ -11,6 +11,7 @@
 #include <meanflow/nn/condition.hpp>
 #include <meanflow/nn/conv.hpp>
 #include <meanflow/nn/linear.hpp>
+#include <meanflow/nn/net_checks.hpp>
 #include <meanflow/nn/time_embedding.hpp>
 #include <meanflow/ops/concat.hpp>
 #include <meanflow/ops/elementwise.hpp>
@@ -27,6 +28,18 @@ struct MeanFlowNetSettings {
   std::size_t embedding = 128;                       ///< width of the embeddings of r, t and class
   std::size_t condition = 256;                       ///< width of the condition
   std::uint64_t seed = 0;
+
+  /// \throws SettingError if no net can be built from these.
+  void check() const {
+    detail::check_positive("MeanFlowNet", {{"channels", channels},
+                                           {"base", base},
+                                           {"multipliers", multipliers.size()},
+                                           {"blocks", blocks},
+                                           {"condition", condition}});
+    for (const std::size_t multiplier : multipliers)
+      detail::check_positive("MeanFlowNet", {{"a multiplier", multiplier}});
+    detail::check_embedding("MeanFlowNet", embedding);
+  }
 };
 
 /// y = skip(x) + conv2(silu(norm2(conv1(silu(norm1(x)))) (1 + scale) + shift)), where scale and
@@ -69,7 +82,7 @@ class MeanFlowNet {
   using device_type = Device;
 
   explicit MeanFlowNet(const MeanFlowNetSettings& settings = {})
-      : settings_(settings),
+      : settings_((settings.check(), settings)),
         parameters_(settings.seed),
         frequencies_(sinusoid_frequencies<T, Device>(settings.embedding)),
         classes_(parameters_.add("class_embed.weight", {settings.classes + 1, settings.embedding})),
@@ -91,10 +104,16 @@ class MeanFlowNet {
 
   [[nodiscard]] const MeanFlowNetSettings& settings() const { return settings_; }
   [[nodiscard]] const Parameters<T, Device>& parameters() const { return parameters_; }
+  /// The label of rows without a class.
+  [[nodiscard]] std::int32_t null_class() const {
+    return static_cast<std::int32_t>(settings_.classes);
+  }
 
   template <Differentiable X>
   [[nodiscard]] X operator()(const X& z, const X& r, const X& t,
                              const Condition<T, Device>& given) const {
+    detail::check_images("MeanFlowNet", z.shape(), settings_.channels,
+                         std::size_t{1} << (settings_.multipliers.size() - 1));
     const X condition = embed(r, t, given);  // (B, condition)
     X x = in_(z);                            // (B, H, W, base)
     std::vector<X> skips{x};

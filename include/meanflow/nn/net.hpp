@@ -4,7 +4,11 @@
 #pragma once
 
 #include <concepts>
+#include <cstdint>
+#include <optional>
+#include <string>
 
+#include <meanflow/error.hpp>
 #include <meanflow/autodiff/differentiable.hpp>
 #include <meanflow/nn/condition.hpp>
 
@@ -46,6 +50,20 @@ concept Net =
     CallableWith<N, DualTensor<typename N::value_type, typename N::device_type>> &&
     CallableWith<N, Var<Tensor<typename N::value_type, typename N::device_type>>> &&
     CallableWith<N, Var<DualTensor<typename N::value_type, typename N::device_type>>>;
+
+/// The label that means "no class": `given`, or else what `net.null_class()` says.
+/// Throws SettingError, naming `who` asks, if neither is there.
+template <class N>
+[[nodiscard]] std::int32_t null_class_of(const N& net, std::optional<std::int32_t> given,
+                                         const std::string& who) {
+  if (given) return *given;
+  if constexpr (requires {
+                  { net.null_class() } -> std::convertible_to<std::optional<std::int32_t>>;
+                }) {
+    if (const std::optional<std::int32_t> own = net.null_class()) return *own;
+  }
+  throw SettingError(who + " needs a null class, but none was set and the net has none");
+}
 
 /// u(z, r, t | condition), for nets with and without conditions.
 template <class N, Differentiable X>

@@ -15,6 +15,7 @@
 #include <meanflow/nn/condition.hpp>
 #include <meanflow/nn/conv.hpp>
 #include <meanflow/nn/linear.hpp>
+#include <meanflow/nn/net_checks.hpp>
 #include <meanflow/nn/time_embedding.hpp>
 #include <meanflow/ops/attention.hpp>
 #include <meanflow/ops/concat.hpp>
@@ -37,6 +38,26 @@ struct SongUNetSettings {
   std::vector<std::size_t> attention_resolutions = {16};
   std::vector<double> resample_filter = {1, 3, 3, 1};
   std::uint64_t seed = 0;
+
+  /// \throws SettingError if no net can be built from these.
+  void check() const {
+    detail::check_positive("SongUNet", {{"resolution", resolution},
+                                        {"in_channels", in_channels},
+                                        {"out_channels", out_channels},
+                                        {"model_channels", model_channels},
+                                        {"channel_mult", channel_mult.size()},
+                                        {"channel_mult_emb", channel_mult_emb},
+                                        {"channel_mult_noise", channel_mult_noise},
+                                        {"blocks", blocks}});
+    for (const std::size_t multiplier : channel_mult)
+      detail::check_positive("SongUNet", {{"a channel_mult", multiplier}});
+    detail::check_embedding("SongUNet", model_channels * channel_mult_noise);
+    const std::size_t divisor = std::size_t{1} << (channel_mult.size() - 1);
+    if (resolution % divisor != 0)
+      throw SettingError("SongUNet: resolution is " + std::to_string(resolution) +
+                         ", but must be divisible by " + std::to_string(divisor) + " for " +
+                         std::to_string(channel_mult.size()) + " levels");
+  }
 };
 
 /// A residual block with an additive condition, and optionally resampling and attention:
@@ -126,7 +147,7 @@ class SongUNet {
   using device_type = Device;
 
   explicit SongUNet(const SongUNetSettings& settings = {})
-      : settings_(settings),
+      : settings_((settings.check(), settings)),
         parameters_(settings.seed),
         frequencies_(sinusoid_frequencies<T, Device>(noise_channels(), 10000, true)) {
     const LinearSettings plain{.weight_init = {Distribution::xavier_uniform},
@@ -147,6 +168,8 @@ class SongUNet {
   template <Differentiable X>
   [[nodiscard]] X operator()(const X& z, const X& r, const X& t,
                              const Condition<T, Device>& given) const {
+    detail::check_images("SongUNet", z.shape(), settings_.in_channels,
+                         std::size_t{1} << (settings_.channel_mult.size() - 1));
     const X condition = embed(r, t, given);
     X x = (*in_)(z);
     std::vector<X> skips{x};

@@ -29,8 +29,21 @@ class Tensor {
   using value_type = T;
   using device_type = Device;
 
-  /// No numbers, no memory; `empty()` is true.
+  /// No numbers, no memory; `empty()` is true. So is what a tensor was moved from.
   Tensor() = default;
+  Tensor(const Tensor&) = default;
+  Tensor& operator=(const Tensor&) = default;
+  Tensor(Tensor&& other) noexcept
+      : shape_(std::exchange(other.shape_, {})),
+        storage_(std::move(other.storage_)),
+        data_(std::exchange(other.data_, nullptr)) {}
+  Tensor& operator=(Tensor&& other) noexcept {
+    shape_ = std::exchange(other.shape_, {});
+    storage_ = std::move(other.storage_);
+    data_ = std::exchange(other.data_, nullptr);
+    return *this;
+  }
+  ~Tensor() = default;
 
   /// Memory for `shape`; the numbers are not set.
   explicit Tensor(const Shape& shape)
@@ -100,6 +113,7 @@ class Tensor {
 
   /// The same numbers in memory of its own.
   [[nodiscard]] Tensor clone() const {
+    if (empty()) return {};
     Tensor copy(shape_);
     std::copy_n(data_, size(), copy.data_);
     return copy;

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -72,6 +73,35 @@ concept DataSource = requires(S& source, Tensor<T, Device> x, std::uint64_t numb
   source.fill(x, number, number);
 };
 
+/// What is told about the course of a training: an object with any of `on_begin(trainer)`,
+/// `on_step(trainer, report)` and `on_end(trainer)`, or a function of the report. One whose step
+/// returns true stops the training.
+template <class C, class Trainer>
+concept TrainingCallback =
+    requires(C& callback, Trainer& trainer) { callback.on_begin(trainer); } ||
+    requires(C& callback, Trainer& trainer, const StepReport& report) {
+      callback.on_step(trainer, report);
+    } || requires(C& callback, Trainer& trainer) { callback.on_end(trainer); } ||
+    requires(C& callback, const StepReport& report) { callback(report); };
+
+namespace detail {
+
+/// A member that is there but cannot be called as it would have to be is a mistake, not an absence.
+template <class C, class Trainer>
+consteval void check_callback() {
+  if constexpr (requires { &C::on_begin; })
+    static_assert(requires(C& c, Trainer& t) { c.on_begin(t); },
+                  "a callback's on_begin must accept (trainer)");
+  if constexpr (requires { &C::on_step; })
+    static_assert(requires(C& c, Trainer& t, const StepReport& r) { c.on_step(t, r); },
+                  "a callback's on_step must accept (trainer, const StepReport&)");
+  if constexpr (requires { &C::on_end; })
+    static_assert(requires(C& c, Trainer& t) { c.on_end(t); },
+                  "a callback's on_end must accept (trainer)");
+}
+
+}  // namespace detail
+
 /// Trains a net. Each part is a slot with a documented concept; each has a default.
 ///
 /// A step is cut into tiles of rows that stay in cache through all layers; each core takes its
@@ -96,6 +126,10 @@ class MeanFlowTrainer {
         adam_(net_.parameters().flat_size()),
         gradient_(Values::zeros({net_.parameters().flat_size()})) {
     if (settings_.batch == 0) throw SettingError("batch is 0, but must be at least 1");
+    if constexpr (requires { objective_.check(); }) objective_.check();
+    settings_.label_dropout.check();
+    if (settings_.label_dropout.rate > 0)
+      null_class_ = null_class_of(net_, settings_.label_dropout.null_class, "label dropout");
     for (std::size_t i = 0; i < settings_.averages.size(); ++i)
       averages_.push_back(net_.parameters().values().clone());
   }
@@ -104,10 +138,9 @@ class MeanFlowTrainer {
   /// has changed, if a loss or the gradient is not finite.
   StepReport step(const Values& x, const Condition<T, Device>& condition = {}) {
     const std::size_t rows = x.rows();
-    check_condition(condition, rows);
+    detail::check_condition("trainer", condition, rows);
     RandomStream stream(settings_.seed, Purpose::times, step_, ~std::uint32_t{0});
-    const std::size_t jumps =
-        std::is_same_v<Goal, FlowMatching> ? 0 : times_.jump_rows(rows, stream);
+    const std::size_t jumps = detail::needs_jumps<Goal>() ? times_.jump_rows(rows, stream) : 0;
     if (jumps > rows)
       throw SettingError("the time sampler lets " + std::to_string(jumps) + " of " +
                          std::to_string(rows) + " rows jump");
@@ -133,11 +166,12 @@ class MeanFlowTrainer {
     return report;
   }
 
-  /// Trains to `settings.steps` on batches from `source`. Callbacks are objects with any of
-  /// `on_begin(trainer)`, `on_step(trainer, report)` and `on_end(trainer)`, or functions of the
-  /// report; one that returns true stops the training.
+  /// Trains to `settings.steps` on batches from `source`, telling the callbacks
+  /// (`TrainingCallback`) of every step.
   template <DataSource<T, Device> Source, class... Callbacks>
+    requires(TrainingCallback<Callbacks, MeanFlowTrainer> && ...)
   void fit(Source&& source, Callbacks&&... callbacks) {
+    (detail::check_callback<std::remove_cvref_t<Callbacks>, MeanFlowTrainer>(), ...);
     Shape shape{settings_.batch};
     for (std::size_t extent : Shape(source.row_shape())) shape.push_back(extent);
     Values x(shape);
@@ -230,6 +264,10 @@ class MeanFlowTrainer {
     lane.tape.clear();
     const FlowBatch<T, Device> batch = make_batch(x, condition, tile_rows);
     FlowResidual<T, Device> residual = objective_(net_, batch, lane.tape);
+    if (residual.node == Tape<T, Device>::no_node)
+      throw Error(
+          "trainer: the objective's residual does not depend on the net's parameters; its node "
+          "must be that of u, computed by the net from values on the given tape");
     lane.losses.resize(count);
     weigh(weighting_, residual, x.rows(), lane.losses);
     for (std::size_t i = 0; i < count; ++i) {
@@ -286,7 +324,7 @@ class MeanFlowTrainer {
     if (condition.labels.empty() || dropout.rate <= 0) return;
     for (std::size_t i = 0; i < rows.count; ++i)
       if (dropout.drops(rows[i], batch, settings_.seed, step_))
-        condition.labels[i] = dropout.null_class;
+        condition.labels[i] = null_class_;
   }
 
   [[nodiscard]] Condition<T, Device> gather(const Condition<T, Device>& condition, const Rows& rows,
@@ -372,16 +410,6 @@ class MeanFlowTrainer {
     if (!bad.empty()) fail("the loss is not finite", std::move(bad));
   }
 
-  static void check_condition(const Condition<T, Device>& condition, std::size_t rows) {
-    const auto check = [rows](const char* name, const auto& part) {
-      if (!part.empty() && part.rows() != rows)
-        throw ShapeError(std::string("trainer: ") + name + " of shape " + to_string(part.shape()) +
-                         " for a batch of " + std::to_string(rows) + " rows");
-    };
-    check("labels", condition.labels);
-    check("augmentation", condition.augmentation);
-  }
-
   /// Forgets what a step that failed has left behind.
   void clear_lanes() {
     for (auto& lane : lanes_) {
@@ -440,6 +468,7 @@ class MeanFlowTrainer {
   std::vector<double> partial_norms_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   RowReports rows_;
+  std::int32_t null_class_ = -1;  // set where labels are dropped
   std::uint64_t step_ = 0;
 };
 
