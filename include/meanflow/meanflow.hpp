@@ -26,10 +26,12 @@
 #include <meanflow/flow/path_schedule.hpp>
 #include <meanflow/flow/sampler.hpp>
 #include <meanflow/flow/time_sampler.hpp>
+#include <meanflow/io/csv_log.hpp>
 #include <meanflow/io/image.hpp>
 #include <meanflow/io/npy.hpp>
 #include <meanflow/io/parameters.hpp>
 #include <meanflow/io/safetensors.hpp>
+#include <meanflow/io/tensorboard.hpp>
 #include <meanflow/kernels/attention.hpp>
 #include <meanflow/kernels/cpu.hpp>
 #include <meanflow/kernels/cpu_conv.hpp>
