@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// All of meanflow but its GPU device.
+/// All of meanflow but its GPU device, and `eval/frechet.hpp`, which takes long to compile.
 #pragma once
 
 #include <meanflow/autodiff/check.hpp>
@@ -20,6 +20,8 @@
 #include <meanflow/data/toy2d.hpp>
 #include <meanflow/error.hpp>
 #include <meanflow/eval/energy_distance.hpp>
+#include <meanflow/eval/features.hpp>
+#include <meanflow/eval/kernel_distance.hpp>
 #include <meanflow/flow/guidance.hpp>
 #include <meanflow/flow/loss_weighting.hpp>
 #include <meanflow/flow/objective.hpp>
