@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// All of meanflow but its GPU device.
+/// All of meanflow but its GPU device, and `eval/frechet.hpp`, which takes long to compile.
 #pragma once
 
 #include <meanflow/autodiff/check.hpp>
@@ -20,16 +20,20 @@
 #include <meanflow/data/toy2d.hpp>
 #include <meanflow/error.hpp>
 #include <meanflow/eval/energy_distance.hpp>
+#include <meanflow/eval/features.hpp>
+#include <meanflow/eval/kernel_distance.hpp>
 #include <meanflow/flow/guidance.hpp>
 #include <meanflow/flow/loss_weighting.hpp>
 #include <meanflow/flow/objective.hpp>
 #include <meanflow/flow/path_schedule.hpp>
 #include <meanflow/flow/sampler.hpp>
 #include <meanflow/flow/time_sampler.hpp>
+#include <meanflow/io/csv_log.hpp>
 #include <meanflow/io/image.hpp>
 #include <meanflow/io/npy.hpp>
 #include <meanflow/io/parameters.hpp>
 #include <meanflow/io/safetensors.hpp>
+#include <meanflow/io/tensorboard.hpp>
 #include <meanflow/kernels/attention.hpp>
 #include <meanflow/kernels/cpu.hpp>
 #include <meanflow/kernels/cpu_conv.hpp>

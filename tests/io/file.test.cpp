@@ -6,39 +6,14 @@
 #include <vector>
 
 #include <doctest/doctest.h>
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
 
 #include <meanflow/io/file.hpp>
 
+#include "io/file_size_limit.hpp"
 #include "io/temporary_folder.hpp"
 
 using namespace meanflow;
 using namespace meanflow_test;
-
-namespace {
-
-/// No file may grow beyond this while the object lives: what a full disk looks like.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) {
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    handler_ = ::signal(SIGXFSZ, SIG_IGN);
-    const rlimit limit{bytes, before_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    ::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  rlimit before_{};
-  void (*handler_)(int) = nullptr;
-};
-
-}  // namespace
 
 TEST_CASE("A file appears under its name only when it is committed") {
   const TemporaryFolder folder;
@@ -111,6 +86,59 @@ TEST_CASE("Places that cannot be written") {
                  "No such file or directory"));
   CHECK(contains(message_of<FileError>([&] { AtomicFile file(folder / ""); }), "it is a folder"));
   CHECK(folder.count() == 0);
+}
+
+TEST_CASE("A file grows by what is flushed") {
+  const TemporaryFolder folder;
+  write_bytes(folder / "a", "old ");
+  {
+    AppendFile file(folder / "a");
+    file.append("one ");
+    file.append("two ");
+    CHECK(file.waiting() == 8);
+    CHECK(read_bytes(folder / "a") == "old ");
+    file.flush();
+    CHECK(file.waiting() == 0);
+    CHECK(read_bytes(folder / "a") == "old one two ");
+    file.append("three");
+  }
+  CHECK(read_bytes(folder / "a") == "old one two three");
+}
+
+TEST_CASE("A full disk leaves whole records, and the others go on waiting") {
+  const TemporaryFolder folder;
+  write_bytes(folder / "a", "old ");
+  AppendFile file(folder / "a");
+  const std::string record(3'000, 'x');
+  std::string message;
+  {
+    const FileSizeLimit limit(5'000);
+    file.append(record);
+    file.flush();
+    file.append(record);
+    message = message_of<FileError>([&] { file.flush(); });
+  }
+  CHECK(contains(message, (folder / "a").string()));
+  CHECK(contains(message, "could not be written"));
+  CHECK(read_bytes(folder / "a") == "old " + record);
+  file.flush();
+  CHECK(read_bytes(folder / "a") == "old " + record + record);
+  {
+    const FileSizeLimit limit(8'000);
+    AppendFile second(folder / "a");
+    second.append(record);
+  }
+  CHECK(read_bytes(folder / "a") == "old " + record + record);
+}
+
+TEST_CASE("Places that cannot grow") {
+  const TemporaryFolder folder;
+  CHECK(contains(message_of<FileError>([&] { AppendFile file(folder / "missing" / "a"); }),
+                 "No such file or directory"));
+  CHECK(
+      contains(message_of<FileError>([&] { AppendFile file(folder / ""); }), "cannot be written"));
+  CHECK(contains(message_of<FileError>([&] { AppendFile file("/dev/null"); }),
+                 "not an ordinary file"));
 }
 
 TEST_CASE("Reading at a place") {

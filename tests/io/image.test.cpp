@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <array>
 #include <cmath>
+#include <cstddef>
 #include <limits>
 #include <string>
 #include <vector>
@@ -45,6 +46,16 @@ TEST_CASE("Pictures survive a round trip") {
     }
   }
   CHECK(folder.count() == 1);
+}
+
+TEST_CASE("A picture in memory is what the file holds") {
+  const TemporaryFolder folder;
+  const Image image = test_picture(5, 7, 3);
+  save_png(folder / "x.png", image);
+  const std::vector<std::byte> bytes = encode_png(image);
+  CHECK(read_bytes(folder / "x.png") ==
+        std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  CHECK(contains(message_of<ShapeError>([] { (void)encode_png({2, 2, 2, {}}); }), "encode_png"));
 }
 
 TEST_CASE("Pictures that do not fit together are refused") {

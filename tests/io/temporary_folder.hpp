@@ -35,6 +35,8 @@ class TemporaryFolder {
     return path_ / name;
   }
 
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
   [[nodiscard]] std::size_t count() const {
     const std::filesystem::directory_iterator files(path_);
     return static_cast<std::size_t>(std::distance(begin(files), end(files)));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Files read at any place, and files written whole or not at all (POSIX).
+/// Files read at any place, files written whole or not at all, and files that grow (POSIX).
 #pragma once
 
 #include <algorithm>
@@ -52,6 +52,18 @@ namespace detail {
 }
 
 inline constexpr std::size_t largest_transfer = std::size_t(1) << 30;
+
+/// Writes all of the bytes; the system's error code, or 0.
+[[nodiscard]] inline int write_all(int descriptor, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const std::size_t part = std::min(bytes.size(), largest_transfer);
+    const ssize_t put = ::write(descriptor, bytes.data(), part);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) return errno;
+    bytes = bytes.subspan(static_cast<std::size_t>(put));
+  }
+  return 0;
+}
 
 }  // namespace detail
 
@@ -138,13 +150,7 @@ class AtomicFile {
   /// Appends bytes. \throws FileError when the disk is full or the file is already finished.
   void write(std::span<const std::byte> bytes) {
     if (descriptor_ < 0) throw FileError(detail::quoted(path_) + " has already been finished.");
-    while (!bytes.empty()) {
-      const std::size_t part = std::min(bytes.size(), detail::largest_transfer);
-      const ssize_t put = ::write(descriptor_, bytes.data(), part);
-      if (put < 0 && errno == EINTR) continue;
-      if (put < 0) fail(errno);
-      bytes = bytes.subspan(static_cast<std::size_t>(put));
-    }
+    if (const int code = detail::write_all(descriptor_, bytes)) fail(code);
   }
 
   void write(const std::string& text) { write(std::as_bytes(std::span(text))); }
@@ -183,6 +189,68 @@ class AtomicFile {
 
   std::filesystem::path path_, temporary_;
   int descriptor_ = -1;
+};
+
+/// A file that grows at its end, record by record. What is appended waits in memory for flush(),
+/// which hands it to the system: it then outlives this program, though not a power cut. A flush
+/// that fails takes back what it wrote, so the file never ends within a record. One writer at a
+/// time, from one thread.
+class AppendFile {
+ public:
+  /// Opens the file, or creates an empty one.
+  /// \throws FileError if it cannot be written or is not an ordinary file.
+  explicit AppendFile(std::filesystem::path path) : path_(std::move(path)) {
+    descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (descriptor_ < 0) detail::file_failure(path_, "cannot be written", errno);
+    struct ::stat status {};
+    const bool known = ::fstat(descriptor_, &status) == 0;
+    if (!known || !S_ISREG(status.st_mode)) {
+      ::close(descriptor_);
+      throw FileError(detail::quoted(path_) + " is not an ordinary file.");
+    }
+    size_ = status.st_size;
+  }
+
+  AppendFile(const AppendFile&) = delete;
+  AppendFile& operator=(const AppendFile&) = delete;
+
+  /// Flushes what is left. A failure goes unnoticed here: flush() before, to hear of it.
+  ~AppendFile() {
+    if (try_flush() != 0) take_back();
+    ::close(descriptor_);
+  }
+
+  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+  /// Adds a record to those that wait.
+  void append(std::string_view record) { waiting_ += record; }
+
+  /// Bytes that wait for flush().
+  [[nodiscard]] std::size_t waiting() const { return waiting_.size(); }
+
+  /// Writes what waits. \throws FileError when the disk is full; the records then keep waiting.
+  void flush() {
+    const int code = try_flush();
+    if (code == 0) return;
+    const bool whole = take_back();
+    detail::file_failure(path_, whole ? "could not be written" : "was written in part", code);
+  }
+
+ private:
+  [[nodiscard]] int try_flush() {
+    const int code = detail::write_all(descriptor_, std::as_bytes(std::span(waiting_)));
+    if (code != 0) return code;
+    size_ += static_cast<off_t>(waiting_.size());
+    waiting_.clear();
+    return 0;
+  }
+
+  bool take_back() { return ::ftruncate(descriptor_, size_) == 0; }
+
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+  off_t size_ = 0;  // of what was flushed
+  std::string waiting_;
 };
 
 }  // namespace meanflow

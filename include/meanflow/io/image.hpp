@@ -62,11 +62,10 @@ struct PngHandle {
 
 }  // namespace detail
 
-/// Writes a PNG file, whole or not at all.
+/// The picture as the bytes of a PNG file.
 /// \throws ShapeError if the picture's sizes do not fit together.
-/// \throws FileError if the file cannot be written.
-inline void save_png(const std::filesystem::path& path, const Image& image) {
-  detail::check_image("save_png", image);
+[[nodiscard]] inline std::vector<std::byte> encode_png(const Image& image) {
+  detail::check_image("encode_png", image);
   detail::PngHandle handle;
   handle.png.width = static_cast<png_uint_32>(image.width);
   handle.png.height = static_cast<png_uint_32>(image.height);
@@ -75,10 +74,21 @@ inline void save_png(const std::filesystem::path& path, const Image& image) {
   std::vector<std::byte> bytes(size);
   if (png_image_write_to_memory(&handle.png, bytes.data(), &size, 0, image.pixels.data(), 0,
                                 nullptr) == 0) {
-    detail::png_failure(path, "could not be encoded as PNG", handle);
+    throw Error(std::string("encode_png: the picture could not be encoded: ") + handle.png.message +
+                ".");
   }
+  bytes.resize(size);
+  return bytes;
+}
+
+/// Writes a PNG file, whole or not at all.
+/// \throws ShapeError if the picture's sizes do not fit together.
+/// \throws FileError if the file cannot be written.
+inline void save_png(const std::filesystem::path& path, const Image& image) {
+  detail::check_image("save_png", image);
+  const std::vector<std::byte> bytes = encode_png(image);
   AtomicFile file(path);
-  file.write(std::span(bytes).first(size));
+  file.write(bytes);
   file.commit();
 }
 
