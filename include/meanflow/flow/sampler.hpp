@@ -53,7 +53,8 @@ template <class T, class Device, class F>
                                               std::size_t parameters, F f) {
   check_condition("sample", condition, noise.rows());
   Tensor<T, Device> z = noise.clone();
-  const std::size_t tiles = row_tiles(Device{}, z.rows(), parameters);
+  // Twice the rows of a training tile: nothing is kept for a way back, so they still fit the cache.
+  const std::size_t tiles = row_tiles(Device{}, z.rows(), parameters, 256);
   parallel_tasks(Device{}, tiles, [&](std::size_t tile, std::size_t) {
     const std::size_t first = z.rows() * tile / tiles, last = z.rows() * (tile + 1) / tiles;
     f(z.rows(first, last), condition.rows(first, last));

@@ -53,7 +53,8 @@ void parallel_tasks(Reference, std::size_t tasks, F f) {
 
 /// Into how many tiles a batch of `rows` is best cut for a net with so many parameters.
 [[nodiscard]] inline std::size_t row_tiles(Reference, std::size_t /*rows*/,
-                                           std::size_t /*parameters*/) {
+                                           std::size_t /*parameters*/,
+                                           std::size_t /*tile_rows*/ = 0) {
   return 1;
 }
 
