@@ -66,12 +66,12 @@ std::vector<std::string> names_in(const std::filesystem::path& folder) {
 
 TEST_CASE("a resumed training continues to the bit as if it had never stopped") {
   const TemporaryFolder folder;
-  // [checkpoints]
+  // [docs:checkpoints]
   auto trainer = make_trainer(/*steps=*/30);
   Checkpoints checkpoints({.folder = folder.path(), .every = 10});
   checkpoints.resume(trainer);  // goes on from the newest file, if there is one
   trainer.fit(data, checkpoints, StopOnSignal{});
-  // [checkpoints]
+  // [docs:end]
   auto straight = make_trainer(57), resumed = make_trainer(57);
   straight.fit(data);
   Checkpoints later({.folder = folder.path(), .every = 10});

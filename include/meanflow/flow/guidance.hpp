@@ -24,7 +24,7 @@ enum class DropCount { exact, by_chance };
 
 /// Which rows of a batch lose their label, that is get the null class.
 struct LabelDropout {
-  double rate = 0;                         ///< share of rows, in [0, 1]
+  double rate = 0;                           ///< share of rows, in [0, 1]
   std::optional<std::int32_t> null_class{};  ///< by default the net's own
   DropCount count = DropCount::exact;
 
