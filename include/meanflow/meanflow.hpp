@@ -76,5 +76,8 @@
 #include <meanflow/tensor/eigen.hpp>
 #include <meanflow/tensor/tensor.hpp>
 #include <meanflow/tensor/xtensor.hpp>
+#include <meanflow/train/checkpoint.hpp>
+#include <meanflow/train/communicator.hpp>
 #include <meanflow/train/progress.hpp>
+#include <meanflow/train/stop_on_signal.hpp>
 #include <meanflow/train/trainer.hpp>

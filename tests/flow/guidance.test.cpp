@@ -57,8 +57,9 @@ void check_refused(const Guided<MeanFlow>& guided, const char* message) {
 
 }  // namespace
 
-TEST_CASE("guidance mixes v with the net's own velocities, within the interval and where a label "
-          "is left") {
+TEST_CASE(
+    "guidance mixes v with the net's own velocities, within the interval and where a label "
+    "is left") {
   const LabelledNet net;
   const FlowBatch<double> batch = make_batch();
   const double omega = 1.5, kappa = 0.25;

@@ -24,7 +24,7 @@ enum class DropCount { exact, by_chance };
 
 /// Which rows of a batch lose their label, that is get the null class.
 struct LabelDropout {
-  double rate = 0;                         ///< share of rows, in [0, 1]
+  double rate = 0;                           ///< share of rows, in [0, 1]
   std::optional<std::int32_t> null_class{};  ///< by default the net's own
   DropCount count = DropCount::exact;
 
@@ -36,12 +36,13 @@ struct LabelDropout {
   }
 
   /// Whether row `row` of `batch` loses its label. By `exact`, the last rows do: those with r = t
-  /// come last, and they are dropped first, as the published code has it.
+  /// come last, and they are dropped first, as the published code has it. `first_row` is the number
+  /// of row 0 among those of all processes.
   [[nodiscard]] bool drops(std::size_t row, std::size_t batch, std::uint64_t seed,
-                           std::uint64_t step) const {
+                           std::uint64_t step, std::uint64_t first_row = 0) const {
     if (rate <= 0) return false;
     if (count == DropCount::by_chance)
-      return RandomStream(seed, Purpose::labels, step, row).uniform<double>() < rate;
+      return RandomStream(seed, Purpose::labels, step, first_row + row).uniform<double>() < rate;
     const auto dropped = static_cast<std::size_t>(std::llround(rate * static_cast<double>(batch)));
     return row + dropped >= batch;
   }

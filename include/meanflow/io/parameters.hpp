@@ -3,6 +3,7 @@
 /// The parameters of a net in a safetensors file, under their names.
 #pragma once
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -13,39 +14,55 @@
 
 namespace meanflow {
 
+/// Adds a flat buffer laid out as `parameters` is, in named parts: PREFIX and the parameter's name.
+/// `values` must stay until the file is written.
+template <class T>
+void add_parameters(SafetensorsWriter& writer, const std::string& prefix,
+                    const Parameters<T>& parameters, const Tensor<T>& values) {
+  for (const ParameterEntry& entry : parameters.entries())
+    writer.add_view(prefix + entry.name,
+                    std::vector<std::size_t>(entry.shape.begin(), entry.shape.end()),
+                    std::span<const T>(values.data() + entry.offset, entry.shape.size()));
+}
+
+/// Reads what `add_parameters` wrote, from any floating-point type, into a flat buffer. Nothing is
+/// changed unless all parts are there in the right shape: throws FileError, naming the first that
+/// is missing or different. Other tensors of the file are ignored.
+template <class T>
+void read_parameters(const Safetensors& file, const std::string& prefix,
+                     const Parameters<T>& parameters, const Tensor<T>& values) {
+  for (const ParameterEntry& entry : parameters.entries()) {
+    const std::string name = prefix + entry.name;
+    if (!file.contains(name))
+      throw FileError(file.path().string() + ": has no parameter " + name + " of shape " +
+                      detail::shape_text({entry.shape.begin(), entry.shape.end()}));
+    const std::vector<std::size_t>& found = file.shape(name);
+    if (!std::equal(found.begin(), found.end(), entry.shape.begin(), entry.shape.end()))
+      throw FileError(file.path().string() + ": parameter " + name + " has shape " +
+                      detail::shape_text(found) + ", expected " +
+                      detail::shape_text({entry.shape.begin(), entry.shape.end()}));
+  }
+  for (const ParameterEntry& entry : parameters.entries())
+    file.template read_into<T>(prefix + entry.name,
+                               std::span<T>(values.data() + entry.offset, entry.shape.size()));
+}
+
 /// Writes every parameter under its name, and `metadata` as strings. Whole or not at all.
 template <class T>
 void save_parameters(const std::filesystem::path& path, const Parameters<T>& parameters,
                      const std::map<std::string, std::string>& metadata = {}) {
   SafetensorsWriter writer;
   for (const auto& [key, value] : metadata) writer.metadata(key, value);
-  for (const ParameterEntry& entry : parameters.entries()) {
-    const T* values = parameters.values().data() + entry.offset;
-    writer.add(entry.name, std::vector<std::size_t>(entry.shape.begin(), entry.shape.end()),
-               std::span<const T>(values, entry.shape.size()));
-  }
+  add_parameters(writer, "", parameters, parameters.values());
   writer.write(path);
 }
 
-/// Reads every parameter by its name, from any floating-point type. Nothing is changed unless all
-/// are there in the right shape: throws FileError, naming the first that is missing or different.
-/// Names that the net does not have are ignored.
+/// Reads every parameter by PREFIX and its name, as `read_parameters` does: with the prefix
+/// "average.0." the first average of a checkpoint.
 template <class T>
-void load_parameters(const std::filesystem::path& path, const Parameters<T>& parameters) {
-  const Safetensors file(path);
-  for (const ParameterEntry& entry : parameters.entries()) {
-    if (!file.contains(entry.name))
-      throw FileError(path.string() + ": has no parameter " + entry.name + " of shape " +
-                      to_string(entry.shape));
-    Shape found;
-    for (std::size_t extent : file.shape(entry.name)) found.push_back(extent);
-    if (!(found == entry.shape))
-      throw FileError(path.string() + ": parameter " + entry.name + " has shape " +
-                      to_string(found) + ", expected " + to_string(entry.shape));
-  }
-  for (const ParameterEntry& entry : parameters.entries())
-    file.template read_into<T>(
-        entry.name, std::span<T>(parameters.values().data() + entry.offset, entry.shape.size()));
+void load_parameters(const std::filesystem::path& path, const Parameters<T>& parameters,
+                     const std::string& prefix = "") {
+  read_parameters(Safetensors(path), prefix, parameters, parameters.values());
 }
 
 }  // namespace meanflow

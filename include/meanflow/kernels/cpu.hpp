@@ -62,9 +62,9 @@ inline constexpr std::size_t parallel_grain = 1 << 15;
   return omp_in_parallel() ? 1 : static_cast<std::size_t>(omp_get_max_threads());
 }
 
-/// Small nets: tiles of about `tile_rows` rows, whose activations stay in a core's own cache through
-/// all layers, as many for each core. Large nets: one tile, and the kernels themselves use all
-/// cores, since a gradient per core would cost more memory than it gains.
+/// Small nets: tiles of about `tile_rows` rows, whose activations stay in a core's own cache
+/// through all layers, as many for each core. Large nets: one tile, and the kernels themselves use
+/// all cores, since a gradient per core would cost more memory than it gains.
 [[nodiscard]] inline std::size_t row_tiles(Cpu, std::size_t rows, std::size_t parameters,
                                            std::size_t tile_rows = 128) {
   constexpr std::size_t most_parameters = std::size_t{1} << 22;

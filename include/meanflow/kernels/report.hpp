@@ -74,8 +74,8 @@ inline void describe_blas(KernelReport& report) {
   if (parallel == 0 && report.threads > 1)
     report.warnings.push_back(
         "OpenBLAS was built without threads, so that large products use one of " +
-        std::to_string(report.threads) + " cores: install its OpenMP build (Debian: " +
-        "libopenblas0-openmp).");
+        std::to_string(report.threads) +
+        " cores: install its OpenMP build (Debian: " + "libopenblas0-openmp).");
   if (parallel == 1)
     report.warnings.push_back(
         "OpenBLAS was built with threads of its own, which get in the way of OpenMP's: install its "

@@ -8,8 +8,8 @@
 #include <optional>
 #include <string>
 
-#include <meanflow/error.hpp>
 #include <meanflow/autodiff/differentiable.hpp>
+#include <meanflow/error.hpp>
 #include <meanflow/nn/condition.hpp>
 
 namespace meanflow {

@@ -35,9 +35,9 @@ inline void check_embedding(const char* net, std::size_t width) {
 inline void check_images(const char* net, const Shape& z, std::size_t channels,
                          std::size_t divisor) {
   if (z.rank() == 4 && z[3] == channels && z[1] % divisor == 0 && z[2] % divisor == 0) return;
-  throw ShapeError(std::string(net) + ": z has shape " + to_string(z) +
-                   ", but must be (B, H, W, " + std::to_string(channels) +
-                   ") with H and W divisible by " + std::to_string(divisor));
+  throw ShapeError(std::string(net) + ": z has shape " + to_string(z) + ", but must be (B, H, W, " +
+                   std::to_string(channels) + ") with H and W divisible by " +
+                   std::to_string(divisor));
 }
 
 }  // namespace meanflow::detail

@@ -27,13 +27,14 @@
 #include <meanflow/optim/ema.hpp>
 #include <meanflow/optim/learning_rate.hpp>
 #include <meanflow/random/philox.hpp>
+#include <meanflow/train/communicator.hpp>
 
 namespace meanflow {
 
 /// What a training run needs besides its parts.
 struct TrainerSettings {
   std::uint64_t steps = 5000;
-  std::size_t batch = 1024;
+  std::size_t batch = 1024;  ///< rows per step, of each process
   Adam optimizer{};
   LearningRate learning_rate{.decay = Decay::cosine};
   std::vector<Averaging> averages{WarmupEma{}};  ///< kept side by side; the first one samples
@@ -65,6 +66,17 @@ struct NonFiniteError : Error {
   std::vector<std::size_t> rows;  ///< of the batch; empty if only the gradient was not finite
 };
 
+/// Everything that a training needs to go on where it stopped, apart from its settings: random
+/// numbers depend on seed and step alone, so that the step is their whole state. The tensors are
+/// flat buffers laid out as `Parameters` are.
+template <class T, class Device = Cpu>
+struct TrainingState {
+  std::uint64_t step = 0;                   ///< steps done
+  Tensor<T, Device> parameters;             ///< of the net, not averaged
+  Tensor<T, Device> first, second;          ///< Adam's moments
+  std::vector<Tensor<T, Device>> averages;  ///< in the order of the settings
+};
+
 /// Where batches come from: `row_shape()` without the batch, and `fill(x, seed, step)`, which
 /// writes the rows x (B, ...) of a step. The same seed and step must give the same rows.
 template <class S, class T, class Device = Cpu>
@@ -90,14 +102,16 @@ namespace detail {
 template <class C, class Trainer>
 consteval void check_callback() {
   if constexpr (requires { &C::on_begin; })
-    static_assert(requires(C& c, Trainer& t) { c.on_begin(t); },
-                  "a callback's on_begin must accept (trainer)");
+    static_assert(
+        requires(C& c, Trainer& t) { c.on_begin(t); },
+        "a callback's on_begin must accept (trainer)");
   if constexpr (requires { &C::on_step; })
-    static_assert(requires(C& c, Trainer& t, const StepReport& r) { c.on_step(t, r); },
-                  "a callback's on_step must accept (trainer, const StepReport&)");
+    static_assert(
+        requires(C& c, Trainer& t, const StepReport& r) { c.on_step(t, r); },
+        "a callback's on_step must accept (trainer, const StepReport&)");
   if constexpr (requires { &C::on_end; })
-    static_assert(requires(C& c, Trainer& t) { c.on_end(t); },
-                  "a callback's on_end must accept (trainer)");
+    static_assert(
+        requires(C& c, Trainer& t) { c.on_end(t); }, "a callback's on_end must accept (trainer)");
 }
 
 }  // namespace detail
@@ -107,22 +121,28 @@ consteval void check_callback() {
 /// A step is cut into tiles of rows that stay in cache through all layers; each core takes its
 /// tiles forward and back with kernels of its own and adds to a gradient of its own. For this, rows
 /// must not depend on each other (`Net`).
+///
+/// With several processes, `step` gets the rows of its own process, which are numbered after those
+/// of the processes of lower rank; the gradient is that of the mean over all rows.
 template <Net N, PathSchedule Path = LinearPath, TimeSampler Times = LogitNormalTimes,
-          LossWeighting Weighting = ConstantWeighting, Objective<N> Goal = MeanFlow>
+          LossWeighting Weighting = ConstantWeighting, Objective<N> Goal = MeanFlow,
+          Communicator<typename N::value_type, typename N::device_type> Exchange = OneProcess>
 class MeanFlowTrainer {
  public:
   using T = typename N::value_type;
   using Device = typename N::device_type;
   using Values = Tensor<T, Device>;
+  using State = TrainingState<T, Device>;
 
   explicit MeanFlowTrainer(N net, TrainerSettings settings = {}, Path path = {}, Times times = {},
-                           Weighting weighting = {}, Goal objective = {})
+                           Weighting weighting = {}, Goal objective = {}, Exchange exchange = {})
       : net_(std::move(net)),
         settings_(std::move(settings)),
         path_(std::move(path)),
         times_(std::move(times)),
         weighting_(std::move(weighting)),
         objective_(std::move(objective)),
+        exchange_(std::move(exchange)),
         adam_(net_.parameters().flat_size()),
         gradient_(Values::zeros({net_.parameters().flat_size()})) {
     if (settings_.batch == 0) throw SettingError("batch is 0, but must be at least 1");
@@ -199,6 +219,7 @@ class MeanFlowTrainer {
   }
 
   [[nodiscard]] N& net() { return net_; }
+  [[nodiscard]] const N& net() const { return net_; }
   [[nodiscard]] const TrainerSettings& settings() const { return settings_; }
   [[nodiscard]] std::uint64_t steps_done() const { return step_; }
 
@@ -208,6 +229,38 @@ class MeanFlowTrainer {
   /// The first average, or the current values if none is kept.
   [[nodiscard]] const Values& best_values() const {
     return averages_.empty() ? net_.parameters().values() : averages_.front();
+  }
+
+  /// What has to be kept to go on later. The tensors share the trainer's memory, which the next
+  /// step changes.
+  [[nodiscard]] TrainingState<T, Device> state() const {
+    return {step_, net_.parameters().values(), adam_.first, adam_.second, averages_};
+  }
+
+  /// Goes on from `state`, to the bit as the training that it was taken from, given the same
+  /// settings and data. Throws ShapeError, and changes nothing, if it is that of another net or has
+  /// another number of averages.
+  void restore(const TrainingState<T, Device>& state) {
+    if (state.averages.size() != averages_.size())
+      throw ShapeError("MeanFlowTrainer::restore: the state has " +
+                       std::to_string(state.averages.size()) + " averages, the settings have " +
+                       std::to_string(averages_.size()));
+    const TrainingState<T, Device> own = this->state();
+    const auto pairs = [&](auto f) {
+      f(state.parameters, own.parameters);
+      f(state.first, own.first);
+      f(state.second, own.second);
+      for (std::size_t k = 0; k < averages_.size(); ++k) f(state.averages[k], own.averages[k]);
+    };
+    pairs([](const Values& from, const Values& to) {
+      if (from.size() != to.size())
+        throw_shape_error("MeanFlowTrainer::restore", from.shape(), to.shape(),
+                          "the state is that of another net");
+    });
+    pairs([](const Values& from, const Values& to) {
+      copy(Device{}, from.size(), static_cast<const T*>(from.data()), to.data());
+    });
+    adam_.count = step_ = state.step;
   }
 
   /// The gradient of the last step, as a flat buffer.
@@ -269,7 +322,7 @@ class MeanFlowTrainer {
           "trainer: the objective's residual does not depend on the net's parameters; its node "
           "must be that of u, computed by the net from values on the given tape");
     lane.losses.resize(count);
-    weigh(weighting_, residual, x.rows(), lane.losses);
+    weigh(weighting_, residual, x.rows() * exchange_.size(), lane.losses);
     for (std::size_t i = 0; i < count; ++i) {
       const std::size_t row = tile_rows[i];
       rows_.loss[row] = lane.losses[i];
@@ -302,11 +355,11 @@ class MeanFlowTrainer {
     };
     both([&](std::size_t from, std::size_t to, std::size_t count) {
       copy(Device{}, count * columns, static_cast<const T*>(x.row(from)), data.row(to));
-      fill_normal_rows(Device{}, settings_.seed, Purpose::noise, step_, from, count, columns,
-                       noise.row(to));
+      fill_normal_rows(Device{}, settings_.seed, Purpose::noise, step_, row_number(x, from), count,
+                       columns, noise.row(to));
     });
     for (std::size_t i = 0; i < rows.count; ++i) {
-      RandomStream stream(settings_.seed, Purpose::times, step_, rows[i]);
+      RandomStream stream(settings_.seed, Purpose::times, step_, row_number(x, rows[i]));
       const auto pair = times_.sample(stream, i < rows.jumps);
       batch.r[i] = static_cast<T>(pair.r);
       batch.t[i] = static_cast<T>(pair.t);
@@ -315,15 +368,15 @@ class MeanFlowTrainer {
                 static_cast<const T*>(data.data()), static_cast<const T*>(noise.data()),
                 batch.z.data(), batch.v.data());
     batch.condition = gather(condition, rows, rest);
-    drop_labels(batch.condition, rows, x.rows());
+    drop_labels(batch.condition, rows, x);
     return batch;
   }
 
-  void drop_labels(Condition<T, Device>& condition, const Rows& rows, std::size_t batch) const {
+  void drop_labels(Condition<T, Device>& condition, const Rows& rows, const Values& x) const {
     const LabelDropout& dropout = settings_.label_dropout;
     if (condition.labels.empty() || dropout.rate <= 0) return;
     for (std::size_t i = 0; i < rows.count; ++i)
-      if (dropout.drops(rows[i], batch, settings_.seed, step_))
+      if (dropout.drops(rows[i], x.rows(), settings_.seed, step_, row_number(x, 0)))
         condition.labels[i] = null_class_;
   }
 
@@ -357,12 +410,28 @@ class MeanFlowTrainer {
             accumulate(Device{}, size, static_cast<const T*>(part), sum);
           fill(Device{}, size, T(0), part);
         }
-        partial_norms_[i] = square_norm(Device{}, size, static_cast<const T*>(sum));
+        if (exchange_.size() == 1)
+          partial_norms_[i] = square_norm(Device{}, size, static_cast<const T*>(sum));
       }
     });
+    if (exchange_.size() > 1) exchange_gradients();
     double sum = 0;
     for (double part : partial_norms_) sum += part;
     return sum;
+  }
+
+  void exchange_gradients() {
+    exchange_.sum(gradient_);
+    parallel_for(Device{}, partial_norms_.size(), 1, [&](std::size_t first, std::size_t last) {
+      for (std::size_t i = first; i < last; ++i)
+        partial_norms_[i] = square_norm(Device{}, std::min(chunk, gradient_.size() - i * chunk),
+                                        static_cast<const T*>(gradient_.data() + i * chunk));
+    });
+  }
+
+  /// The number of row `row` of x in the batch of all processes.
+  [[nodiscard]] std::uint64_t row_number(const Values& x, std::size_t row) const {
+    return exchange_.rank() * x.rows() + row;
   }
 
   /// Optimizer and averages in one pass over the flat buffers.
@@ -461,6 +530,7 @@ class MeanFlowTrainer {
   Times times_;
   Weighting weighting_;
   Goal objective_;
+  Exchange exchange_;
   AdamState<T, Device> adam_;
   Values gradient_;
   std::vector<Values> averages_;

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Checkpoints: one safetensors file from which a training goes on to the bit as if it had never
+/// stopped, and from which any program can take the parameters or an average of them.
+#pragma once
+
+#include <algorithm>
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <meanflow/io/parameters.hpp>
+#include <meanflow/train/trainer.hpp>
+
+namespace meanflow {
+
+namespace detail {
+
+/// "WarmupEma 0.999": a rule with all of its settings, so that two that differ are told apart.
+[[nodiscard]] inline std::string describe(const Averaging& rule) {
+  const auto number = [](double value) {
+    char text[32];
+    return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
+  };
+  struct Describe {
+    decltype(number) text;
+    std::string operator()(const ConstantEma& r) const { return "ConstantEma " + text(r.decay); }
+    std::string operator()(const WarmupEma& r) const { return "WarmupEma " + text(r.most); }
+    std::string operator()(const HalfLifeEma& r) const {
+      return "HalfLifeEma " + text(r.half_life) + " " + text(r.rampup);
+    }
+  };
+  return std::visit(Describe{number}, rule);
+}
+
+[[nodiscard]] inline std::string average_prefix(std::size_t index) {
+  return "average." + std::to_string(index) + ".";
+}
+
+/// What a resumed training must have in common with the one before, as metadata of the file.
+template <class Trainer>
+[[nodiscard]] std::map<std::string, std::string> checkpoint_identity(const Trainer& trainer) {
+  std::map<std::string, std::string> identity{
+      {"format", "meanflow checkpoint 1"},
+      {"seed", std::to_string(trainer.settings().seed)},
+      {"batch", std::to_string(trainer.settings().batch)},
+      {"averages", std::to_string(trainer.settings().averages.size())}};
+  for (std::size_t k = 0; k < trainer.settings().averages.size(); ++k)
+    identity["average." + std::to_string(k)] = describe(trainer.settings().averages[k]);
+  return identity;
+}
+
+}  // namespace detail
+
+/// Writes the whole state of a training (`TrainingState`) to one safetensors file, whole or not at
+/// all: a crash at any moment leaves an older file of that name as it was.
+///
+/// The parameters have their own names, so that `load_parameters` and PyTorch programs read them;
+/// the averages are "average.0.NAME" and so on, Adam's moments "adam.first.NAME" and
+/// "adam.second.NAME", the steps done "step". `metadata` is kept as strings; names that begin with
+/// "meanflow." are the library's own.
+/// Throws FileError, naming the file, if it cannot be written.
+template <class Trainer>
+void save_checkpoint(const std::filesystem::path& path, const Trainer& trainer,
+                     const std::map<std::string, std::string>& metadata = {}) {
+  const auto& parameters = trainer.net().parameters();
+  const auto state = trainer.state();
+  SafetensorsWriter writer;
+  for (const auto& [key, value] : metadata) writer.metadata(key, value);
+  for (const auto& [key, value] : detail::checkpoint_identity(trainer))
+    writer.metadata("meanflow." + key, value);
+  const auto steps = static_cast<std::int64_t>(state.step);
+  writer.add("step", {}, std::span<const std::int64_t>(&steps, 1));
+  add_parameters(writer, "", parameters, state.parameters);
+  add_parameters(writer, "adam.first.", parameters, state.first);
+  add_parameters(writer, "adam.second.", parameters, state.second);
+  for (std::size_t k = 0; k < state.averages.size(); ++k)
+    add_parameters(writer, detail::average_prefix(k), parameters, state.averages[k]);
+  writer.write(path);
+}
+
+/// Goes on from a file of `save_checkpoint`: with the same settings and data the training continues
+/// to the bit. The number of steps and the learning rate may be changed between; seed, batch and
+/// averages may not.
+/// Throws FileError, naming the file and what differs, if it is damaged or that of another net or
+/// of other settings; the trainer is then as it was.
+template <class Trainer>
+void load_checkpoint(const std::filesystem::path& path, Trainer& trainer) {
+  using Values = typename Trainer::Values;
+  const Safetensors file(path);
+  for (const auto& [key, expected] : detail::checkpoint_identity(trainer)) {
+    const auto found = file.metadata().find("meanflow." + key);
+    if (found == file.metadata().end())
+      throw FileError(detail::quoted(path) + " is no checkpoint of a training: it has no " +
+                      detail::shown("meanflow." + key));
+    if (found->second != expected)
+      throw FileError(detail::quoted(path) + " was written with " + key + " " +
+                      detail::shown(found->second) + ", but this training has " +
+                      detail::shown(expected));
+  }
+  const auto& parameters = trainer.net().parameters();
+  const auto read = [&](const std::string& prefix) {
+    Values values = Values::zeros({parameters.flat_size()});
+    read_parameters(file, prefix, parameters, values);
+    return values;
+  };
+  const std::int64_t step = file.read<std::int64_t>("step").at(0);
+  if (step < 0)
+    throw FileError(detail::quoted(path) + ": step is " + std::to_string(step) +
+                    ", but must be at least 0");
+  typename Trainer::State state{
+      static_cast<std::uint64_t>(step), read(""), read("adam.first."), read("adam.second."), {}};
+  for (std::size_t k = 0; k < trainer.settings().averages.size(); ++k)
+    state.averages.push_back(read(detail::average_prefix(k)));
+  trainer.restore(state);
+}
+
+/// Where checkpoints are kept, and how many.
+struct CheckpointSettings {
+  std::filesystem::path folder;
+  std::uint64_t every = 1000;  ///< steps from one to the next; 0: only at the end of the training
+  std::size_t keep = 3;        ///< the last so many; older ones are removed
+};
+
+/// FOLDER/checkpoint-000001000.safetensors
+[[nodiscard]] inline std::filesystem::path checkpoint_path(const std::filesystem::path& folder,
+                                                           std::uint64_t step) {
+  std::string digits = std::to_string(step);
+  digits.insert(0, 9 - std::min<std::size_t>(digits.size(), 9), '0');
+  return folder / ("checkpoint-" + digits + ".safetensors");
+}
+
+/// The checkpoints in a folder with their steps, the oldest first; none if there is no such folder.
+[[nodiscard]] inline std::vector<std::pair<std::uint64_t, std::filesystem::path>> list_checkpoints(
+    const std::filesystem::path& folder) {
+  std::vector<std::pair<std::uint64_t, std::filesystem::path>> found;
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, none)) {
+    const std::string name = entry.path().filename().string();
+    const std::string begin = "checkpoint-", end = ".safetensors";
+    if (!name.starts_with(begin) || !name.ends_with(end)) continue;
+    std::uint64_t step = 0;
+    const char *first = name.data() + begin.size(), *last = name.data() + name.size() - end.size();
+    const auto parsed = std::from_chars(first, last, step);
+    if (first < last && parsed.ec == std::errc{} && parsed.ptr == last)
+      found.emplace_back(step, entry.path());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+/// The newest checkpoint in a folder, if there is one.
+[[nodiscard]] inline std::optional<std::filesystem::path> latest_checkpoint(
+    const std::filesystem::path& folder) {
+  const auto all = list_checkpoints(folder);
+  if (all.empty()) return std::nullopt;
+  return all.back().second;
+}
+
+/// A callback of `MeanFlowTrainer::fit` that writes a checkpoint every so many steps and at the
+/// end, however the training ends, and keeps the last few.
+class Checkpoints {
+ public:
+  /// Makes the folder, and removes what a killed process may have left half-written in it.
+  /// `metadata` is written to every checkpoint. Throws FileError if the folder cannot be made.
+  explicit Checkpoints(CheckpointSettings settings,
+                       std::map<std::string, std::string> metadata = {})
+      : settings_(std::move(settings)), metadata_(std::move(metadata)) {
+    if (settings_.keep == 0) throw SettingError("Checkpoints: keep is 0, but must be at least 1");
+    std::error_code error;
+    std::filesystem::create_directories(settings_.folder, error);
+    if (error)
+      throw FileError(detail::quoted(settings_.folder) + " cannot be made: " + error.message() +
+                      ".");
+    remove_leftovers();
+  }
+
+  /// Goes on from the newest checkpoint, if there is one; says whether there was.
+  template <class Trainer>
+  bool resume(Trainer& trainer) {
+    const auto latest = latest_checkpoint(settings_.folder);
+    if (!latest) return false;
+    load_checkpoint(*latest, trainer);
+    saved_ = trainer.steps_done();
+    return true;
+  }
+
+  template <class Trainer>
+  void on_step(Trainer& trainer, const StepReport&) {
+    if (settings_.every > 0 && trainer.steps_done() % settings_.every == 0) save(trainer);
+  }
+  template <class Trainer>
+  void on_end(Trainer& trainer) {
+    if (saved_ != trainer.steps_done()) save(trainer);
+  }
+
+  /// Writes a checkpoint now.
+  template <class Trainer>
+  void save(const Trainer& trainer) {
+    save_checkpoint(checkpoint_path(settings_.folder, trainer.steps_done()), trainer, metadata_);
+    saved_ = trainer.steps_done();
+    remove_old();
+  }
+
+ private:
+  void remove_old() const {
+    const auto all = list_checkpoints(settings_.folder);
+    std::error_code ignored;  // a file that cannot be removed is no reason to stop training
+    for (std::size_t i = 0; i + settings_.keep < all.size(); ++i)
+      std::filesystem::remove(all[i].second, ignored);
+  }
+
+  void remove_leftovers() const {
+    std::error_code ignored;
+    for (const auto& entry : std::filesystem::directory_iterator(settings_.folder, ignored)) {
+      const std::string name = entry.path().filename().string();
+      if (name.starts_with("checkpoint-") && name.find(".safetensors.tmp-") != std::string::npos)
+        std::filesystem::remove(entry.path(), ignored);
+    }
+  }
+
+  CheckpointSettings settings_;
+  std::map<std::string, std::string> metadata_;
+  std::optional<std::uint64_t> saved_{};  // the step of the last checkpoint
+};
+
+}  // namespace meanflow

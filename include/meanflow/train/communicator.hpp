@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// How the processes of one training agree: by adding up their gradients.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+
+#include <meanflow/tensor/tensor.hpp>
+
+namespace meanflow {
+
+/// Stands between the backward pass and the optimizer: every process has computed the gradient of
+/// its own rows, and all go on with the sum.
+///
+/// Syntax:
+///  1. `communicator.size()`, how many processes there are, and `communicator.rank()`, which of
+///  them
+///     this one is, from 0;
+///  2. `communicator.sum(values)` replaces the flat buffer by its sum over all processes.
+/// Semantics: every process calls `sum` equally often, with buffers of the same size, and gets the
+/// same bits. With size() = 1 it does nothing.
+template <class C, class T, class Device = Cpu>
+concept Communicator = requires(C& communicator, const Tensor<T, Device>& values) {
+  { communicator.size() } -> std::convertible_to<std::size_t>;
+  { communicator.rank() } -> std::convertible_to<std::size_t>;
+  communicator.sum(values);
+};
+
+/// A training of one process, and the template for your own.
+struct OneProcess {
+  [[nodiscard]] std::size_t size() const { return 1; }
+  [[nodiscard]] std::size_t rank() const { return 0; }
+  template <class T, class Device>
+  void sum(const Tensor<T, Device>& /*values*/) const {}
+};
+
+}  // namespace meanflow

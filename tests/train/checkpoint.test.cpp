@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <cmath>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <doctest/doctest.h>
+#include <io/temporary_folder.hpp>
+#include <omp.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <meanflow/data/source.hpp>
+#include <meanflow/kernels/cpu.hpp>
+#include <meanflow/nn/mlp.hpp>
+#include <meanflow/train/checkpoint.hpp>
+#include <meanflow/train/stop_on_signal.hpp>
+
+using namespace meanflow;
+using meanflow_test::TemporaryFolder;
+
+namespace {
+
+TrainerSettings settings_for(std::uint64_t steps) {
+  return {.steps = steps,
+          .batch = 64,
+          .learning_rate = {.decay = Decay::constant},
+          .averages = {WarmupEma{}, ConstantEma{0.9}, HalfLifeEma{1000, 0.1}},
+          .clip_norm = 1,
+          .seed = 5};
+}
+
+auto make_trainer(std::uint64_t steps, std::size_t hidden = 16) {
+  return MeanFlowTrainer(Mlp<>({.hidden = hidden, .layers = 2, .seed = 2}), settings_for(steps));
+}
+
+const Toy2dSource data{Toy2d::rings};
+
+bool same_bits(const Tensor<float>& a, const Tensor<float>& b) {
+  return std::ranges::equal(std::as_bytes(a.span()), std::as_bytes(b.span()),
+                            [](std::byte x, std::byte y) { return x == y; });
+}
+
+template <class A, class B>
+bool same_state(const A& a, const B& b) {
+  bool same = a.step == b.step && same_bits(a.parameters, b.parameters) &&
+              same_bits(a.first, b.first) && same_bits(a.second, b.second) &&
+              a.averages.size() == b.averages.size();
+  for (std::size_t k = 0; same && k < a.averages.size(); ++k)
+    same = same_bits(a.averages[k], b.averages[k]);
+  return same;
+}
+
+std::vector<std::string> names_in(const std::filesystem::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+}  // namespace
+
+TEST_CASE("a resumed training continues to the bit as if it had never stopped") {
+  const TemporaryFolder folder;
+  // [docs:checkpoints]
+  auto trainer = make_trainer(/*steps=*/30);
+  Checkpoints checkpoints({.folder = folder.path(), .every = 10});
+  checkpoints.resume(trainer);  // goes on from the newest file, if there is one
+  trainer.fit(data, checkpoints, StopOnSignal{});
+  // [docs:end]
+  auto straight = make_trainer(57), resumed = make_trainer(57);
+  straight.fit(data);
+  Checkpoints later({.folder = folder.path(), .every = 10});
+  CHECK(later.resume(resumed));
+  CHECK(resumed.steps_done() == 30);
+  resumed.fit(data, later);
+  CHECK(same_state(straight.state(), resumed.state()));
+  CHECK(names_in(folder.path()) == std::vector<std::string>{"checkpoint-000000040.safetensors",
+                                                            "checkpoint-000000050.safetensors",
+                                                            "checkpoint-000000057.safetensors"});
+}
+
+TEST_CASE("a checkpoint is a file of named parameters, averages and moments") {
+  const TemporaryFolder folder;
+  auto trainer = make_trainer(20);
+  trainer.fit(data);
+  save_checkpoint(folder / "c.safetensors", trainer, {{"why", "test"}});
+  const Safetensors file(folder / "c.safetensors");
+  CHECK(file.metadata().at("why") == "test");
+  CHECK(file.metadata().at("meanflow.average.2") == "HalfLifeEma 1000 0.1");
+  CHECK(file.read<std::int64_t>("step").at(0) == 20);
+  CHECK(file.contains("adam.first.layers.0.weight"));
+  Mlp<> raw({.hidden = 16, .layers = 2}), averaged({.hidden = 16, .layers = 2});
+  load_parameters(folder / "c.safetensors", raw.parameters());
+  load_parameters(folder / "c.safetensors", averaged.parameters(), "average.1.");
+  CHECK(same_bits(raw.parameters().values(), trainer.net().parameters().values()));
+  CHECK(same_bits(averaged.parameters().values(), trainer.average(1)));
+  CHECK_FALSE(same_bits(raw.parameters().values(), averaged.parameters().values()));
+}
+
+TEST_CASE("a checkpoint of another training is refused, and nothing is changed") {
+  const TemporaryFolder folder;
+  auto trainer = make_trainer(3);
+  trainer.fit(data);
+  const auto path = folder / "c.safetensors";
+  save_checkpoint(path, trainer);
+  const auto refused = [&](auto other, const std::string& message) {
+    const auto before = other.net().parameters().values().clone();
+    CHECK_THROWS_WITH_AS(load_checkpoint(path, other),
+                         ("'" + path.string() + "'" + message).c_str(), FileError);
+    CHECK(same_bits(other.net().parameters().values(), before));
+    CHECK(other.steps_done() == 0);
+  };
+  TrainerSettings other = settings_for(3);
+  other.seed = 6;
+  refused(MeanFlowTrainer(Mlp<>({.hidden = 16, .layers = 2}), other),
+          " was written with seed '5', but this training has '6'");
+  other = settings_for(3);
+  other.averages.pop_back();
+  refused(MeanFlowTrainer(Mlp<>({.hidden = 16, .layers = 2}), other),
+          " was written with averages '3', but this training has '2'");
+  other = settings_for(3);
+  other.averages[1] = ConstantEma{0.95};
+  refused(MeanFlowTrainer(Mlp<>({.hidden = 16, .layers = 2}), other),
+          " was written with average.1 'ConstantEma 0.9', but this training has 'ConstantEma "
+          "0.95'");
+  auto wider = make_trainer(3, 17);
+  CHECK_THROWS_WITH_AS(
+      load_checkpoint(path, wider),
+      (path.string() + ": parameter layers.0.weight has shape [16, 4], expected [17, 4]").c_str(),
+      FileError);
+  save_parameters(folder / "p.safetensors", trainer.net().parameters());
+  CHECK_THROWS_WITH_AS(load_checkpoint(folder / "p.safetensors", trainer),
+                       ("'" + (folder / "p.safetensors").string() +
+                        "' is no checkpoint of a training: it has no 'meanflow.average.0'")
+                           .c_str(),
+                       FileError);
+}
+
+TEST_CASE("half-written files of a killed process are removed, others stay") {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "checkpoint-000000010.safetensors.tmp-1-0") << "half";
+  std::ofstream(folder / "notes.txt") << "mine";
+  CHECK_FALSE(latest_checkpoint(folder.path()).has_value());
+  const Checkpoints checkpoints({.folder = folder.path()});
+  CHECK(names_in(folder.path()) == std::vector<std::string>{"notes.txt"});
+  CHECK_FALSE(latest_checkpoint(folder / "missing").has_value());
+}
+
+TEST_CASE("a signal stops the training after the step, with a checkpoint") {
+  const TemporaryFolder folder;
+  auto trainer = make_trainer(1000);
+  StopOnSignal stop;
+  trainer.fit(data, Checkpoints({.folder = folder.path(), .every = 0}), stop,
+              [](const StepReport& report) {
+                if (report.step == 6) std::raise(SIGTERM);
+              });
+  CHECK(stop.signal() == SIGTERM);
+  CHECK(trainer.steps_done() <= 8);
+  CHECK(latest_checkpoint(folder.path()) == checkpoint_path(folder.path(), trainer.steps_done()));
+}
+
+// The child is a process of one thread, since OpenMP's threads do not outlive a fork.
+TEST_CASE("killed at any moment, a training goes on to the same end") {
+  const TemporaryFolder folder;
+  const int threads = omp_get_max_threads();
+  omp_set_num_threads(1);
+  constexpr std::uint64_t steps = 3000;
+  const auto run = [&] {
+    auto trainer = make_trainer(steps);
+    Checkpoints checkpoints({.folder = folder.path(), .every = 3, .keep = 2});
+    checkpoints.resume(trainer);
+    trainer.fit(data, checkpoints);
+  };
+  RandomStream random(1, Purpose::user);
+  int kills = 0;
+  while (true) {
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      try {
+        run();
+      } catch (...) {
+        ::_exit(1);
+      }
+      ::_exit(0);
+    }
+    ::usleep(static_cast<useconds_t>(500 + random.below(30'000)));
+    ::kill(child, SIGKILL);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    if (WIFEXITED(status)) {
+      REQUIRE(WEXITSTATUS(status) == 0);
+      break;
+    }
+    // Whatever is there can be read.
+    for (const auto& [step, path] : list_checkpoints(folder.path())) {
+      auto reader = make_trainer(steps);
+      load_checkpoint(path, reader);
+      CHECK(reader.steps_done() == step);
+    }
+    ++kills;
+    REQUIRE(kills < 2000);
+  }
+  CHECK(kills > 3);
+  auto straight = make_trainer(steps), resumed = make_trainer(steps);
+  straight.fit(data);
+  load_checkpoint(latest_checkpoint(folder.path()).value(), resumed);
+  CHECK(same_state(straight.state(), resumed.state()));
+  omp_set_num_threads(threads);
+}
+
+namespace {
+
+/// Two of these stand for two processes: the second adds what the first has left.
+struct TwoProcesses {
+  std::size_t process;
+  Tensor<float>* shared;
+  [[nodiscard]] std::size_t size() const { return 2; }
+  [[nodiscard]] std::size_t rank() const { return process; }
+  void sum(const Tensor<float>& values) const {
+    if (process == 0) {
+      *shared = values.clone();
+      return;
+    }
+    accumulate(Cpu{}, values.size(), static_cast<const float*>(shared->data()), values.data());
+  }
+};
+static_assert(Communicator<TwoProcesses, float> && Communicator<OneProcess, double>);
+static_assert(!Communicator<int, float>);
+
+}  // namespace
+
+TEST_CASE("two processes take the step that one with all rows would take") {
+  // Without jumps, rows are dealt alike whatever the number of processes.
+  TrainerSettings settings = settings_for(1);
+  settings.clip_norm = 0;
+  const auto rows = normal_noise({128, 2}, 9);
+  const auto make = [&](std::size_t batch, auto exchange) {
+    settings.batch = batch;
+    return MeanFlowTrainer(Mlp<>({.hidden = 16, .layers = 2, .seed = 2}), settings, LinearPath{},
+                           LogitNormalTimes{}, ConstantWeighting{}, FlowMatching{}, exchange);
+  };
+  Tensor<float> shared;
+  auto one = make(128, OneProcess{});
+  auto first = make(64, TwoProcesses{0, &shared}), second = make(64, TwoProcesses{1, &shared});
+  one.step(rows);
+  first.step(rows.rows(0, 64));
+  const StepReport report = second.step(rows.rows(64, 128));
+  const auto expected = one.gradient().span(), found = second.gradient().span();
+  double largest = 0, norm = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    largest = std::max(largest, std::abs(static_cast<double>(expected[i] - found[i])));
+    norm += static_cast<double>(expected[i]) * static_cast<double>(expected[i]);
+  }
+  CHECK(largest < 1e-5 * std::sqrt(norm));
+  CHECK(report.gradient_norm == doctest::Approx(std::sqrt(norm)).epsilon(1e-5));
+}
