@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What fuzz targets of readers share. A target gets bytes, reads them as a file, and may meet any
-/// meanflow::Error. Everything else ends the program, which libFuzzer reports: another exception, a
-/// fault, more memory or time than the limits on its command line.
+/// What fuzz targets of readers share. A target gets bytes, reads them as a file, and may meet a
+/// FileError. Everything else ends the program, which libFuzzer reports: another exception (so a
+/// picture that was read and then fails its own check does), a fault, more memory or time than the
+/// limits on its command line.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +22,9 @@ namespace meanflow_fuzz {
 
 using Bytes = std::span<const std::uint8_t>;
 
-/// The path of a file in memory that holds these bytes until the next call.
-inline std::filesystem::path file_of(Bytes bytes) {
+/// The path of a file in memory, one per number, that holds these bytes until the next call.
+template <int number = 0>
+std::filesystem::path file_of(Bytes bytes) {
   static const int file = ::memfd_create("fuzz", MFD_CLOEXEC);
   const bool filled = file >= 0 && ::ftruncate(file, 0) == 0 &&
                       ::pwrite(file, bytes.data(), bytes.size(), 0) == ssize_t(bytes.size());
@@ -35,7 +37,7 @@ template <class Read>
 void try_reading(Bytes bytes, Read read) {
   try {
     read(file_of(bytes));
-  } catch (const meanflow::Error&) {  // what damaged files are for
+  } catch (const meanflow::FileError&) {  // what damaged files are for
   }
 }
 

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: MIT
+#include <string>
+
 #include <meanflow/data/image_array.hpp>
 #include <meanflow/data/point_set.hpp>
 #include <meanflow/io/npy.hpp>
@@ -6,8 +8,12 @@
 #include "fuzz/fuzz.hpp"
 
 using namespace meanflow;
+using namespace std::string_literals;
 
 namespace {
+
+const std::string four_pictures =
+    "\x93NUMPY\x01\0\x3c\0{'descr': '|u1', 'fortran_order': False, 'shape': (4, 1, 1)}1234"s;
 
 template <class T>
 void read_as(meanflow_fuzz::Bytes bytes) {
@@ -27,8 +33,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   read_as<float>(bytes);
   read_as<std::int16_t>(bytes);
   meanflow_fuzz::try_reading(bytes, [](const auto& path) { load_image_array(path).check(); });
-  // As pictures and labels at once, and as points.
-  meanflow_fuzz::try_reading(bytes, [](const auto& path) { load_image_array(path, path).check(); });
+  meanflow_fuzz::try_reading(bytes, [](const auto& labels) {
+    const auto four = meanflow_fuzz::file_of<1>(
+        {reinterpret_cast<const std::uint8_t*>(four_pictures.data()), four_pictures.size()});
+    load_image_array(four, labels).check();
+  });
   meanflow_fuzz::try_reading(bytes, [](const auto& path) {
     const PointSet set(path);
     meanflow_fuzz::expect(set.size() >= 2 && set.dim() >= 1);
