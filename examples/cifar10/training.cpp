@@ -48,9 +48,10 @@ void write_text(const std::filesystem::path& path, const std::string& text) {
 }  // namespace
 
 void train(const TrainRequest& request) {
-  Run run{.settings = read_configuration(request.config, request.changes),
-          .workdir = request.workdir,
-          .quiet = request.quiet};
+  Run run;
+  run.settings = read_configuration(request.config, request.changes);
+  run.workdir = request.workdir;
+  run.quiet = request.quiet;
   if (!run.quiet) report_kernels();
   run.images = load_pictures(run.settings.data, request.data).training;
   run.format = format_of(run.images);
