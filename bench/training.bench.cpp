@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Training steps and one-step sampling. Names: training_step/NET/OBJECTIVE/BATCH, where meanflow_75
 // has r < t in 75 % of the rows; sampling/NET/BATCH. Times are of the wall clock.
+#include <functional>
 #include <string>
+#include <vector>
 
 #include <benchmark/benchmark.h>
 
@@ -11,49 +13,92 @@ namespace {
 
 using namespace meanflow;
 
-Mlp<float> mlp_256x4() { return Mlp<float>({.dimension = 2, .hidden = 256, .layers = 4}); }
+/// A net to time: how it is made, what it is called with, and the batches.
+template <class Net>
+struct Case {
+  std::string name;
+  std::function<Net()> make;
+  Shape row;  // without the batch
+  std::size_t classes = 0;
+  std::vector<std::size_t> batches;
 
-template <class Objective>
-void training_step(benchmark::State& state, Objective objective, double jump_fraction) {
+  [[nodiscard]] Tensor<float> noise(std::size_t batch) const {
+    Shape shape{batch};
+    for (const std::size_t extent : row) shape.push_back(extent);
+    return normal_noise(shape, 1);
+  }
+  [[nodiscard]] Condition<float> condition(std::size_t batch) const {
+    Condition<float> condition;
+    if (classes == 0) return condition;
+    condition.labels = Tensor<std::int32_t>({batch});
+    for (std::size_t i = 0; i < batch; ++i)
+      condition.labels[i] = static_cast<std::int32_t>(i % classes);
+    return condition;
+  }
+};
+
+template <class Net, class Objective>
+void training_step(benchmark::State& state, const Case<Net>& net, Objective objective,
+                   double jump_fraction) {
   const auto batch = static_cast<std::size_t>(state.range(0));
-  MeanFlowTrainer trainer(mlp_256x4(), {.batch = batch, .learning_rate = {.peak = 1e-5}},
+  MeanFlowTrainer trainer(net.make(), {.batch = batch, .learning_rate = {.peak = 1e-5}},
                           LinearPath{}, LogitNormalTimes{.jump_fraction = jump_fraction},
                           AdaptiveWeighting{}, objective);
-  const auto x = normal_noise({batch, 2}, 1);
-  for (int i = 0; i < 5; ++i) trainer.step(x);
-  for (auto _ : state) benchmark::DoNotOptimize(trainer.step(x).loss);
+  const auto x = net.noise(batch);
+  const auto condition = net.condition(batch);
+  for (int i = 0; i < 3; ++i) trainer.step(x, condition);
+  for (auto _ : state) benchmark::DoNotOptimize(trainer.step(x, condition).loss);
 }
 
-void sampling(benchmark::State& state) {
-  const auto net = mlp_256x4();
-  const auto noise = normal_noise({static_cast<std::size_t>(state.range(0)), 2}, 1);
-  for (auto _ : state) benchmark::DoNotOptimize(sample(net, noise).data());
+template <class Net>
+void sampling(benchmark::State& state, const Case<Net>& described) {
+  const auto net = described.make();
+  const auto batch = static_cast<std::size_t>(state.range(0));
+  const auto noise = described.noise(batch);
+  const auto condition = described.condition(batch);
+  for (auto _ : state) benchmark::DoNotOptimize(sample(net, noise, 1, condition).data());
 }
 
-template <class Objective>
-void add(const std::string& name, Objective objective, double jump_fraction) {
-  benchmark::RegisterBenchmark(
-      ("training_step/mlp_256x4/" + name).c_str(),
-      [=](benchmark::State& state) { training_step(state, objective, jump_fraction); })
-      ->Arg(1024)
-      ->Arg(4096)
-      ->UseRealTime()
-      ->Unit(benchmark::kMillisecond);
+template <class Net, class F>
+void add_one(const std::string& name, const Case<Net>& net, F f) {
+  auto* bench = benchmark::RegisterBenchmark(name.c_str(), [=](auto& state) { f(state, net); })
+                    ->UseRealTime()
+                    ->Unit(benchmark::kMillisecond);
+  for (const std::size_t batch : net.batches) bench->Arg(static_cast<std::int64_t>(batch));
+}
+
+template <class Net>
+void add(const Case<Net>& net) {
+  const auto step = [&](const std::string& name, auto objective, double jump_fraction) {
+    add_one("training_step/" + net.name + "/" + name, net,
+            [=](benchmark::State& state, const Case<Net>& described) {
+              training_step(state, described, objective, jump_fraction);
+            });
+  };
+  step("flow_matching", FlowMatching{}, 0);
+  step("meanflow_25", MeanFlow{}, 0.25);
+  step("meanflow_75", MeanFlow{}, 0.75);
+  step("meanflow_100", MeanFlow{}, 1);
+  step("improved_meanflow_75", ImprovedMeanFlow{}, 0.75);
+  add_one("sampling/" + net.name, net, sampling<Net>);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  add("flow_matching", FlowMatching{}, 0);
-  add("meanflow_25", MeanFlow{}, 0.25);
-  add("meanflow_75", MeanFlow{}, 0.75);
-  add("meanflow_100", MeanFlow{}, 1);
-  add("improved_meanflow_75", ImprovedMeanFlow{}, 0.75);
-  benchmark::RegisterBenchmark("sampling/mlp_256x4", sampling)
-      ->Arg(1024)
-      ->Arg(4096)
-      ->UseRealTime()
-      ->Unit(benchmark::kMillisecond);
+  add<Mlp<float>>({.name = "mlp_256x4",
+                   .make = [] { return Mlp<float>({.hidden = 256, .layers = 4}); },
+                   .row = {2},
+                   .batches = {1024, 4096}});
+  add<MeanFlowNet<float>>({.name = "meanflownet",
+                           .make = [] { return MeanFlowNet<float>(); },
+                           .row = {32, 32, 3},
+                           .classes = 10,
+                           .batches = {32}});
+  add<SongUNet<float>>({.name = "songunet",
+                        .make = [] { return SongUNet<float>(); },
+                        .row = {32, 32, 3},
+                        .batches = {4}});
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   benchmark::RunSpecifiedBenchmarks();

@@ -31,6 +31,7 @@ meanflow_find(xtensor)
 meanflow_find(xtensor-blas)
 meanflow_find(nlohmann_json)
 meanflow_find(PNG)
+meanflow_find(JPEG)
 
 # OpenBLAS: the OpenMP build first, since its own threads and OpenMP's get in each other's way.
 if(NOT TARGET meanflow_openblas)

@@ -25,8 +25,8 @@ void train(const TrainRequest& request);
 /// All that a training of one kind of net needs.
 struct Run {
   Settings settings;
-  ImageFormat format;
-  meanflow::ImageSet images;
+  ImageFormat format{};
+  meanflow::ImageSet images{};
   std::filesystem::path workdir;
   bool quiet = false;
 };

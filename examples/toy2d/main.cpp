@@ -80,7 +80,7 @@ int main(int argc, char** argv) {
   CLI::App app{
       "Trains a one-step generator of 2-D points and writes samples, measures and pictures.\n"
       "For example:  toy2d --dataset checkerboard --out out/checkerboard\n"
-      "              toy2d --data points.npy --steps 10000\n"
+      "              toy2d --data points.npy --steps 20000\n"
       "              toy2d sample --model out/checkerboard/model.safetensors --nfe 2"};
   app.option_defaults()->always_capture_default();
   add_training_options(app, settings);

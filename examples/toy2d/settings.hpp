@@ -19,7 +19,7 @@ struct Settings {
   std::string dataset = "eight_gaussians";
   std::string data;  ///< an N x 2 NPY file instead of a named set
   std::string objective = "meanflow";
-  std::uint64_t steps = 10000;
+  std::uint64_t steps = 5000;
   std::size_t batch = 1024;
   std::size_t hidden = 256;
   std::size_t layers = 4;

@@ -11,6 +11,7 @@
 #include <meanflow/config.hpp>
 #include <meanflow/data/augment.hpp>
 #include <meanflow/data/cifar10.hpp>
+#include <meanflow/data/image_array.hpp>
 #include <meanflow/data/image_folder.hpp>
 #include <meanflow/data/image_set.hpp>
 #include <meanflow/data/image_source.hpp>
@@ -30,6 +31,7 @@
 #include <meanflow/flow/time_sampler.hpp>
 #include <meanflow/io/csv_log.hpp>
 #include <meanflow/io/image.hpp>
+#include <meanflow/io/jpeg.hpp>
 #include <meanflow/io/npy.hpp>
 #include <meanflow/io/parameters.hpp>
 #include <meanflow/io/safetensors.hpp>

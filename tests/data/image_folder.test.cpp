@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include <meanflow/data/image_folder.hpp>
 #include <meanflow/io/image.hpp>
 
+#include "io/jpeg_bytes.hpp"
 #include "io/temporary_folder.hpp"
 
 using namespace meanflow;
@@ -79,9 +81,28 @@ TEST_CASE("Grey pictures among coloured ones are coloured grey") {
   CHECK(images.image(2)[0] == 3);
 }
 
+TEST_CASE("PNG and JPEG files side by side, with endings in letters of any size") {
+  const TemporaryFolder folder;
+  const auto jpeg = [](std::uint8_t value, std::size_t channels) {
+    return jpeg_bytes({2, 3, channels, std::vector<std::uint8_t>(6 * channels, value)});
+  };
+  write_bytes(folder / "a.jpg", jpeg(50, 1));
+  save(folder / "b.Png", 60);
+  write_bytes(folder / "c.JPEG", jpeg(70, 3));
+  write_bytes(folder / "d.Jpg", jpeg(80, 1));
+  write_bytes(folder / "e.jpeg", jpeg(90, 1));
+  const ImageSet images = load_image_folder(folder / "");
+  CHECK_NOTHROW(images.check());
+  REQUIRE(images.count == 5);
+  CHECK(images.channels == 3);
+  for (std::size_t i = 0; i < images.count; ++i) {
+    for (const std::uint8_t value : images.image(i)) CHECK(std::abs(value - int(50 + 10 * i)) <= 1);
+  }
+}
+
 TEST_CASE("What does not fit is named") {
   const TemporaryFolder folder;
-  CHECK(contains(refusal(folder), "holds no PNG files"));
+  CHECK(contains(refusal(folder), "holds no PNG or JPEG files"));
   CHECK(contains(message_of<FileError>([&] { static_cast<void>(load_image_folder(folder / "x")); }),
                  "cannot be read as a folder"));
   save(folder / "a.png", 1);
@@ -91,12 +112,17 @@ TEST_CASE("What does not fit is named") {
   CHECK(contains(refusal(folder), "b.png' is not a usable PNG file"));
   std::filesystem::remove(folder / "b.png");
   write_bytes(folder / "c.JPG", "picture");
-  CHECK(contains(refusal(folder), "c.JPG' is a picture of another kind than PNG"));
+  CHECK(contains(refusal(folder), "c.JPG' is not a usable JPEG file"));
+  write_bytes(folder / "c.JPG", jpeg_bytes({5, 3, 1, std::vector<std::uint8_t>(15)}));
+  CHECK(contains(refusal(folder), "c.JPG' has 5 x 3 pixels, where 2 x 3 are expected"));
   std::filesystem::remove(folder / "c.JPG");
+  write_bytes(folder / "c.TIF", "picture");
+  CHECK(contains(refusal(folder), "c.TIF' is a picture of another kind than PNG and JPEG"));
+  std::filesystem::remove(folder / "c.TIF");
   std::filesystem::create_directories(folder / "dog/puppy");
   CHECK(contains(refusal(folder), "a.png' lies beside sub-folders"));
   std::filesystem::remove(folder / "a.png");
   CHECK(contains(refusal(folder), "puppy' is a folder within that of a class"));
   std::filesystem::remove(folder / "dog/puppy");
-  CHECK(contains(refusal(folder), "dog' holds no PNG files"));
+  CHECK(contains(refusal(folder), "dog' holds no PNG or JPEG files"));
 }

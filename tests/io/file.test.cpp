@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: MIT
 #include <array>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
+#include <sys/stat.h>
 
 #include <meanflow/io/file.hpp>
 
 #include "io/file_size_limit.hpp"
+#include "io/small_disk.hpp"
 #include "io/temporary_folder.hpp"
 
 using namespace meanflow;
@@ -78,6 +81,49 @@ TEST_CASE("A full disk is one clear sentence, and nothing is left behind") {
   CHECK(contains(message, "could not be written"));
   CHECK(read_bytes(path) == "old");
   CHECK(folder.count() == 1);
+}
+
+TEST_CASE("A disk that is really full leaves the old file and nothing else") {
+  const TemporaryFolder folder;
+  const auto path = folder / "big";
+  const auto report = on_small_disk(folder.path(), 64 << 10, [&] {
+    write_bytes(path, "old");
+    const std::string message = message_of<FileError>([&] {
+      AtomicFile file(path);
+      file.write(std::string(256 << 10, 'x'));
+      file.commit();
+    });
+    return message + "|" + read_bytes(path) + "|" + std::to_string(folder.count());
+  });
+  if (!report) {
+    MESSAGE("not tested: this system lets nobody mount a file system");
+    return;
+  }
+  CHECK(*report == "'" + path.string() + "' could not be written: No space left on device.|old|1");
+}
+
+TEST_CASE("A disk that is really full takes whole records, and more when there is room again") {
+  const TemporaryFolder folder;
+  const auto report = on_small_disk(folder.path(), 64 << 10, [&] {
+    const std::string record(24 << 10, 'x');
+    AppendFile file(folder / "a");
+    file.append(record);
+    file.flush();
+    write_bytes(folder / "other", record);
+    file.append(record);
+    const std::string message = message_of<FileError>([&] { file.flush(); });
+    const bool whole = read_bytes(folder / "a") == record;
+    std::filesystem::remove(folder / "other");
+    file.flush();
+    const bool all = read_bytes(folder / "a") == record + record;
+    return message + (whole ? "|whole" : "|in part") + (all ? "|all" : "|not all");
+  });
+  if (!report) {
+    MESSAGE("not tested: this system lets nobody mount a file system");
+    return;
+  }
+  CHECK(*report == "'" + (folder / "a").string() +
+                       "' could not be written: No space left on device.|whole|all");
 }
 
 TEST_CASE("Places that cannot be written") {
@@ -171,6 +217,9 @@ TEST_CASE("Files that cannot be read") {
   CHECK(contains(missing, (folder / "missing").string()));
   CHECK(contains(missing, "No such file or directory"));
   CHECK(contains(message_of<FileError>([&] { FileReader file(folder / ""); }),
+                 "not an ordinary file"));
+  REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);  // nobody will ever write to it
+  CHECK(contains(message_of<FileError>([&] { FileReader file(folder / "pipe"); }),
                  "not an ordinary file"));
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// A folder of PNG files as a set of pictures, its sub-folders as classes.
+/// A folder of PNG and JPEG files as a set of pictures, its sub-folders as classes.
 #pragma once
 
 #include <algorithm>
@@ -18,10 +18,27 @@
 #include <meanflow/error.hpp>
 #include <meanflow/io/file.hpp>
 #include <meanflow/io/image.hpp>
+#include <meanflow/io/jpeg.hpp>
 
 namespace meanflow {
 
 namespace detail {
+
+/// What follows the last dot of a name, with the dot, in small letters.
+inline std::string lower_extension(const std::filesystem::path& path) {
+  std::string ending = path.extension().string();
+  std::ranges::transform(ending, ending.begin(), [](unsigned char c) { return std::tolower(c); });
+  return ending;
+}
+
+using PictureLoader = Image (*)(const std::filesystem::path&);
+
+/// What reads a file of such a name; null if it is no picture that is read.
+inline PictureLoader picture_loader(const std::filesystem::path& path) {
+  const std::string ending = lower_extension(path);
+  if (ending == ".png") return load_png;
+  return ending == ".jpg" || ending == ".jpeg" ? load_jpeg : nullptr;
+}
 
 /// What a folder holds, sorted by name; names that start with a dot are passed over.
 struct FolderContent {
@@ -29,8 +46,8 @@ struct FolderContent {
 };
 
 inline FolderContent folder_content(const std::filesystem::path& folder) {
-  constexpr std::array<std::string_view, 8> unread{".jpg", ".jpeg", ".bmp",  ".gif",
-                                                   ".tif", ".tiff", ".webp", ".ppm"};
+  constexpr std::array<std::string_view, 8> unread{".bmp",  ".gif", ".tif",  ".tiff",
+                                                   ".webp", ".ppm", ".avif", ".heic"};
   FolderContent content;
   std::error_code failure;
   std::filesystem::directory_iterator entry(folder, failure);
@@ -42,12 +59,10 @@ inline FolderContent folder_content(const std::filesystem::path& folder) {
       content.folders.push_back(path);
       continue;
     }
-    std::string ending = path.extension().string();
-    std::ranges::transform(ending, ending.begin(), [](unsigned char c) { return std::tolower(c); });
-    if (ending == ".png") content.pictures.push_back(path);
-    if (std::ranges::find(unread, ending) != unread.end()) {
+    if (picture_loader(path) != nullptr) content.pictures.push_back(path);
+    if (std::ranges::find(unread, lower_extension(path)) != unread.end()) {
       throw FileError(quoted(path) +
-                      " is a picture of another kind than PNG, the only one that is "
+                      " is a picture of another kind than PNG and JPEG, the only ones that are "
                       "read from a folder.");
     }
   }
@@ -67,7 +82,7 @@ inline std::vector<std::uint8_t> grey_to_rgb(const std::vector<std::uint8_t>& gr
 
 /// Appends a picture. One colour picture makes the whole set a colour one.
 inline void append_picture(const std::filesystem::path& path, ImageSet& set) {
-  Image image = load_png(path);
+  Image image = picture_loader(path)(path);
   if (set.count == 0) {
     set.height = image.height;
     set.width = image.width;
@@ -90,7 +105,7 @@ inline void append_picture(const std::filesystem::path& path, ImageSet& set) {
 
 inline void append_pictures(const std::filesystem::path& folder,
                             const std::vector<std::filesystem::path>& pictures, ImageSet& set) {
-  if (pictures.empty()) throw FileError(quoted(folder) + " holds no PNG files.");
+  if (pictures.empty()) throw FileError(quoted(folder) + " holds no PNG or JPEG files.");
   for (const std::filesystem::path& path : pictures) append_picture(path, set);
 }
 
@@ -107,14 +122,14 @@ inline void append_pictures(const std::filesystem::path& folder,
   return names;
 }
 
-/// Reads all PNG files of a folder, sorted by name. If it has sub-folders, they are the classes,
-/// sorted by name, and the pictures are theirs; without, the set has no labels. Grey pictures stay
-/// 1 channel if all are grey, else become 3. Names that start with a dot and files that are no
-/// pictures are passed over.
+/// Reads all PNG and JPEG files of a folder (.png, .jpg, .jpeg, in letters of any size), sorted by
+/// name. If it has sub-folders, they are the classes, sorted by name, and the pictures are theirs;
+/// without, the set has no labels. Grey pictures stay 1 channel if all are grey, else become 3.
+/// Names that start with a dot and files that are no pictures are passed over.
 /// \return pictures (N, H, W, 1 or 3)
-/// \throws FileError if a folder is missing or holds no PNG file, a file is unusable, pictures are
-///   of different sizes or of another kind (JPEG, for example), pictures lie beside sub-folders, or
-///   a class has sub-folders of its own.
+/// \throws FileError if a folder is missing or holds no such file, a file is unusable (`load_png`,
+///   `load_jpeg`), pictures are of different sizes or of another kind (TIFF, for example), pictures
+///   lie beside sub-folders, or a class has sub-folders of its own.
 [[nodiscard]] inline ImageSet load_image_folder(const std::filesystem::path& folder) {
   const detail::FolderContent content = detail::folder_content(folder);
   ImageSet set;

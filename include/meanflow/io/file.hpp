@@ -17,6 +17,7 @@
 #include <system_error>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -73,7 +74,8 @@ class FileReader {
  public:
   /// \throws FileError if the file cannot be opened or is not an ordinary file.
   explicit FileReader(std::filesystem::path path) : path_(std::move(path)) {
-    const int descriptor = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+    // O_NONBLOCK: a pipe that nobody writes to is refused, not waited for.
+    const int descriptor = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (descriptor < 0) detail::file_failure(path_, "cannot be opened for reading", errno);
     descriptor_ = std::shared_ptr<const int>(new int(descriptor), [](const int* open) {
       ::close(*open);
@@ -120,6 +122,19 @@ class FileReader {
   std::shared_ptr<const int> descriptor_;
   std::uint64_t size_ = 0;
 };
+
+namespace detail {
+
+/// All bytes of a file. \throws FileError if it is missing, cannot be read or is not an ordinary
+/// one.
+[[nodiscard]] inline std::vector<std::byte> whole_file(const std::filesystem::path& path) {
+  const FileReader file(path);
+  std::vector<std::byte> bytes(static_cast<std::size_t>(file.size()));
+  file.read_at(0, bytes);
+  return bytes;
+}
+
+}  // namespace detail
 
 /// A file that appears whole or not at all: written under a temporary name in the same folder, then
 /// flushed to the disk and renamed by commit(). Without commit(), or when anything fails, the

@@ -96,9 +96,7 @@ inline void save_png(const std::filesystem::path& path, const Image& image) {
 /// to 8, and transparent parts laid on black. \throws FileError if the file is missing, damaged or
 /// wider or higher than 65536.
 [[nodiscard]] inline Image load_png(const std::filesystem::path& path) {
-  const FileReader file(path);
-  std::vector<std::byte> bytes(static_cast<std::size_t>(file.size()));
-  file.read_at(0, bytes);
+  const std::vector<std::byte> bytes = detail::whole_file(path);
   if (bytes.empty()) {
     throw FileError(detail::quoted(path) + " is not a usable PNG file: it is empty.");
   }

@@ -24,12 +24,25 @@ void for_each_norm_row(const NormShape& n, F f) {
   });
 }
 
-/// f(lanes, channel, offset of that channel in pixel p) over an image, channel by channel so that
-/// what belongs to a channel stays in registers: `begin(lanes, c)` gives its state, `end` takes it.
+/// f(lanes, channel, offset of that channel in pixel p) over an image, a few vectors of channels at
+/// a time so that what belongs to a channel stays in registers and memory is read in stretches:
+/// `begin(lanes, c)` gives a channel's state, `end` takes it.
 template <class T, class Begin, class Body, class End>
 void for_each_channel(const NormShape& n, Begin begin, Body body, End end) {
-  for_each_batch<T>(0, n.channels, [&](auto lanes, std::size_t c) {
-    auto state = begin(lanes, c);
+  using State = decltype(begin(FullLanes<T>{}, std::size_t{0}));
+  constexpr std::size_t width = FullLanes<T>::count, together = 4, step = together * width;
+  std::size_t first = 0;
+  for (; first + step <= n.channels; first += step) {
+    const auto channel = [&](std::size_t k) { return first + k * width; };
+    State states[together] = {begin(FullLanes<T>{}, channel(0)), begin(FullLanes<T>{}, channel(1)),
+                              begin(FullLanes<T>{}, channel(2)), begin(FullLanes<T>{}, channel(3))};
+    for (std::size_t p = 0; p < n.pixels; ++p)
+      for (std::size_t k = 0; k < together; ++k)
+        body(FullLanes<T>{}, states[k], channel(k), p * n.channels + channel(k));
+    for (std::size_t k = 0; k < together; ++k) end(FullLanes<T>{}, states[k], channel(k));
+  }
+  for_each_batch<T>(first, n.channels, [&](auto lanes, std::size_t c) {
+    State state = begin(lanes, c);
     for (std::size_t p = 0; p < n.pixels; ++p) body(lanes, state, c, p * n.channels + c);
     end(lanes, state, c);
   });
