@@ -77,16 +77,14 @@ void print_memory(const Settings& s, const ImageFormat& format) {
     const Tiling at_once = tiling(s.train, size);
     // Values, gradient, two moments, averages, and a gradient for each tile.
     const std::size_t buffers = 4 + s.averages.size() + at_once.tiles;
+    const std::size_t pictures = at_once.tiles * at_once.rows;
     std::printf(
         "memory of training, at least         %.0f MB for parameters, gradients, moments "
         "and averages,\n",
         megabytes(static_cast<double>(size * sizeof(float) * buffers)));
-    std::printf(
-        "%37s%.0f MB for %zu pictures on their way through the net\n%37s(train.tile_rows bounds "
-        "these); workspace of the kernels comes on top\n",
-        "",
-        megabytes(bytes_of_row(net, s, format) * static_cast<double>(at_once.tiles * at_once.rows)),
-        at_once.tiles * at_once.rows);
+    std::printf("%37s%.0f MB for %zu pictures on their way through the net\n", "",
+                megabytes(bytes_of_row(net, s, format) * static_cast<double>(pictures)), pictures);
+    std::printf("%37s(train.tile_rows bounds these); the kernels' workspace is extra\n", "");
   });
 }
 
