@@ -107,7 +107,8 @@ void print_information(const InfoRequest& request) {
   ImageFormat format;
   if (!request.checkpoint.empty()) {
     const Identity identity = identity_of(request.checkpoint);
-    settings = identity.settings;
+    settings = parse_configuration(to_yaml(identity.settings), "the checkpoint's configuration",
+                                   request.changes);
     format = identity.format;
     std::printf("# %s, step %llu\n", request.checkpoint.c_str(),
                 static_cast<unsigned long long>(identity.step));
