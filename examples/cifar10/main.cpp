@@ -19,7 +19,7 @@
 namespace {
 
 constexpr const char* about =
-    "Trains one-step generators of pictures (CIFAR-10, MNIST, a folder of PNG files), samples "
+    "Trains one-step generators of pictures (CIFAR-10, MNIST, a folder of pictures), samples "
     "from\n"
     "them, and measures the samples.\n"
     "For example:\n"
@@ -34,7 +34,7 @@ constexpr const char* about =
 
 constexpr const char* about_set = "changes a setting, as in --set train.batch=64; repeatable";
 constexpr const char* about_data =
-    "folder of the data: *.bin of CIFAR-10, IDX files of MNIST (.gz too), or PNG files";
+    "folder of the data: *.bin of CIFAR-10, IDX files of MNIST (.gz too), or PNG and JPEG pictures";
 
 void add_train(CLI::App& app, cifar10::TrainRequest& request) {
   app.add_option("--config", request.config, "YAML file; examples/cifar10/configs has some")
@@ -94,7 +94,7 @@ void add_evaluate(CLI::App& app, cifar10::EvaluateRequest& request) {
 void add_info(CLI::App& app, cifar10::InfoRequest& request) {
   auto* config = app.add_option("--config", request.config, "YAML file");
   app.add_option("--checkpoint", request.checkpoint, "file of a training")->excludes(config);
-  app.add_option("--data", request.data, "folder of the data, if that is a folder of PNG files");
+  app.add_option("--data", request.data, "folder of the data, if that is a folder of pictures");
   app.add_option("--set", request.changes, about_set)->allow_extra_args(false);
   app.callback([&] {
     if (request.config.empty() && request.checkpoint.empty())
