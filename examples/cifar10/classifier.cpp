@@ -118,6 +118,11 @@ ClassifierNet::ClassifierNet(const ImageFormat& format, std::size_t width, std::
   out_.emplace(parameters_, "out", features_, format.classes);
 }
 
+std::string Classifier::name() const {
+  return "convolutional classifier of 4 layers, width " + std::to_string(settings.width) + ", " +
+         std::to_string(settings.epochs) + " epochs";
+}
+
 Tensor<float> Classifier::features(const Tensor<float>& pictures) const {
   Tensor<float> all({pictures.rows(), net.features()});
   const std::size_t tiles = std::min(pictures.rows(), meanflow::kernels::lanes(Cpu{}));
@@ -144,11 +149,8 @@ Classifier train_classifier(const ClassifierSettings& settings, const meanflow::
         "evaluate trains a classifier to measure with, but these pictures have no classes");
   const ImageFormat format = format_of(training);
   Classifier classifier{.format = format,
-                        .width = settings.width,
-                        .net = ClassifierNet(format, settings.width, settings.seed),
-                        .name = "convolutional classifier of 4 layers, width " +
-                                std::to_string(settings.width) + ", " +
-                                std::to_string(settings.epochs) + " epochs"};
+                        .settings = settings,
+                        .net = ClassifierNet(format, settings.width, settings.seed)};
   const std::size_t batch = std::min(settings.batch, training.count);
   const std::uint64_t each = training.count / batch, steps = settings.epochs * each;
   meanflow::Prefetched source(meanflow::ImageSource(training, {.flip = flip}));
@@ -170,28 +172,37 @@ Classifier train_classifier(const ClassifierSettings& settings, const meanflow::
 }
 
 void save_classifier(const std::filesystem::path& path, const Classifier& classifier) {
-  const nlohmann::json description{{"format", classifier.format},
-                                   {"width", classifier.width},
-                                   {"name", classifier.name},
-                                   {"test_accuracy", classifier.test_accuracy}};
+  nlohmann::json description{{"format", classifier.format},
+                             {"test_accuracy", classifier.test_accuracy}};
+  ClassifierSettings settings = classifier.settings;
+  describe(settings, [&](const char* key, auto value, const Range& = {}) {
+    description["settings"][key] = value;
+  });
   meanflow::save_parameters(path, classifier.net.parameters(),
                             {{description_key, description.dump()}});
 }
 
-Classifier load_classifier(const std::filesystem::path& path, const ImageFormat& format) {
+Classifier load_classifier(const std::filesystem::path& path, const ImageFormat& format,
+                           const ClassifierSettings& settings) {
   const meanflow::Safetensors file(path);
   const auto found = file.metadata().find(description_key);
   if (found == file.metadata().end())
     throw meanflow::FileError(path.string() + ": is no classifier of cifar10 evaluate");
   try {
     const auto description = nlohmann::json::parse(found->second);
-    const auto width = description.at("width").get<std::size_t>();
     if (description.at("format").get<ImageFormat>() != format)
       throw meanflow::FileError(path.string() + ": is a classifier for pictures of another format");
+    ClassifierSettings wanted = settings;
+    describe(wanted, [&](const char* key, auto value, const Range& = {}) {
+      const nlohmann::json& stored = description.at("settings").at(key);
+      if (stored != nlohmann::json(value))
+        throw meanflow::FileError(path.string() + ": was trained with classifier." + key + " " +
+                                  stored.dump() + ", not " + nlohmann::json(value).dump() +
+                                  "; remove it or name another file by --classifier");
+    });
     Classifier classifier{.format = format,
-                          .width = width,
-                          .net = ClassifierNet(format, width, 0),
-                          .name = description.at("name").get<std::string>(),
+                          .settings = settings,
+                          .net = ClassifierNet(format, settings.width, settings.seed),
                           .test_accuracy = description.at("test_accuracy").get<double>()};
     meanflow::load_parameters(path, classifier.net.parameters());
     return classifier;

@@ -59,10 +59,12 @@ class ClassifierNet {
 /// A trained classifier and how good it is.
 struct Classifier {
   ImageFormat format;
-  std::size_t width = 0;
+  ClassifierSettings settings;
   ClassifierNet net;
-  std::string name;  ///< what it is and how it was trained
   double test_accuracy = 0;
+
+  /// What it is and how it was trained.
+  [[nodiscard]] std::string name() const;
 
   /// The features (B, D) of pictures (B, H, W, C).
   [[nodiscard]] meanflow::Tensor<float> features(const meanflow::Tensor<float>& pictures) const;
@@ -79,9 +81,11 @@ struct Classifier {
 
 void save_classifier(const std::filesystem::path& path, const Classifier& classifier);
 
-/// \throws meanflow::FileError if the file is no classifier for such pictures.
+/// \throws meanflow::FileError if the file is no classifier for such pictures, or was trained with
+///   other settings.
 [[nodiscard]] Classifier load_classifier(const std::filesystem::path& path,
-                                         const ImageFormat& format);
+                                         const ImageFormat& format,
+                                         const ClassifierSettings& settings);
 
 /// Pictures [first, last) of a set, scaled to [-1, 1].
 [[nodiscard]] meanflow::Tensor<float> to_tensor(const meanflow::ImageSet& set, std::size_t first,

@@ -45,7 +45,10 @@ concept Scalar = std::is_arithmetic_v<T> || std::is_enum_v<T>;
 
 [[nodiscard]] std::string number_text(double value) {
   std::array<char, 32> text{};
-  return {text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr};
+  const double size = std::abs(value);
+  const auto format = size == 0 || (size >= 1e-5 && size < 1e9) ? std::chars_format::fixed
+                                                                : std::chars_format::scientific;
+  return {text.data(), std::to_chars(text.data(), text.data() + text.size(), value, format).ptr};
 }
 
 template <Scalar T>
@@ -142,13 +145,19 @@ void collect(const YAML::Node& node, const std::string& prefix, std::vector<Leaf
   return key.substr(key.rfind('.') + 1);
 }
 
+/// The share of characters that differ.
+[[nodiscard]] double difference_of(std::string_view a, std::string_view b) {
+  return static_cast<double>(edit_distance(a, b)) /
+         static_cast<double>(std::max<std::size_t>({a.size(), b.size(), 1}));
+}
+
 /// The known key or section that is nearest, or one of the same name in another section.
 [[nodiscard]] std::string nearest(const std::string& key, const std::vector<std::string>& known) {
-  std::size_t least = std::numeric_limits<std::size_t>::max();
+  double least = std::numeric_limits<double>::max();
   std::string best;
   for (const std::string& candidate : known) {
-    const std::size_t distance = std::min(edit_distance(key, candidate),
-                                          edit_distance(last_part(key), last_part(candidate)) + 1);
+    const double distance = std::min(difference_of(key, candidate),
+                                     difference_of(last_part(key), last_part(candidate)) + 0.1);
     if (distance >= least) continue;
     least = distance;
     best = candidate;

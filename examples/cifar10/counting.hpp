@@ -18,14 +18,13 @@ namespace meanflow::kernels {
 struct Counting : Cpu {
   static constexpr const char* name = "counting";
 
-  static inline std::atomic<std::uint64_t> multiply_adds{0}, results{0};
+  static inline std::atomic<std::uint64_t> multiply_adds{0};
 };
 
 template <class T>
 void gemm(Counting, Transpose, Transpose, std::size_t m, std::size_t n, std::size_t k, const T*,
           const T*, T, T* c) {
   Counting::multiply_adds += std::uint64_t{m} * n * k;
-  Counting::results += std::uint64_t{m} * n;
   std::fill_n(c, m * n, T(0));
 }
 
@@ -33,15 +32,7 @@ template <class T>
 void conv2d(Counting, const ConvShape& s, const T*, const T*, T* y) {
   const std::size_t size = s.rows * s.out_height() * s.out_width() * s.out;
   Counting::multiply_adds += std::uint64_t{size} * s.in * s.kernel * s.kernel;
-  Counting::results += size;
   std::fill_n(y, size, T(0));
-}
-
-template <class F, class T>
-void group_norm(Counting, F f, const NormShape& n, const T* x, const T* e, const T* mean,
-                const T* inverse, const T* a, const T* b, T* y) {
-  Counting::results += n.rows * n.image();
-  group_norm(Cpu{}, f, n, x, e, mean, inverse, a, b, y);
 }
 
 }  // namespace meanflow::kernels

@@ -89,7 +89,8 @@ struct Distance {
 
 [[nodiscard]] Classifier find_classifier(const std::filesystem::path& path,
                                          const Settings& settings, const Pictures& pictures) {
-  if (std::filesystem::exists(path)) return load_classifier(path, format_of(pictures.training));
+  if (std::filesystem::exists(path))
+    return load_classifier(path, format_of(pictures.training), settings.classifier);
   std::fprintf(stderr, "training the classifier that measures; it is kept as %s\n", path.c_str());
   const Classifier classifier =
       train_classifier(settings.classifier, pictures.training, pictures.test, settings.data.flip);
@@ -149,7 +150,7 @@ struct Evaluation {
 
 void print_row(const std::string& name, const nlohmann::json& row) {
   const auto& kernel = row.at("classifier_kernel_distance");
-  std::printf("%-28s %10.4f %12.5f +- %.5f", name.c_str(),
+  std::printf("%-34s %10.4f %12.5f +- %.5f", name.c_str(),
               row.at("classifier_frechet_distance").get<double>(), kernel.at("mean").get<double>(),
               kernel.at("standard_deviation").get<double>());
   if (row.contains("class_agreement"))
@@ -170,7 +171,7 @@ void evaluate(const EvaluateRequest& request) {
   const std::filesystem::path path =
       request.classifier.empty() ? default_classifier(request.checkpoint) : request.classifier;
   const Classifier classifier = find_classifier(path, settings, pictures);
-  std::printf("classifier: %s, test accuracy %.1f %%\n", classifier.name.c_str(),
+  std::printf("classifier: %s, test accuracy %.1f %%\n", classifier.name().c_str(),
               100 * classifier.test_accuracy);
 
   const std::size_t count = request.count > 0 ? request.count : settings.evaluate.count;
@@ -179,9 +180,9 @@ void evaluate(const EvaluateRequest& request) {
   const Features test = features_of(classifier, pictures.test, real);
   nlohmann::json floor = to_json(distance(test, reference));
   floor["count"] = real;
-  std::printf("%-28s %10s %12s %s\n", "", "Frechet*", "kernel*",
+  std::printf("%-34s %10s %12s %s\n", "", "Frechet*", "kernel*",
               model.classes() > 0 ? "            as asked" : "");
-  print_row("real test pictures (floor)", floor);
+  print_row(std::to_string(real) + " real test pictures (floor)", floor);
 
   nlohmann::json results = nlohmann::json::array();
   for (const std::size_t nfe : request.nfe.empty() ? settings.evaluate.nfe : request.nfe) {
@@ -190,14 +191,15 @@ void evaluate(const EvaluateRequest& request) {
                             .guidance = request.guidance.value_or(settings.sample.guidance),
                             .batch = request.batch};
     results.push_back(Evaluation{model, classifier, reference, count}.run(sampling));
-    print_row("samples in " + std::to_string(nfe) + (nfe == 1 ? " step" : " steps"),
+    print_row(std::to_string(count) + " samples in " + std::to_string(nfe) +
+                  (nfe == 1 ? " step" : " steps"),
               results.back());
   }
   std::printf("* %s\n", measure);
   if (request.out.empty()) return;
   write_json(request.out, {{"measure", measure},
                            {"classifier",
-                            {{"name", classifier.name},
+                            {{"name", classifier.name()},
                              {"test_accuracy", classifier.test_accuracy},
                              {"features", classifier.net.features()}}},
                            {"checkpoint", request.checkpoint.string()},

@@ -11,14 +11,9 @@
 
 namespace cifar10 {
 
-/// The work of one picture through a net, forward.
-struct Work {
-  std::uint64_t multiply_adds = 0;  ///< of products, convolutions and attention
-  std::uint64_t kept = 0;           ///< numbers that these and the normalisations give
-};
-
-/// Sends one picture through the net on a device that counts products and does not compute them.
-[[nodiscard]] Work work_of(const Settings& settings, const ImageFormat& format);
+/// The multiply-adds of products, convolutions and attention for one picture through a net,
+/// forward. Sends one through the net on a device that counts products and does not compute them.
+[[nodiscard]] std::uint64_t multiply_adds(const Settings& settings, const ImageFormat& format);
 
 /// What `cifar10 info` is asked for: a configuration or a checkpoint.
 struct InfoRequest {

@@ -19,43 +19,58 @@
 namespace {
 
 constexpr const char* about =
-    "Trains one-step generators of pictures (CIFAR-10, MNIST, a folder of pictures), samples "
-    "from\n"
-    "them, and measures the samples.\n"
-    "For example:\n"
-    "  cifar10 train --config examples/cifar10/configs/quick.yaml --data cifar-10-batches-bin \\\n"
-    "                --workdir out/quick\n"
-    "  cifar10 sample --checkpoint out/quick/checkpoints/checkpoint-000001000.safetensors --nfe 2\n"
-    "  cifar10 evaluate --checkpoint FILE --data cifar-10-batches-bin --count 10000\n"
-    "  cifar10 info --config examples/cifar10/configs/paper.yaml\n"
-    "docs/cifar10.md tells more. Exit codes: 0 done (or stopped and saved), 1 a number that is "
-    "not\n"
-    "finite, 2 wrong input.";
+    R"(Trains one-step generators of pictures (CIFAR-10, MNIST, a folder of PNG and JPEG files),
+samples from them, and measures the samples. For example:
+
+  cifar10 train --config examples/cifar10/configs/quick.yaml --data cifar-10-batches-bin \
+                --workdir out/quick
+  cifar10 sample --checkpoint out/quick --nfe 2 --out grid.png
+  cifar10 evaluate --checkpoint out/quick --data cifar-10-batches-bin --count 10000
+  cifar10 info --config examples/cifar10/configs/paper.yaml
+
+docs/cifar10.md tells more. Exit codes: 0 done (or stopped and saved), 1 a number that is not
+finite, 2 wrong input.)";
+
+/// Of a whole number; CLI11's own names a range of 300 digits.
+[[nodiscard]] std::string check_positive(const std::string& text) {
+  const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
+  const bool positive = digits && text.find_first_not_of('0') != std::string::npos;
+  return positive ? "" : "\"" + text + "\" is no whole number of at least 1";
+}
 
 constexpr const char* about_set = "changes a setting, as in --set train.batch=64; repeatable";
 constexpr const char* about_data =
-    "folder of the data: *.bin of CIFAR-10, IDX files of MNIST (.gz too), or PNG and JPEG pictures";
+    "of the data: *.bin of CIFAR-10, IDX files of MNIST (.gz too), or PNG and JPEG files";
+constexpr const char* about_checkpoint = "of a training, or its folder, for the newest one";
 
 void add_train(CLI::App& app, cifar10::TrainRequest& request) {
   app.add_option("--config", request.config, "YAML file; examples/cifar10/configs has some")
+      ->type_name("FILE")
       ->required();
-  app.add_option("--data", request.data, about_data)->required();
+  app.add_option("--data", request.data, about_data)->required()->type_name("DIR");
   app.add_option("--workdir", request.workdir,
                  "folder to write to; where it holds a checkpoint, training goes on from there")
+      ->type_name("DIR")
       ->required();
-  app.add_option("--set", request.changes, about_set)->allow_extra_args(false);
+  app.add_option("--set", request.changes, about_set)
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
   app.add_flag("--quiet", request.quiet, "no progress bar");
 }
 
 void add_sample(CLI::App& app, cifar10::SampleRequest& request) {
-  app.add_option("--checkpoint", request.checkpoint, "file of a training")->required();
-  app.add_option("--out", request.out, "PNG file to write: a grid, one class to a row")
+  app.add_option("--checkpoint", request.checkpoint, about_checkpoint)
+      ->type_name("FILE")
+      ->required();
+  app.add_option("--out", request.out, "PNG to write: a grid, one class to a row")
+      ->type_name("FILE")
       ->default_val("samples.png");
-  app.add_option("--npy", request.npy, "NPY file to write as well: (N, H, W, C), about [-1, 1]");
+  app.add_option("--npy", request.npy, "to write as well: array (N, H, W, C), about [-1, 1]")
+      ->type_name("FILE");
   app.add_option("--count", request.count, "pictures; as configured unless given")
-      ->check(CLI::PositiveNumber);
+      ->check(check_positive);
   app.add_option("--nfe", request.nfe, "steps, that is evaluations of the net; as configured")
-      ->check(CLI::PositiveNumber);
+      ->check(check_positive);
   app.add_option("--seed", request.seed, "of the noise: same seed, same bytes; as configured");
   app.add_option("--class", request.label, "pictures of this class alone, counted from 0");
   app.add_option("--guidance", request.guidance,
@@ -64,38 +79,46 @@ void add_sample(CLI::App& app, cifar10::SampleRequest& request) {
       ->default_val(0);
   app.add_option("--batch", request.batch, "pictures at a time, which bounds the memory")
       ->default_val(64)
-      ->check(CLI::PositiveNumber);
+      ->check(check_positive);
 }
 
 void add_evaluate(CLI::App& app, cifar10::EvaluateRequest& request) {
-  app.add_option("--checkpoint", request.checkpoint, "file of a training")->required();
-  app.add_option("--data", request.data, about_data)->required();
-  app.add_option("--out", request.out, "JSON file to write");
+  app.add_option("--checkpoint", request.checkpoint, about_checkpoint)
+      ->type_name("FILE")
+      ->required();
+  app.add_option("--data", request.data, about_data)->required()->type_name("DIR");
+  app.add_option("--out", request.out, "JSON to write")->type_name("FILE");
   app.add_option("--classifier", request.classifier,
                  "the classifier that measures; trained and written if it is not there "
-                 "(default: classifier.safetensors in the training's folder)");
+                 "(default: classifier.safetensors in the training's folder)")
+      ->type_name("FILE");
   app.add_option("--count", request.count, "samples; as configured unless given")
       ->check(CLI::Range(2, 10'000'000));
   app.add_option("--nfe", request.nfe, "steps, as in --nfe 1,2,4; as configured unless given")
       ->delimiter(',')
-      ->check(CLI::PositiveNumber);
+      ->check(check_positive);
   app.add_option("--seed", request.seed, "of the noise; as configured unless given");
   app.add_option("--guidance", request.guidance, "scale of guidance at sampling; as configured");
   app.add_option("--average", request.average, "number of the average to use; -1: the last step")
       ->default_val(0);
   app.add_option("--batch", request.batch, "pictures at a time, which bounds the memory")
       ->default_val(64)
-      ->check(CLI::PositiveNumber);
+      ->check(check_positive);
   app.add_option("--set", request.changes,
                  "changes a setting of evaluate or classifier, as in --set classifier.epochs=10")
+      ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
 }
 
 void add_info(CLI::App& app, cifar10::InfoRequest& request) {
-  auto* config = app.add_option("--config", request.config, "YAML file");
-  app.add_option("--checkpoint", request.checkpoint, "file of a training")->excludes(config);
+  auto* config = app.add_option("--config", request.config, "YAML file")->type_name("FILE");
+  app.add_option("--checkpoint", request.checkpoint, about_checkpoint)
+      ->type_name("FILE")
+      ->excludes(config);
   app.add_option("--data", request.data, "folder of the data, if that is a folder of pictures");
-  app.add_option("--set", request.changes, about_set)->allow_extra_args(false);
+  app.add_option("--set", request.changes, about_set)
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
   app.callback([&] {
     if (request.config.empty() && request.checkpoint.empty())
       throw CLI::RequiredError("--config or --checkpoint");
@@ -123,10 +146,12 @@ int main(int argc, char** argv) {
   add_info(*informing, info);
   for (CLI::App* command : {training, sampling, evaluating, informing})
     command->add_option("--threads", threads, "threads to use; all unless given")
-        ->check(CLI::PositiveNumber);
+        ->check(check_positive);
   try {
     app.parse(argc, argv);
     if (threads > 0) omp_set_num_threads(threads);
+    for (auto* checkpoint : {&sample.checkpoint, &evaluate.checkpoint, &info.checkpoint})
+      *checkpoint = cifar10::checkpoint_file(*checkpoint);
     if (*training) cifar10::train(train);
     if (*sampling) cifar10::sample(sample);
     if (*evaluating) cifar10::evaluate(evaluate);

@@ -8,6 +8,7 @@
 #include <meanflow/io/npy.hpp>
 #include <meanflow/io/parameters.hpp>
 #include <meanflow/io/safetensors.hpp>
+#include <meanflow/train/checkpoint.hpp>
 
 #include "format_json.hpp"
 
@@ -22,6 +23,13 @@ constexpr const char *config_key = "cifar10.config", *format_key = "cifar10.form
 std::map<std::string, std::string> metadata_of(const Settings& settings,
                                                const ImageFormat& format) {
   return {{config_key, to_yaml(settings)}, {format_key, nlohmann::json(format).dump()}};
+}
+
+std::filesystem::path checkpoint_file(const std::filesystem::path& file_or_workdir) {
+  if (!std::filesystem::is_directory(file_or_workdir)) return file_or_workdir;
+  for (const auto& folder : {file_or_workdir / "checkpoints", file_or_workdir})
+    if (const auto latest = meanflow::latest_checkpoint(folder)) return *latest;
+  throw meanflow::FileError(file_or_workdir.string() + ": has no checkpoints of a training");
 }
 
 Identity identity_of(const std::filesystem::path& checkpoint) {

@@ -27,6 +27,10 @@ struct Identity {
 [[nodiscard]] std::map<std::string, std::string> metadata_of(const Settings& settings,
                                                              const ImageFormat& format);
 
+/// The file itself, or the newest checkpoint of a training's folder.
+/// \throws meanflow::FileError if a folder has none.
+[[nodiscard]] std::filesystem::path checkpoint_file(const std::filesystem::path& file_or_workdir);
+
 /// \throws meanflow::FileError if the file is no checkpoint of this program.
 [[nodiscard]] Identity identity_of(const std::filesystem::path& checkpoint);
 

@@ -83,7 +83,8 @@ class Recorder {
   template <class Trainer>
   void on_end(Trainer& trainer) {
     if (!means_.empty()) write_numbers(trainer.steps_done());
-    if (pictures_at_ != trainer.steps_done()) write_pictures(trainer);
+    const bool finished = trainer.steps_done() == trainer.settings().steps;  // else save at once
+    if (finished && pictures_at_ != trainer.steps_done()) write_pictures(trainer);
     board_.flush();
   }
 

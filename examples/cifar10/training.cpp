@@ -52,7 +52,6 @@ void train(const TrainRequest& request) {
   run.settings = read_configuration(request.config, request.changes);
   run.workdir = request.workdir;
   run.quiet = request.quiet;
-  if (!run.quiet) report_kernels();
   run.images = load_pictures(run.settings.data, request.data).training;
   run.format = format_of(run.images);
   if (run.settings.data.labels && run.format.classes == 0)
@@ -63,6 +62,7 @@ void train(const TrainRequest& request) {
   std::filesystem::create_directories(run.workdir, failure);
   if (failure)
     throw meanflow::FileError(run.workdir.string() + " cannot be made: " + failure.message());
+  if (!run.quiet) report_kernels();
   write_text(run.workdir / "config.yaml", to_yaml(run.settings));
   if (std::holds_alternative<meanflow::SongUNetSettings>(run.settings.net))
     train_song_unet(std::move(run));

@@ -75,8 +75,8 @@ TEST_CASE("unknown keys are refused with the line and the nearest known key") {
   CHECK(refusal("batch: 64") == "c.yaml:1: there is no setting batch; did you mean train.batch?");
   CHECK(refusal("\n\ntrian: {batch: 64}") ==
         "c.yaml:3: there is no setting trian; did you mean train?");
-  CHECK(refusal("net: {kind: song_unet, multipliers: [1]}\ndata: {labels: false}") ==
-        "c.yaml:1: there is no setting net.multipliers of a song_unet; did you mean "
+  CHECK(refusal("net: {kind: song_unet, channel_mults: [1]}\ndata: {labels: false}") ==
+        "c.yaml:1: there is no setting net.channel_mults of a song_unet; did you mean "
         "net.channel_mult?");
   CHECK(refusal("times: {r: {men: 1}}") ==
         "c.yaml:1: there is no setting times.r.men; did you mean times.r.mean?");

@@ -174,7 +174,7 @@ def check_samples(folder: Path, checkpoint: Path) -> None:
 
 def check_evaluation(folder: Path, checkpoint: Path, data: Path) -> None:
     out = folder / "measures.json"
-    command = ["evaluate", "--checkpoint", checkpoint, "--data", data, "--count", "40", "--nfe",
+    command = ["evaluate", "--checkpoint", checkpoint.parent.parent, "--data", data, "--count", "40", "--nfe",
                "1,2", "--out", out]
     text = run(*command)
     assert "not the FID" in text and "test accuracy" in text, text
@@ -192,6 +192,7 @@ def check_evaluation(folder: Path, checkpoint: Path, data: Path) -> None:
     assert (checkpoint.parent.parent / "classifier.safetensors").exists()
     assert "training the classifier" not in run(*command)
     assert json.loads(out.read_text()) == measures
+    refused("trained with classifier.epochs 2, not 3", *command, "--set", "classifier.epochs=3")
     refused("settings of evaluate and classifier alone", *command, "--set", "train.batch=3")
 
 
@@ -199,6 +200,8 @@ def check_information(checkpoint: Path) -> None:
     text = run("info", "--checkpoint", checkpoint)
     assert "step 61" in text and "multiply-adds per picture" in text, text
     assert "down.0.blocks.0.conv1.weight" in text, text
+    assert run("info", "--checkpoint", checkpoint.parent.parent) == text
+    assert "batch: 7\n" in run("info", "--checkpoint", checkpoint, "--set", "train.batch=7")
     assert "2.03 G" in run("info", "--config", CONFIGS / "meanflownet.yaml")
 
 
@@ -211,6 +214,7 @@ def check_refusals(folder: Path, data: Path, checkpoint: Path) -> None:
     refused("broken.safetensors", "sample", "--checkpoint", broken)
     refused("is no checkpoint of cifar10 train", "sample", "--checkpoint",
             checkpoint.parent.parent / "classifier.safetensors")
+    refused("has no checkpoints", "sample", "--checkpoint", data)
     refused("--config", "train")
     refused("--config or --checkpoint", "info")
     refused("subcommand", "--threads", "2")
