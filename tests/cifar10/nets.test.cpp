@@ -74,6 +74,22 @@ TEST_CASE("the pictures of MNIST get a border") {
   CHECK(image[30 * 32 + 29] == 0);
 }
 
+TEST_CASE("of a folder of pictures every tenth is kept for testing") {
+  const TemporaryFolder folder;
+  for (const int i : {10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}) {
+    std::filesystem::create_directories(folder / (i % 2 == 0 ? "even" : "odd"));
+    meanflow::save_png(
+        folder / (i % 2 == 0 ? "even" : "odd") / (std::to_string(i) + ".png"),
+        {.height = 4, .width = 6, .channels = 3, .pixels = std::vector<std::uint8_t>(72)});
+  }
+  const Pictures pictures = load_pictures({.kind = DataKind::folder}, folder.path());
+  CHECK(format_of(pictures.training) == ImageFormat{4, 6, 3, 2});
+  CHECK(pictures.training.count == 10);
+  CHECK(pictures.test.count == 1);
+  CHECK_THROWS_AS(static_cast<void>(known_format({.kind = DataKind::folder})),
+                  meanflow::SettingError);
+}
+
 TEST_CASE("a share of the training pictures is at least one") {
   const TemporaryFolder folder;
   write_bytes(folder / "test_batch.bin", std::string(3073, 1));
