@@ -50,11 +50,11 @@ struct AdamState {
 
 /// One step over the whole buffer; the trainer does the same in pieces.
 template <class T, class Device>
-void step(const Adam& adam, AdamState<T, Device>& state, double learning_rate,
+void step(const Adam& settings, AdamState<T, Device>& state, double learning_rate,
           const Tensor<T, Device>& gradient, const Tensor<T, Device>& parameters) {
-  const AdamCoefficients c = adam_coefficients(adam, learning_rate, ++state.count);
-  meanflow::kernels::adam(Device{}, parameters.size(), c, static_cast<const T*>(gradient.data()),
-                          state.first.data(), state.second.data(), parameters.data());
+  const AdamCoefficients c = adam_coefficients(settings, learning_rate, ++state.count);
+  adam(Device{}, parameters.size(), c, static_cast<const T*>(gradient.data()), state.first.data(),
+       state.second.data(), parameters.data());
 }
 
 }  // namespace meanflow

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <string>
+#include <utility>
 
 #include <unistd.h>
 
@@ -32,9 +33,16 @@ class ProgressBar {
     const bool last = done == report.steps;
     if (!last && !due(report, done)) return;
     shown_at_ = report.seconds;
+    line_is_open_ = terminal_ && !last;
     std::fprintf(out_, "%s%s%s", terminal_ ? "\r" : "", line(report, done).c_str(),
-                 terminal_ && !last ? "\033[K" : "\n");
+                 line_is_open_ ? "\033[K" : "\n");
     std::fflush(out_);
+  }
+
+  /// A training that was stopped leaves its bar as it is.
+  template <class Trainer>
+  void on_end(Trainer&) {
+    if (std::exchange(line_is_open_, false)) std::fputc('\n', out_);
   }
 
  private:
@@ -50,17 +58,17 @@ class ProgressBar {
     const auto left = static_cast<std::uint64_t>(static_cast<double>(report.steps - done) / rate);
     char numbers[160];
     std::snprintf(numbers, sizeof numbers,
-                  " %llu/%llu  loss %.4f  squared error %.4f  %.0f steps/s  %llu:%02llu left",
+                  " %llu/%llu  loss %.4f  squared error %.4f  %.*f steps/s  %llu:%02llu left",
                   static_cast<unsigned long long>(done),
-                  static_cast<unsigned long long>(report.steps), loss_, square_, rate,
-                  static_cast<unsigned long long>(left / 60),
+                  static_cast<unsigned long long>(report.steps), loss_, square_, rate < 10 ? 2 : 0,
+                  rate, static_cast<unsigned long long>(left / 60),
                   static_cast<unsigned long long>(left % 60));
     return title_ + " [" + std::string(full, '#') + std::string(width - full, '.') + "]" + numbers;
   }
 
   std::string title_;
   std::FILE* out_;
-  bool terminal_;
+  bool terminal_, line_is_open_ = false;
   std::uint64_t count_ = 0;
   double loss_ = 0, square_ = 0, shown_at_ = -1;
 };

@@ -206,7 +206,9 @@ class MeanFlowTrainer {
       [[maybe_unused]] StepReport report = step(x, condition);
       report.seconds =
           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-      if ((notify_step(callbacks, report) | ... | false)) break;
+      bool stops = false;
+      ((stops = notify_step(callbacks, report) || stops), ...);  // all of them are told
+      if (stops) break;
     }
     (notify_end(callbacks), ...);
   }

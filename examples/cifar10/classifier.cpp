@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT
+#include "classifier.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+#include <utility>
+
+#include <meanflow/data/image_source.hpp>
+#include <meanflow/io/parameters.hpp>
+#include <meanflow/kernels/cpu.hpp>
+#include <meanflow/kernels/cpu_conv.hpp>
+#include <meanflow/kernels/cpu_norm.hpp>
+#include <meanflow/ops/softmax.hpp>
+#include <meanflow/optim/adam.hpp>
+#include <meanflow/optim/learning_rate.hpp>
+
+#include "data.hpp"
+#include "format_json.hpp"
+
+namespace cifar10 {
+
+namespace {
+
+using meanflow::Cpu;
+using meanflow::Tensor;
+
+/// The gradient by the scores (B, classes) of the cross-entropy, summed over rows and divided by
+/// `batch`: (softmax(scores) - one_hot(label)) / batch.
+[[nodiscard]] Tensor<float> cross_entropy_gradient(const Tensor<float>& scores,
+                                                   const Tensor<std::int32_t>& labels,
+                                                   std::size_t batch) {
+  Tensor<float> gradient = meanflow::softmax(scores);
+  for (std::size_t i = 0; i < gradient.rows(); ++i)
+    gradient.row(i)[static_cast<std::size_t>(labels[i])] -= 1;
+  for (float& value : gradient.span()) value /= static_cast<float>(batch);
+  return gradient;
+}
+
+/// Adam on the cross-entropy; each core takes its share of the rows forward and back.
+class ClassifierTrainer {
+ public:
+  explicit ClassifierTrainer(const ClassifierNet& net)
+      : net_(net), gradient_({net.parameters().flat_size()}), adam_(gradient_.size()) {}
+
+  void step(const Tensor<float>& x, const Tensor<std::int32_t>& labels, double learning_rate) {
+    const std::size_t tiles = std::min(x.rows(), meanflow::kernels::lanes(Cpu{}));
+    while (lanes_.size() < tiles) lanes_.push_back(std::make_unique<Lane>(net_));
+    parallel_tasks(Cpu{}, tiles, [&](std::size_t tile, std::size_t lane) {
+      const std::size_t first = x.rows() * tile / tiles, last = x.rows() * (tile + 1) / tiles;
+      meanflow::Tape<float>& tape = lanes_[lane]->tape;
+      tape.clear();
+      const auto scores = net_.scores(net_.features(meanflow::Var(tape, x.rows(first, last))));
+      tape.backward(scores.node(),
+                    cross_entropy_gradient(scores.value(), labels.rows(first, last), x.rows()));
+    });
+    fill(Cpu{}, gradient_.size(), 0.0F, gradient_.data());
+    for (const auto& lane : lanes_) {
+      accumulate(Cpu{}, gradient_.size(), static_cast<const float*>(lane->gradient.data()),
+                 gradient_.data());
+      fill(Cpu{}, gradient_.size(), 0.0F, lane->gradient.data());
+    }
+    meanflow::step(meanflow::Adam{}, adam_, learning_rate, gradient_, net_.parameters().values());
+  }
+
+ private:
+  struct Lane {
+    explicit Lane(const ClassifierNet& net)
+        : gradient(Tensor<float>::zeros({net.parameters().flat_size()})) {
+      tape.bind(net.parameters(), gradient);
+    }
+    meanflow::Tape<float> tape;
+    Tensor<float> gradient;
+  };
+
+  const ClassifierNet& net_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  Tensor<float> gradient_;
+  meanflow::AdamState<float> adam_;
+};
+
+[[nodiscard]] double accuracy(const Classifier& classifier, const meanflow::ImageSet& set) {
+  const std::size_t batch = 500;
+  std::size_t right = 0;
+  for (std::size_t first = 0; first < set.count; first += batch) {
+    const std::size_t last = std::min(first + batch, set.count);
+    const auto found = classifier.classes(classifier.features(to_tensor(set, first, last)));
+    for (std::size_t i = 0; i < found.size(); ++i) right += found[i] == set.labels[first + i];
+  }
+  return static_cast<double>(right) / static_cast<double>(set.count);
+}
+
+constexpr const char* description_key = "cifar10.classifier";
+
+}  // namespace
+
+ClassifierNet::ClassifierNet(const ImageFormat& format, std::size_t width, std::uint64_t seed)
+    : parameters_(seed),
+      mean_(meanflow::resampling_filter<float>(meanflow::Resampling::down,
+                                               std::vector<double>{1, 1})) {
+  struct Step {
+    std::size_t in, out, stride;
+  };
+  const Step steps[] = {{format.channels, width, 1},
+                        {width, 2 * width, 2},
+                        {2 * width, 4 * width, 2},
+                        {4 * width, 4 * width, 1}};
+  for (std::size_t i = 0; i < std::size(steps); ++i) {
+    const std::string name = std::to_string(i);
+    layers_.push_back({meanflow::Conv2d<float>(parameters_, "conv" + name, steps[i].in,
+                                               steps[i].out, {.stride = steps[i].stride}),
+                       meanflow::GroupNorm<float>(parameters_, "norm" + name, steps[i].out)});
+  }
+  const Tensor<float> nothing =
+      Tensor<float>::zeros({1, format.height, format.width, format.channels});
+  features_ = features(nothing).row_size();
+  out_.emplace(parameters_, "out", features_, format.classes);
+}
+
+std::string Classifier::name() const {
+  return "convolutional classifier of 4 layers, width " + std::to_string(settings.width) + ", " +
+         std::to_string(settings.epochs) + " epochs";
+}
+
+Tensor<float> Classifier::features(const Tensor<float>& pictures) const {
+  Tensor<float> all({pictures.rows(), net.features()});
+  const std::size_t tiles = std::min(pictures.rows(), meanflow::kernels::lanes(Cpu{}));
+  parallel_tasks(Cpu{}, tiles, [&](std::size_t tile, std::size_t) {
+    const std::size_t first = all.rows() * tile / tiles, last = all.rows() * (tile + 1) / tiles;
+    std::ranges::copy(net.features(pictures.rows(first, last)).span(), all.row(first));
+  });
+  return all;
+}
+
+std::vector<std::int32_t> Classifier::classes(const Tensor<float>& features) const {
+  const Tensor<float> scores = net.scores(features);
+  std::vector<std::int32_t> best(scores.rows());
+  for (std::size_t i = 0; i < scores.rows(); ++i)
+    best[i] = static_cast<std::int32_t>(
+        std::max_element(scores.row(i), scores.row(i) + scores.row_size()) - scores.row(i));
+  return best;
+}
+
+Classifier train_classifier(const ClassifierSettings& settings, const meanflow::ImageSet& training,
+                            const meanflow::ImageSet& test, bool flip) {
+  if (training.labels.empty())
+    throw meanflow::SettingError(
+        "evaluate trains a classifier to measure with, but these pictures have no classes");
+  const ImageFormat format = format_of(training);
+  Classifier classifier{.format = format,
+                        .settings = settings,
+                        .net = ClassifierNet(format, settings.width, settings.seed)};
+  const std::size_t batch = std::min(settings.batch, training.count);
+  const std::uint64_t each = training.count / batch, steps = settings.epochs * each;
+  meanflow::Prefetched source(meanflow::ImageSource(training, {.flip = flip}));
+  ClassifierTrainer trainer(classifier.net);
+  const meanflow::LearningRate rate{.peak = settings.learning_rate,
+                                    .warmup_steps = std::min<std::uint64_t>(100, steps / 10),
+                                    .decay = meanflow::Decay::cosine};
+  Tensor<float> x({batch, format.height, format.width, format.channels});
+  meanflow::Condition<float> condition;
+  for (std::uint64_t step = 0; step < steps; ++step) {
+    source.fill(x, condition, settings.seed, step);
+    trainer.step(x, condition.labels, rate.at(step, steps));
+    if ((step + 1) % each == 0)
+      std::fprintf(stderr, "classifier: epoch %llu of %zu\n",
+                   static_cast<unsigned long long>((step + 1) / each), settings.epochs);
+  }
+  classifier.test_accuracy = accuracy(classifier, test);
+  return classifier;
+}
+
+void save_classifier(const std::filesystem::path& path, const Classifier& classifier) {
+  nlohmann::json description{{"format", classifier.format},
+                             {"test_accuracy", classifier.test_accuracy}};
+  ClassifierSettings settings = classifier.settings;
+  describe(settings, [&](const char* key, auto value, const Range& = {}) {
+    description["settings"][key] = value;
+  });
+  meanflow::save_parameters(path, classifier.net.parameters(),
+                            {{description_key, description.dump()}});
+}
+
+Classifier load_classifier(const std::filesystem::path& path, const ImageFormat& format,
+                           const ClassifierSettings& settings) {
+  const meanflow::Safetensors file(path);
+  const auto found = file.metadata().find(description_key);
+  if (found == file.metadata().end())
+    throw meanflow::FileError(path.string() + ": is no classifier of cifar10 evaluate");
+  try {
+    const auto description = nlohmann::json::parse(found->second);
+    if (description.at("format").get<ImageFormat>() != format)
+      throw meanflow::FileError(path.string() + ": is a classifier for pictures of another format");
+    ClassifierSettings wanted = settings;
+    describe(wanted, [&](const char* key, auto value, const Range& = {}) {
+      const nlohmann::json& stored = description.at("settings").at(key);
+      if (stored != nlohmann::json(value))
+        throw meanflow::FileError(path.string() + ": was trained with classifier." + key + " " +
+                                  stored.dump() + ", not " + nlohmann::json(value).dump() +
+                                  "; remove it or name another file by --classifier");
+    });
+    Classifier classifier{.format = format,
+                          .settings = settings,
+                          .net = ClassifierNet(format, settings.width, settings.seed),
+                          .test_accuracy = description.at("test_accuracy").get<double>()};
+    meanflow::load_parameters(path, classifier.net.parameters());
+    return classifier;
+  } catch (const nlohmann::json::exception& error) {
+    throw meanflow::FileError(path.string() + ": its description is damaged (" + error.what() +
+                              ")");
+  }
+}
+
+Tensor<float> to_tensor(const meanflow::ImageSet& set, std::size_t first, std::size_t last) {
+  Tensor<float> pictures({last - first, set.height, set.width, set.channels});
+  for (std::size_t i = first; i < last; ++i)
+    set.to_unit(i, {pictures.row(i - first), set.image_size()});
+  return pictures;
+}
+
+}  // namespace cifar10

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+// A device that counts: products and convolutions are added up instead of computed, everything else
+// runs as on the processor.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include <meanflow/kernels/attention.hpp>
+#include <meanflow/kernels/cpu.hpp>
+#include <meanflow/kernels/cpu_conv.hpp>
+#include <meanflow/kernels/cpu_norm.hpp>
+
+namespace meanflow::kernels {
+
+struct Counting : Cpu {
+  static constexpr const char* name = "counting";
+
+  static inline std::atomic<std::uint64_t> multiply_adds{0};
+};
+
+template <class T>
+void gemm(Counting, Transpose, Transpose, std::size_t m, std::size_t n, std::size_t k, const T*,
+          const T*, T, T* c) {
+  Counting::multiply_adds += std::uint64_t{m} * n * k;
+  std::fill_n(c, m * n, T(0));
+}
+
+template <class T>
+void conv2d(Counting, const ConvShape& s, const T*, const T*, T* y) {
+  const std::size_t size = s.rows * s.out_height() * s.out_width() * s.out;
+  Counting::multiply_adds += std::uint64_t{size} * s.in * s.kernel * s.kernel;
+  std::fill_n(y, size, T(0));
+}
+
+}  // namespace meanflow::kernels

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+#include "data.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <meanflow/data/cifar10.hpp>
+#include <meanflow/data/image_folder.hpp>
+#include <meanflow/data/mnist.hpp>
+#include <meanflow/error.hpp>
+
+namespace cifar10 {
+
+namespace {
+
+using meanflow::ImageSet;
+
+/// The pictures in the middle of black ones of `side` x `side`.
+[[nodiscard]] ImageSet padded(const ImageSet& set, std::size_t side) {
+  ImageSet result = set;
+  result.height = result.width = side;
+  result.pixels.assign(set.count * side * side * set.channels, 0);
+  const std::size_t top = (side - set.height) / 2, left = (side - set.width) / 2;
+  const std::size_t line = set.width * set.channels;
+  for (std::size_t i = 0; i < set.count; ++i)
+    for (std::size_t y = 0; y < set.height; ++y)
+      std::copy_n(
+          &set.pixels[i * set.image_size() + y * line], line,
+          &result.pixels[i * result.image_size() + ((top + y) * side + left) * set.channels]);
+  return result;
+}
+
+[[nodiscard]] ImageSet mnist(const std::filesystem::path& folder, bool train) {
+  ImageSet set = meanflow::load_mnist(folder, train);
+  return set.height <= 32 && set.width <= 32 ? padded(set, 32) : set;
+}
+
+/// The pictures for which `wanted(index)`.
+template <class Wanted>
+[[nodiscard]] ImageSet selected(const ImageSet& set, Wanted wanted) {
+  ImageSet result = set;
+  result.count = 0;
+  result.pixels.clear();
+  result.labels.clear();
+  for (std::size_t i = 0; i < set.count; ++i) {
+    if (!wanted(i)) continue;
+    const auto image = set.image(i);
+    result.pixels.insert(result.pixels.end(), image.begin(), image.end());
+    if (!set.labels.empty()) result.labels.push_back(set.labels[i]);
+    ++result.count;
+  }
+  return result;
+}
+
+[[nodiscard]] Pictures load_all(DataKind kind, const std::filesystem::path& folder) {
+  switch (kind) {
+    case DataKind::cifar10:
+      return {meanflow::load_cifar10(folder), meanflow::load_cifar10(folder, /*train=*/false)};
+    case DataKind::mnist:
+      return {mnist(folder, true), mnist(folder, false)};
+    case DataKind::folder:
+      break;
+  }
+  const ImageSet all = meanflow::load_image_folder(folder);
+  return {selected(all, [](std::size_t i) { return i % 10 != 9; }),
+          selected(all, [](std::size_t i) { return i % 10 == 9; })};
+}
+
+}  // namespace
+
+Pictures load_pictures(const DataSettings& settings, const std::filesystem::path& folder) {
+  Pictures pictures = load_all(settings.kind, folder);
+  const auto wanted = static_cast<std::size_t>(
+      std::llround(settings.fraction * static_cast<double>(pictures.training.count)));
+  const std::size_t count = std::max<std::size_t>(1, wanted);
+  if (count < pictures.training.count)
+    pictures.training = selected(pictures.training, [&](std::size_t i) { return i < count; });
+  return pictures;
+}
+
+ImageFormat format_of(const ImageSet& images) {
+  return {images.height, images.width, images.channels, images.classes};
+}
+
+ImageFormat known_format(const DataSettings& settings) {
+  if (settings.kind == DataKind::folder)
+    throw meanflow::SettingError(
+        "data.kind is folder, so the size of the pictures has to be seen: give --data");
+  return {.channels = settings.kind == DataKind::mnist ? std::size_t(1) : std::size_t(3)};
+}
+
+}  // namespace cifar10

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+// Pictures to learn from and to compare with.
+#pragma once
+
+#include <filesystem>
+
+#include <meanflow/data/image_set.hpp>
+
+#include "settings.hpp"
+
+namespace cifar10 {
+
+struct Pictures {
+  meanflow::ImageSet training, test;
+};
+
+/// Reads a data set from its folder. MNIST's pictures of 28 x 28 get a black border of 2 pixels, so
+/// that U-Nets can halve them; of a folder of pictures every tenth picture is kept for testing.
+/// \throws meanflow::FileError, naming the file, if one is missing or unusable.
+[[nodiscard]] Pictures load_pictures(const DataSettings& settings,
+                                     const std::filesystem::path& folder);
+
+[[nodiscard]] ImageFormat format_of(const meanflow::ImageSet& images);
+
+/// The format of a data set that is always the same.
+/// \throws meanflow::SettingError for a folder of pictures, which has to be looked at.
+[[nodiscard]] ImageFormat known_format(const DataSettings& settings);
+
+}  // namespace cifar10

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: MIT
+#include "evaluation.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <string>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include <meanflow/eval/frechet.hpp>
+#include <meanflow/eval/kernel_distance.hpp>
+#include <meanflow/io/file.hpp>
+
+#include "classifier.hpp"
+#include "data.hpp"
+#include "model.hpp"
+
+namespace cifar10 {
+
+namespace {
+
+using meanflow::Tensor;
+
+constexpr const char* measure =
+    "Frechet and kernel distance between features of a small classifier; not the FID or KID, whose "
+    "features are those of the Inception network";
+
+/// The features of a set, and their statistics.
+struct Features {
+  Tensor<float> rows;
+  meanflow::FeatureStatistics statistics;
+
+  Features(std::size_t count, std::size_t dimension) : rows({count, dimension}) {}
+
+  void put(const Tensor<float>& part, std::size_t first) {
+    std::ranges::copy(part.span(), rows.row(first));
+    statistics.add(part);
+  }
+};
+
+[[nodiscard]] Features features_of(const Classifier& classifier, const meanflow::ImageSet& set,
+                                   std::size_t count) {
+  Features features(count, classifier.net.features());
+  for_each_batch(
+      count, 500,
+      [&](std::size_t first, std::size_t size) { return to_tensor(set, first, first + size); },
+      [&](const Tensor<float>& pictures, std::size_t first) {
+        features.put(classifier.features(pictures), first);
+      });
+  return features;
+}
+
+struct Distance {
+  double frechet = 0;
+  meanflow::KernelDistanceEstimate kernel;
+};
+
+[[nodiscard]] Distance distance(const Features& a, const Features& b) {
+  const std::size_t rows = std::min(a.rows.rows(), b.rows.rows());
+  return {meanflow::frechet_distance(a.statistics, b.statistics),
+          meanflow::kernel_distance_of_subsets(a.rows, b.rows,
+                                               {.subset_size = std::min<std::size_t>(rows, 1000)})};
+}
+
+[[nodiscard]] nlohmann::json to_json(const Distance& d) {
+  return {{"classifier_frechet_distance", d.frechet},
+          {"classifier_kernel_distance",
+           {{"mean", d.kernel.mean}, {"standard_deviation", d.kernel.standard_deviation}}}};
+}
+
+[[nodiscard]] Settings with_changes(const Settings& settings,
+                                    const std::vector<std::string>& changes) {
+  for (const std::string& change : changes)
+    if (!change.starts_with("evaluate.") && !change.starts_with("classifier."))
+      throw meanflow::SettingError("--set " + change +
+                                   ": evaluate can change settings of evaluate and classifier "
+                                   "alone");
+  return parse_configuration(to_yaml(settings), "the checkpoint's configuration", changes);
+}
+
+/// CHECKPOINT/../../classifier.safetensors for a training's own checkpoint, else beside it.
+[[nodiscard]] std::filesystem::path default_classifier(const std::filesystem::path& checkpoint) {
+  std::filesystem::path folder = checkpoint.parent_path();
+  if (folder.filename() == "checkpoints") folder = folder.parent_path();
+  return folder / "classifier.safetensors";
+}
+
+[[nodiscard]] Classifier find_classifier(const std::filesystem::path& path,
+                                         const Settings& settings, const Pictures& pictures) {
+  if (std::filesystem::exists(path))
+    return load_classifier(path, format_of(pictures.training), settings.classifier);
+  std::fprintf(stderr, "training the classifier that measures; it is kept as %s\n", path.c_str());
+  const Classifier classifier =
+      train_classifier(settings.classifier, pictures.training, pictures.test, settings.data.flip);
+  save_classifier(path, classifier);
+  return classifier;
+}
+
+void write_json(const std::filesystem::path& path, const nlohmann::json& json) {
+  meanflow::AtomicFile file(path);
+  file.write(json.dump(2) + "\n");
+  file.commit();
+}
+
+/// Everything that stays the same from one number of steps to the next.
+struct Evaluation {
+  const Model& model;
+  const Classifier& classifier;
+  const Features& reference;
+  std::size_t count;
+
+  [[nodiscard]] nlohmann::json run(const Sampling& sampling) const {
+    const std::size_t classes = model.classes();
+    Labels labels;
+    if (classes > 0)
+      labels = [classes](std::size_t i) { return static_cast<std::int32_t>(i % classes); };
+    Features features(count, classifier.net.features());
+    std::size_t agreed = 0;
+    for_each_batch(
+        count, sampling.batch,
+        [&](std::size_t first, std::size_t size) {
+          return model.sample(first, size, labels, sampling);
+        },
+        [&](const Tensor<float>& pictures, std::size_t first) {
+          const Tensor<float> part = classifier.features(clamped(pictures));
+          features.put(part, first);
+          if (!labels) return;
+          const auto found = classifier.classes(part);
+          for (std::size_t i = 0; i < found.size(); ++i) agreed += found[i] == labels(first + i);
+        });
+    nlohmann::json result = to_json(distance(features, reference));
+    result["nfe"] = sampling.nfe;
+    if (labels)
+      result["class_agreement"] = static_cast<double>(agreed) / static_cast<double>(count);
+    return result;
+  }
+
+ private:
+  /// As they are once they are pictures of 8 bits.
+  [[nodiscard]] static Tensor<float> clamped(const Tensor<float>& pictures) {
+    Tensor<float> result(pictures.shape());
+    std::ranges::transform(pictures.span(), result.data(), [](float value) {
+      return meanflow::unit_from_pixel(meanflow::pixel_from_unit(value));
+    });
+    return result;
+  }
+};
+
+void print_row(const std::string& name, const nlohmann::json& row) {
+  const auto& kernel = row.at("classifier_kernel_distance");
+  std::printf("%-34s %10.4f %12.5f +- %.5f", name.c_str(),
+              row.at("classifier_frechet_distance").get<double>(), kernel.at("mean").get<double>(),
+              kernel.at("standard_deviation").get<double>());
+  if (row.contains("class_agreement"))
+    std::printf("   %.1f %%", 100 * row.at("class_agreement").get<double>());
+  std::printf("\n");
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+void evaluate(const EvaluateRequest& request) {
+  const Model model(request.checkpoint, request.average);
+  const Settings settings = with_changes(model.identity().settings, request.changes);
+  const Pictures pictures = load_pictures(settings.data, request.data);
+  if (format_of(pictures.training) != model.identity().format)
+    throw meanflow::SettingError(
+        request.data.string() + ": its pictures are not of the format that the net was trained on");
+  const std::filesystem::path path =
+      request.classifier.empty() ? default_classifier(request.checkpoint) : request.classifier;
+  const Classifier classifier = find_classifier(path, settings, pictures);
+  std::printf("classifier: %s, test accuracy %.1f %%\n", classifier.name().c_str(),
+              100 * classifier.test_accuracy);
+
+  const std::size_t count = request.count > 0 ? request.count : settings.evaluate.count;
+  const Features reference = features_of(classifier, pictures.training, pictures.training.count);
+  const std::size_t real = std::min(count, pictures.test.count);
+  const Features test = features_of(classifier, pictures.test, real);
+  nlohmann::json floor = to_json(distance(test, reference));
+  floor["count"] = real;
+  std::printf("%-34s %10s %12s %s\n", "", "Frechet*", "kernel*",
+              model.classes() > 0 ? "            as asked" : "");
+  print_row(std::to_string(real) + " real test pictures (floor)", floor);
+
+  nlohmann::json results = nlohmann::json::array();
+  for (const std::size_t nfe : request.nfe.empty() ? settings.evaluate.nfe : request.nfe) {
+    const Sampling sampling{.nfe = nfe,
+                            .seed = request.seed.value_or(settings.evaluate.seed),
+                            .guidance = request.guidance.value_or(settings.sample.guidance),
+                            .batch = request.batch};
+    results.push_back(Evaluation{model, classifier, reference, count}.run(sampling));
+    print_row(std::to_string(count) + " samples in " + std::to_string(nfe) +
+                  (nfe == 1 ? " step" : " steps"),
+              results.back());
+  }
+  std::printf("* %s\n", measure);
+  if (request.out.empty()) return;
+  write_json(request.out, {{"measure", measure},
+                           {"classifier",
+                            {{"name", classifier.name()},
+                             {"test_accuracy", classifier.test_accuracy},
+                             {"features", classifier.net.features()}}},
+                           {"checkpoint", request.checkpoint.string()},
+                           {"step", model.identity().step},
+                           {"average", request.average},
+                           {"count", count},
+                           {"reference_count", pictures.training.count},
+                           {"floor", floor},
+                           {"results", results},
+                           {"configuration", to_yaml(settings)}});
+}
+
+}  // namespace cifar10

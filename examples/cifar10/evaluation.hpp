@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+// How far samples are from real pictures, by the features of a small classifier. Not the FID.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+namespace cifar10 {
+
+/// What `cifar10 evaluate` is asked for.
+struct EvaluateRequest {
+  std::filesystem::path checkpoint, data, out;
+  std::filesystem::path classifier;  ///< read if it is there, else trained and written; empty: the
+                                     ///< training's own
+  std::size_t count = 0;             ///< 0: as configured
+  std::vector<std::size_t> nfe;      ///< empty: as configured
+  std::optional<std::uint64_t> seed;
+  std::optional<double> guidance;
+  std::vector<std::string> changes;  ///< of the sections evaluate and classifier
+  std::size_t batch = 64;
+  int average = 0;
+};
+
+void evaluate(const EvaluateRequest& request);
+
+}  // namespace cifar10

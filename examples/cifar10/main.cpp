@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+// cifar10: trains one-step generators of pictures, samples from them, and measures the samples.
+#include <cstdio>
+#include <exception>
+#include <string>
+#include <system_error>
+
+#include <CLI/CLI.hpp>
+#include <omp.h>
+
+#include <meanflow/error.hpp>
+#include <meanflow/train/trainer.hpp>
+
+#include "evaluation.hpp"
+#include "information.hpp"
+#include "model.hpp"
+#include "training.hpp"
+
+namespace {
+
+constexpr const char* about =
+    R"(Trains one-step generators of pictures (CIFAR-10, MNIST, a folder of PNG and JPEG files),
+samples from them, and measures the samples. For example:
+
+  cifar10 train --config examples/cifar10/configs/quick.yaml --data cifar-10-batches-bin \
+                --workdir out/quick
+  cifar10 sample --checkpoint out/quick --nfe 2 --out grid.png
+  cifar10 evaluate --checkpoint out/quick --data cifar-10-batches-bin --count 10000
+  cifar10 info --config examples/cifar10/configs/paper.yaml
+
+docs/cifar10.md tells more. Exit codes: 0 done (or stopped and saved), 1 a number that is not
+finite, 2 wrong input.)";
+
+/// Of a whole number; CLI11's own names a range of 300 digits.
+[[nodiscard]] std::string check_positive(const std::string& text) {
+  const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
+  const bool positive = digits && text.find_first_not_of('0') != std::string::npos;
+  return positive ? "" : "\"" + text + "\" is no whole number of at least 1";
+}
+
+constexpr const char* about_set = "changes a setting, as in --set train.batch=64; repeatable";
+constexpr const char* about_data =
+    "of the data: *.bin of CIFAR-10, IDX files of MNIST (.gz too), or PNG and JPEG files";
+constexpr const char* about_checkpoint = "of a training, or its folder, for the newest one";
+
+void add_train(CLI::App& app, cifar10::TrainRequest& request) {
+  app.add_option("--config", request.config, "YAML file; examples/cifar10/configs has some")
+      ->type_name("FILE")
+      ->required();
+  app.add_option("--data", request.data, about_data)->required()->type_name("DIR");
+  app.add_option("--workdir", request.workdir,
+                 "folder to write to; where it holds a checkpoint, training goes on from there")
+      ->type_name("DIR")
+      ->required();
+  app.add_option("--set", request.changes, about_set)
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  app.add_flag("--quiet", request.quiet, "no progress bar");
+}
+
+void add_sample(CLI::App& app, cifar10::SampleRequest& request) {
+  app.add_option("--checkpoint", request.checkpoint, about_checkpoint)
+      ->type_name("FILE")
+      ->required();
+  app.add_option("--out", request.out, "PNG to write: a grid, one class to a row")
+      ->type_name("FILE")
+      ->default_val("samples.png");
+  app.add_option("--npy", request.npy, "to write as well: array (N, H, W, C), about [-1, 1]")
+      ->type_name("FILE");
+  app.add_option("--count", request.count, "pictures; as configured unless given")
+      ->check(check_positive);
+  app.add_option("--nfe", request.nfe, "steps, that is evaluations of the net; as configured")
+      ->check(check_positive);
+  app.add_option("--seed", request.seed, "of the noise: same seed, same bytes; as configured");
+  app.add_option("--class", request.label, "pictures of this class alone, counted from 0");
+  app.add_option("--guidance", request.guidance,
+                 "scale of guidance at sampling, which doubles the work; as configured, 1: none");
+  app.add_option("--average", request.average, "number of the average to use; -1: the last step")
+      ->default_val(0);
+  app.add_option("--batch", request.batch, "pictures at a time, which bounds the memory")
+      ->default_val(64)
+      ->check(check_positive);
+}
+
+void add_evaluate(CLI::App& app, cifar10::EvaluateRequest& request) {
+  app.add_option("--checkpoint", request.checkpoint, about_checkpoint)
+      ->type_name("FILE")
+      ->required();
+  app.add_option("--data", request.data, about_data)->required()->type_name("DIR");
+  app.add_option("--out", request.out, "JSON to write")->type_name("FILE");
+  app.add_option("--classifier", request.classifier,
+                 "the classifier that measures; trained and written if it is not there "
+                 "(default: classifier.safetensors in the training's folder)")
+      ->type_name("FILE");
+  app.add_option("--count", request.count, "samples; as configured unless given")
+      ->check(CLI::Range(2, 10'000'000));
+  app.add_option("--nfe", request.nfe, "steps, as in --nfe 1,2,4; as configured unless given")
+      ->delimiter(',')
+      ->check(check_positive);
+  app.add_option("--seed", request.seed, "of the noise; as configured unless given");
+  app.add_option("--guidance", request.guidance, "scale of guidance at sampling; as configured");
+  app.add_option("--average", request.average, "number of the average to use; -1: the last step")
+      ->default_val(0);
+  app.add_option("--batch", request.batch, "pictures at a time, which bounds the memory")
+      ->default_val(64)
+      ->check(check_positive);
+  app.add_option("--set", request.changes,
+                 "changes a setting of evaluate or classifier, as in --set classifier.epochs=10")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+}
+
+void add_info(CLI::App& app, cifar10::InfoRequest& request) {
+  auto* config = app.add_option("--config", request.config, "YAML file")->type_name("FILE");
+  app.add_option("--checkpoint", request.checkpoint, about_checkpoint)
+      ->type_name("FILE")
+      ->excludes(config);
+  app.add_option("--data", request.data, "folder of the data, if that is a folder of pictures");
+  app.add_option("--set", request.changes, about_set)
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  app.callback([&] {
+    if (request.config.empty() && request.checkpoint.empty())
+      throw CLI::RequiredError("--config or --checkpoint");
+  });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  cifar10::TrainRequest train;
+  cifar10::SampleRequest sample;
+  cifar10::EvaluateRequest evaluate;
+  cifar10::InfoRequest info;
+  int threads = 0;
+  CLI::App app{about};
+  app.require_subcommand(1);
+  CLI::App* training = app.add_subcommand("train", "train, or go on with a training");
+  CLI::App* sampling = app.add_subcommand("sample", "sample pictures from a checkpoint");
+  CLI::App* evaluating = app.add_subcommand(
+      "evaluate", "classifier Frechet and kernel distance of samples (not the published FID)");
+  CLI::App* informing = app.add_subcommand("info", "settings, parameters, work and memory");
+  add_train(*training, train);
+  add_sample(*sampling, sample);
+  add_evaluate(*evaluating, evaluate);
+  add_info(*informing, info);
+  for (CLI::App* command : {training, sampling, evaluating, informing})
+    command->add_option("--threads", threads, "threads to use; all unless given")
+        ->check(check_positive);
+  try {
+    app.parse(argc, argv);
+    if (threads > 0) omp_set_num_threads(threads);
+    for (auto* checkpoint : {&sample.checkpoint, &evaluate.checkpoint, &info.checkpoint})
+      *checkpoint = cifar10::checkpoint_file(*checkpoint);
+    if (*training) cifar10::train(train);
+    if (*sampling) cifar10::sample(sample);
+    if (*evaluating) cifar10::evaluate(evaluate);
+    if (*informing) cifar10::print_information(info);
+    return 0;
+  } catch (const CLI::CallForHelp& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    std::fprintf(stderr, "cifar10: %s\n", error.what());
+    return 2;
+  } catch (const meanflow::NonFiniteError& error) {
+    std::fprintf(stderr, "cifar10: %s; checkpoints of before stay\n", error.what());
+    return 1;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "cifar10: %s\n", error.what());
+    return 2;
+  }
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: MIT
+#include "model.hpp"
+
+#include <cstdio>
+#include <utility>
+#include <vector>
+
+#include <meanflow/io/npy.hpp>
+#include <meanflow/io/parameters.hpp>
+#include <meanflow/io/safetensors.hpp>
+#include <meanflow/train/checkpoint.hpp>
+
+#include "format_json.hpp"
+
+namespace cifar10 {
+
+namespace {
+
+constexpr const char *config_key = "cifar10.config", *format_key = "cifar10.format";
+
+}  // namespace
+
+std::map<std::string, std::string> metadata_of(const Settings& settings,
+                                               const ImageFormat& format) {
+  return {{config_key, to_yaml(settings)}, {format_key, nlohmann::json(format).dump()}};
+}
+
+std::filesystem::path checkpoint_file(const std::filesystem::path& file_or_workdir) {
+  if (!std::filesystem::is_directory(file_or_workdir)) return file_or_workdir;
+  for (const auto& folder : {file_or_workdir / "checkpoints", file_or_workdir})
+    if (const auto latest = meanflow::latest_checkpoint(folder)) return *latest;
+  throw meanflow::FileError(file_or_workdir.string() + ": has no checkpoints of a training");
+}
+
+Identity identity_of(const std::filesystem::path& checkpoint) {
+  const meanflow::Safetensors file(checkpoint);
+  const auto& metadata = file.metadata();
+  if (!metadata.contains(config_key) || !metadata.contains(format_key) || !file.contains("step"))
+    throw meanflow::FileError(checkpoint.string() + ": is no checkpoint of cifar10 train");
+  try {
+    return {parse_configuration(metadata.at(config_key), checkpoint.string() + ", configuration"),
+            nlohmann::json::parse(metadata.at(format_key)).get<ImageFormat>(),
+            static_cast<std::uint64_t>(file.read<std::int64_t>("step").at(0))};
+  } catch (const nlohmann::json::exception& error) {
+    throw meanflow::FileError(checkpoint.string() + ": its picture format is damaged (" +
+                              error.what() + ")");
+  }
+}
+
+Model::Model(const std::filesystem::path& checkpoint, int average)
+    : identity_(identity_of(checkpoint)) {
+  const auto kept = static_cast<int>(identity_.settings.averages.size());
+  if (average < last_step || average >= kept)
+    throw meanflow::SettingError("--average is " + std::to_string(average) + ", but " +
+                                 checkpoint.string() + " has averages 0 to " +
+                                 std::to_string(kept - 1) + ", and -1 for the last step");
+  const std::string prefix = average == last_step ? "" : "average." + std::to_string(average) + ".";
+  with_net(identity_.settings, identity_.format, [&](auto net) {
+    meanflow::load_parameters(checkpoint, net.parameters(), prefix);
+    sample_ = [net = std::move(net), format = identity_.format](
+                  std::size_t first, std::size_t count, const Labels& labels,
+                  const Sampling& sampling) {
+      return sample_batch(net, format, first, count, labels, sampling);
+    };
+  });
+}
+
+meanflow::Tensor<float> Model::sample(std::size_t first, std::size_t count, const Labels& labels,
+                                      Sampling sampling) const {
+  sampling.solve = is_flow_matching(identity_.settings);
+  return sample_(first, count, labels, sampling);
+}
+
+void sample(const SampleRequest& request) {
+  const Model model(request.checkpoint, request.average);
+  const auto& [settings, format, step] = model.identity();
+  const SampleSettings& defaults = settings.sample;
+  const std::size_t count = request.count > 0 ? request.count : defaults.count;
+  const Sampling sampling{.nfe = request.nfe > 0 ? request.nfe : defaults.nfe,
+                          .seed = request.seed.value_or(defaults.seed),
+                          .guidance = request.guidance.value_or(defaults.guidance),
+                          .batch = request.batch};
+  Labels labels = grid_labels(count, model.classes());
+  std::size_t columns = grid_columns(count, model.classes());
+  if (request.label) {
+    if (*request.label < 0 || static_cast<std::size_t>(*request.label) >= model.classes())
+      throw meanflow::SettingError("--class is " + std::to_string(*request.label) +
+                                   ", but this net knows " + std::to_string(model.classes()) +
+                                   " classes, counted from 0");
+    labels = [label = *request.label](std::size_t) { return label; };
+    columns = 0;
+  }
+  const auto pictures =
+      all_pictures(format, count, sampling.batch, [&](std::size_t first, std::size_t size) {
+        return model.sample(first, size, labels, sampling);
+      });
+  meanflow::save_png(request.out, make_grid(pictures, columns));
+  if (!request.npy.empty())
+    meanflow::save_npy(
+        request.npy, std::vector<std::size_t>{count, format.height, format.width, format.channels},
+        pictures.span());
+  std::printf("%zu pictures in %zu step%s from step %llu: %s\n", count, sampling.nfe,
+              sampling.nfe == 1 ? "" : "s", static_cast<unsigned long long>(step),
+              request.out.c_str());
+}
+
+}  // namespace cifar10

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+// A trained net out of a checkpoint, which says itself what net it is.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <string>
+
+#include <meanflow/tensor/tensor.hpp>
+
+#include "configuration.hpp"
+#include "sampling.hpp"
+
+namespace cifar10 {
+
+/// What a checkpoint says of itself.
+struct Identity {
+  Settings settings;
+  ImageFormat format;
+  std::uint64_t step = 0;
+};
+
+/// The metadata that a training writes to its checkpoints.
+[[nodiscard]] std::map<std::string, std::string> metadata_of(const Settings& settings,
+                                                             const ImageFormat& format);
+
+/// The file itself, or the newest checkpoint of a training's folder.
+/// \throws meanflow::FileError if a folder has none.
+[[nodiscard]] std::filesystem::path checkpoint_file(const std::filesystem::path& file_or_workdir);
+
+/// \throws meanflow::FileError if the file is no checkpoint of this program.
+[[nodiscard]] Identity identity_of(const std::filesystem::path& checkpoint);
+
+/// The parameters of a net that sample: an average, or those of the last step.
+inline constexpr int last_step = -1;
+
+class Model {
+ public:
+  /// Reads the average number `average`, or `last_step`.
+  /// \throws meanflow::FileError if the file is damaged or no checkpoint of this program.
+  /// \throws meanflow::SettingError if there is no such average.
+  Model(const std::filesystem::path& checkpoint, int average);
+
+  [[nodiscard]] const Identity& identity() const { return identity_; }
+
+  /// Classes that the net is told; 0: none.
+  [[nodiscard]] std::size_t classes() const {
+    return identity_.settings.data.labels ? identity_.format.classes : 0;
+  }
+
+  /// Pictures [first, first + count) (count, H, W, C).
+  [[nodiscard]] meanflow::Tensor<float> sample(std::size_t first, std::size_t count,
+                                               const Labels& labels, Sampling sampling) const;
+
+ private:
+  Identity identity_;
+  std::function<meanflow::Tensor<float>(std::size_t, std::size_t, const Labels&, const Sampling&)>
+      sample_;
+};
+
+/// What `cifar10 sample` is asked for.
+struct SampleRequest {
+  std::filesystem::path checkpoint, out, npy;
+  std::size_t count = 0, nfe = 0, batch = 64;  ///< count or nfe 0: as configured
+  std::optional<std::uint64_t> seed;
+  std::optional<std::int32_t> label;
+  std::optional<double> guidance;
+  int average = 0;
+};
+
+void sample(const SampleRequest& request);
+
+}  // namespace cifar10

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: MIT
+// The nets, objectives and times of a configuration: each choice is one type that holds a variant,
+// so that a trainer is compiled once for each net and not for each combination.
+#pragma once
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include <meanflow/data/augment.hpp>
+#include <meanflow/flow/guidance.hpp>
+#include <meanflow/flow/objective.hpp>
+#include <meanflow/flow/time_sampler.hpp>
+#include <meanflow/kernels/attention.hpp>
+#include <meanflow/kernels/cpu.hpp>
+#include <meanflow/kernels/cpu_conv.hpp>
+#include <meanflow/kernels/cpu_norm.hpp>
+#include <meanflow/nn/mean_flow_net.hpp>
+#include <meanflow/nn/song_unet.hpp>
+
+#include "settings.hpp"
+
+namespace cifar10 {
+
+/// The net's own settings, with what follows from the data.
+[[nodiscard]] inline meanflow::MeanFlowNetSettings completed(meanflow::MeanFlowNetSettings net,
+                                                             const Settings& s,
+                                                             const ImageFormat& format) {
+  net.channels = format.channels;
+  net.classes = s.data.labels ? format.classes : 0;
+  net.seed = s.train.seed;
+  return net;
+}
+
+[[nodiscard]] inline meanflow::SongUNetSettings completed(meanflow::SongUNetSettings net,
+                                                          const Settings& s,
+                                                          const ImageFormat& format) {
+  if (format.height != format.width)
+    throw meanflow::SettingError("a song_unet needs square pictures, but these have " +
+                                 std::to_string(format.height) + " x " +
+                                 std::to_string(format.width) + " pixels");
+  net.resolution = format.height;
+  net.in_channels = net.out_channels = format.channels;
+  net.augmentation = s.data.augment ? meanflow::AugmentPipe{}.label_count() : 0;
+  net.seed = s.train.seed;
+  return net;
+}
+
+template <class Device>
+[[nodiscard]] meanflow::MeanFlowNet<float, Device> build(const meanflow::MeanFlowNetSettings& net) {
+  return meanflow::MeanFlowNet<float, Device>(net);
+}
+
+template <class Device>
+[[nodiscard]] meanflow::SongUNet<float, Device> build(const meanflow::SongUNetSettings& net) {
+  return meanflow::SongUNet<float, Device>(net);
+}
+
+/// Calls f(net) with the net that a configuration describes.
+template <class Device = meanflow::Cpu, class F>
+decltype(auto) with_net(const Settings& s, const ImageFormat& format, F f) {
+  return std::visit([&](const auto& net) { return f(build<Device>(completed(net, s, format))); },
+                    s.net);
+}
+
+/// A `meanflow::TimeSampler` over any of the distributions.
+struct Times {
+  TimesSettings chosen;
+
+  [[nodiscard]] std::size_t jump_rows(std::size_t batch, meanflow::RandomStream& stream) const {
+    return std::visit([&](const auto& times) { return times.jump_rows(batch, stream); }, chosen);
+  }
+  [[nodiscard]] meanflow::TimePair<float> sample(meanflow::RandomStream& stream, bool jump) const {
+    return std::visit([&](const auto& times) { return times.sample(stream, jump); }, chosen);
+  }
+};
+
+/// A `meanflow::Objective` over any of the objectives, guided or not.
+struct Goal {
+  ObjectiveSettings chosen;
+  std::optional<meanflow::Guided<meanflow::MeanFlow>> guidance;  ///< only its velocity is used
+
+  template <class N, class T, class Device>
+  [[nodiscard]] meanflow::FlowResidual<T, Device> operator()(
+      const N& net, const meanflow::FlowBatch<T, Device>& batch,
+      meanflow::Tape<T, Device>& tape) const {
+    if (!guidance) return run(net, batch, tape);
+    meanflow::FlowBatch<T, Device> guided = batch;
+    guided.v = guidance->guided_velocity(net, batch);
+    return run(net, guided, tape);
+  }
+
+ private:
+  template <class N, class T, class Device>
+  [[nodiscard]] meanflow::FlowResidual<T, Device> run(const N& net,
+                                                      const meanflow::FlowBatch<T, Device>& batch,
+                                                      meanflow::Tape<T, Device>& tape) const {
+    return std::visit([&](const auto& objective) { return objective(net, batch, tape); }, chosen);
+  }
+};
+
+[[nodiscard]] inline bool is_flow_matching(const Settings& s) {
+  return std::holds_alternative<meanflow::FlowMatching>(s.objective);
+}
+
+/// Flow matching has no use for rows with r < t.
+[[nodiscard]] inline Times make_times(const Settings& s) {
+  Times times{s.times};
+  if (is_flow_matching(s)) std::visit([](auto& t) { t.jump_fraction = 0; }, times.chosen);
+  return times;
+}
+
+[[nodiscard]] inline Goal make_goal(const Settings& s) {
+  Goal goal{s.objective, std::nullopt};
+  if (s.guidance.active())
+    goal.guidance.emplace(meanflow::Guided<meanflow::MeanFlow>{.omega = s.guidance.omega,
+                                                               .kappa = s.guidance.kappa,
+                                                               .t_start = s.guidance.t_start,
+                                                               .t_end = s.guidance.t_end});
+  return goal;
+}
+
+}  // namespace cifar10

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+// What a training writes while it runs: numbers for log.csv and TensorBoard, and grids of samples.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <meanflow/io/csv_log.hpp>
+#include <meanflow/io/image.hpp>
+#include <meanflow/io/tensorboard.hpp>
+#include <meanflow/train/trainer.hpp>
+
+#include "sampling.hpp"
+
+namespace cifar10 {
+
+/// The means of what happened since the last row of the log.
+class Means {
+ public:
+  void add(const meanflow::StepReport& report, std::size_t rows) {
+    const auto now = std::chrono::steady_clock::now();
+    if (count_ == 0) begin_ = last_;
+    last_ = now;
+    const double values[] = {
+        report.loss,          report.square,       report.velocity_square, report.derivative_norm,
+        report.gradient_norm, report.learning_rate};
+    for (std::size_t i = 0; i < sums_.size(); ++i) sums_[i] += values[i];
+    rows_ += rows;
+    ++count_;
+  }
+
+  static std::vector<std::string> columns() {
+    return {"step",          "loss",          "squared_error",  "velocity_error", "derivative_norm",
+            "gradient_norm", "learning_rate", "rows_per_second"};
+  }
+
+  /// In the order of the columns after the step's; starts anew.
+  [[nodiscard]] std::vector<double> take() {
+    std::vector<double> means;
+    for (double& sum : sums_) means.push_back(std::exchange(sum, 0) / static_cast<double>(count_));
+    const std::chrono::duration<double> took = last_ - begin_;
+    means.push_back(static_cast<double>(rows_) / std::max(took.count(), 1e-9));
+    count_ = rows_ = 0;
+    return means;
+  }
+
+  [[nodiscard]] bool empty() const { return count_ == 0; }
+
+ private:
+  std::vector<double> sums_ = std::vector<double>(6);
+  std::size_t count_ = 0, rows_ = 0;
+  std::chrono::steady_clock::time_point begin_, last_ = std::chrono::steady_clock::now();
+};
+
+/// A callback of `meanflow::MeanFlowTrainer::fit`.
+class Recorder {
+ public:
+  /// Goes on with what is in the folder after `steps_done` steps.
+  Recorder(const Settings& settings, const ImageFormat& format,
+           const std::filesystem::path& workdir, std::uint64_t steps_done)
+      : settings_(settings),
+        format_(format),
+        pictures_(workdir / "samples"),
+        log_(workdir / "log.csv", Means::columns(), steps_done + 1),
+        board_(workdir / "tensorboard", {.first_step = steps_done + 1}) {
+    std::filesystem::create_directories(pictures_);
+  }
+
+  template <class Trainer>
+  void on_step(Trainer& trainer, const meanflow::StepReport& report) {
+    const std::uint64_t done = trainer.steps_done();
+    means_.add(report, trainer.settings().batch);
+    if (done % settings_.log.every == 0) write_numbers(done);
+    if (settings_.sample.every > 0 && done % settings_.sample.every == 0) write_pictures(trainer);
+  }
+
+  template <class Trainer>
+  void on_end(Trainer& trainer) {
+    if (!means_.empty()) write_numbers(trainer.steps_done());
+    const bool finished = trainer.steps_done() == trainer.settings().steps;  // else save at once
+    if (finished && pictures_at_ != trainer.steps_done()) write_pictures(trainer);
+    board_.flush();
+  }
+
+ private:
+  void write_numbers(std::uint64_t done) {
+    const std::vector<double> means = means_.take();
+    log_.row(done, means);
+    const auto columns = Means::columns();
+    for (std::size_t i = 0; i < means.size(); ++i)
+      board_.scalar("train/" + columns[i + 1], means[i], done);
+  }
+
+  /// Always the same noise, so that pictures can be followed from grid to grid.
+  template <class Trainer>
+  void write_pictures(Trainer& trainer) {
+    const SampleSettings& s = settings_.sample;
+    const Sampling sampling{
+        .nfe = s.nfe, .seed = s.seed, .guidance = s.guidance, .solve = is_flow_matching(settings_)};
+    const std::size_t classes = settings_.data.labels ? format_.classes : 0;
+    const meanflow::UseValues averaged(trainer.net().parameters(), trainer.best_values());
+    const auto samples =
+        all_pictures(format_, s.count, sampling.batch, [&](std::size_t first, std::size_t count) {
+          return sample_batch(trainer.net(), format_, first, count, grid_labels(s.count, classes),
+                              sampling);
+        });
+    const meanflow::Image grid = make_grid(samples, grid_columns(s.count, classes));
+    pictures_at_ = trainer.steps_done();
+    char name[40];
+    std::snprintf(name, sizeof name, "step-%06llu.png",
+                  static_cast<unsigned long long>(pictures_at_));
+    meanflow::save_png(pictures_ / name, grid);
+    board_.image("samples", grid, pictures_at_);
+  }
+
+  Settings settings_;
+  ImageFormat format_;
+  std::filesystem::path pictures_;
+  meanflow::CsvLog log_;
+  meanflow::TensorBoardWriter board_;
+  Means means_;
+  std::uint64_t pictures_at_ = 0;
+};
+
+}  // namespace cifar10

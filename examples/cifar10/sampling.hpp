@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+// Pictures from a trained net, in batches that bound the memory.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+
+#include <meanflow/flow/guidance.hpp>
+#include <meanflow/flow/sampler.hpp>
+#include <meanflow/io/image.hpp>
+
+#include "nets.hpp"
+
+namespace cifar10 {
+
+/// How pictures are sampled. Picture i depends on the seed and i alone.
+struct Sampling {
+  std::size_t nfe = 1;  ///< evaluations of the net; with guidance twice as many
+  std::uint64_t seed = 0;
+  double guidance = 1;     ///< scale of guidance at sampling; 1: none
+  bool solve = false;      ///< by Euler's rule, as nets trained by flow matching need it
+  std::size_t batch = 64;  ///< pictures at a time
+};
+
+using Labels = std::function<std::int32_t(std::size_t picture)>;
+
+template <meanflow::Net N>
+[[nodiscard]] meanflow::Tensor<float> denoise(const N& net, const meanflow::Tensor<float>& noise,
+                                              const meanflow::Condition<float>& condition,
+                                              const Sampling& sampling) {
+  if (sampling.solve)
+    return meanflow::solve(net, noise, sampling.nfe, meanflow::Solver::euler, condition);
+  return meanflow::sample(net, noise, sampling.nfe, condition);
+}
+
+/// Pictures [first, first + count), (count, H, W, C). `labels` may be empty.
+template <meanflow::Net N>
+[[nodiscard]] meanflow::Tensor<float> sample_batch(const N& net, const ImageFormat& format,
+                                                   std::size_t first, std::size_t count,
+                                                   const Labels& labels, const Sampling& sampling) {
+  const auto noise = meanflow::normal_noise({count, format.height, format.width, format.channels},
+                                            sampling.seed, first);
+  meanflow::Condition<float> condition;
+  if (labels) {
+    condition.labels = meanflow::Tensor<std::int32_t>({count});
+    for (std::size_t i = 0; i < count; ++i) condition.labels[i] = labels(first + i);
+  }
+  if (sampling.guidance == 1) return denoise(net, noise, condition, sampling);
+  if constexpr (requires { net.null_class(); })
+    if (labels)
+      return denoise(meanflow::GuidedSampling(net, sampling.guidance), noise, condition, sampling);
+  throw meanflow::SettingError("guidance at sampling needs a net that was trained with classes");
+}
+
+/// Calls visit(pictures (B, H, W, C), first) for `count` pictures, batch by batch.
+template <class Sample, class Visit>
+void for_each_batch(std::size_t count, std::size_t batch, Sample sample, Visit visit) {
+  for (std::size_t first = 0; first < count; first += batch)
+    visit(sample(first, std::min(batch, count - first)), first);
+}
+
+/// `count` pictures in one tensor, sampled `batch` at a time.
+template <class Sample>
+[[nodiscard]] meanflow::Tensor<float> all_pictures(const ImageFormat& format, std::size_t count,
+                                                   std::size_t batch, Sample sample) {
+  meanflow::Tensor<float> all({count, format.height, format.width, format.channels});
+  for_each_batch(count, batch, sample, [&](const auto& pictures, std::size_t first) {
+    std::ranges::copy(pictures.span(), all.row(first));
+  });
+  return all;
+}
+
+/// Columns of a grid of `count` pictures: one class to a row, if there are classes.
+[[nodiscard]] inline std::size_t grid_columns(std::size_t count, std::size_t classes) {
+  return classes == 0 ? 0 : (count + classes - 1) / classes;
+}
+
+/// The class of each picture of such a grid; nothing without classes.
+[[nodiscard]] inline Labels grid_labels(std::size_t count, std::size_t classes) {
+  if (classes == 0) return {};
+  return [columns = grid_columns(count, classes)](std::size_t picture) {
+    return static_cast<std::int32_t>(picture / columns);
+  };
+}
+
+[[nodiscard]] inline meanflow::Image make_grid(const meanflow::Tensor<float>& pictures,
+                                               std::size_t columns) {
+  const auto& shape = pictures.shape();
+  return meanflow::image_grid(pictures.span(), shape[1], shape[2], shape[3], {.columns = columns});
+}
+
+}  // namespace cifar10

@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: MIT
+// What a configuration can state. Where the library has a type for it, that type is the setting.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <meanflow/flow/guidance.hpp>
+#include <meanflow/flow/loss_weighting.hpp>
+#include <meanflow/flow/objective.hpp>
+#include <meanflow/flow/time_sampler.hpp>
+#include <meanflow/nn/mean_flow_net.hpp>
+#include <meanflow/nn/song_unet.hpp>
+#include <meanflow/optim/adam.hpp>
+#include <meanflow/optim/ema.hpp>
+#include <meanflow/optim/learning_rate.hpp>
+
+namespace cifar10 {
+
+enum class DataKind { cifar10, mnist, folder };
+
+struct DataSettings {
+  DataKind kind = DataKind::cifar10;
+  double fraction = 1;   ///< share of the training pictures that is used
+  bool labels = true;    ///< whether the net is told the classes
+  bool flip = true;      ///< mirror half of the pictures, untold
+  bool augment = false;  ///< `meanflow::AugmentPipe`, told to the net
+};
+
+using NetSettings = std::variant<meanflow::MeanFlowNetSettings, meanflow::SongUNetSettings>;
+using TimesSettings = std::variant<meanflow::LogitNormalTimes, meanflow::UniformTimes>;
+using ObjectiveSettings =
+    std::variant<meanflow::MeanFlow, meanflow::ImprovedMeanFlow, meanflow::FlowMatching>;
+
+/// Guidance in the target; with these defaults there is none.
+struct GuidanceSettings {
+  double omega = 1;
+  double kappa = 0;
+  double t_start = 0, t_end = 1;
+
+  [[nodiscard]] bool active() const { return omega != 1 || kappa != 0; }
+};
+
+struct TrainSettings {
+  std::uint64_t steps = 10000;
+  std::size_t batch = 32;
+  double clip_norm = 0;  ///< 0: no clipping
+  meanflow::LabelDropout label_dropout{};
+  std::uint64_t seed = 0;
+  std::size_t tile_rows = 0;  ///< 0: chosen by the trainer
+};
+
+struct LogSettings {
+  std::uint64_t every = 50;
+};
+
+struct CheckpointSettings {
+  std::uint64_t every = 1000;
+  std::size_t keep = 3;
+};
+
+/// The pictures of a training, and the defaults of `cifar10 sample`.
+struct SampleSettings {
+  std::uint64_t every = 1000;  ///< steps of the training between pictures; 0: only at its end
+  std::size_t count = 80;
+  std::size_t nfe = 1;
+  std::uint64_t seed = 0;
+  double guidance = 1;  ///< scale of guidance at sampling; 1: none
+};
+
+struct EvaluateSettings {
+  std::size_t count = 10000;
+  std::vector<std::size_t> nfe = {1, 2, 4};
+  std::uint64_t seed = 1;
+};
+
+/// The small net whose features measure the samples.
+struct ClassifierSettings {
+  std::size_t width = 32;
+  std::size_t epochs = 5;
+  std::size_t batch = 128;
+  double learning_rate = 2e-3;
+  std::uint64_t seed = 0;
+};
+
+struct Settings {
+  DataSettings data{};
+  NetSettings net{};
+  TimesSettings times{};
+  meanflow::AdaptiveWeighting weighting{};
+  ObjectiveSettings objective{};
+  GuidanceSettings guidance{};
+  meanflow::Adam optimizer{};
+  meanflow::LearningRate learning_rate{.peak = 3e-4};
+  std::vector<meanflow::Averaging> averages{meanflow::ConstantEma{}};
+  TrainSettings train{};
+  LogSettings log{};
+  CheckpointSettings checkpoint{};
+  SampleSettings sample{};
+  EvaluateSettings evaluate{};
+  ClassifierSettings classifier{};
+};
+
+/// What a program knows of the pictures without having them.
+struct ImageFormat {
+  std::size_t height = 32, width = 32, channels = 3, classes = 10;
+
+  friend bool operator==(const ImageFormat&, const ImageFormat&) = default;
+};
+
+// ------------------------------------------------------------------------ names in a file
+
+template <class E>
+struct NamesOf;  ///< of an enumeration's values
+
+template <>
+struct NamesOf<DataKind> {
+  static constexpr std::array all{std::pair{"cifar10", DataKind::cifar10},
+                                  std::pair{"mnist", DataKind::mnist},
+                                  std::pair{"folder", DataKind::folder}};
+};
+
+template <>
+struct NamesOf<meanflow::Pairing> {
+  static constexpr std::array all{std::pair{"sort_then_equal", meanflow::Pairing::sort_then_equal},
+                                  std::pair{"equal_then_min", meanflow::Pairing::equal_then_min}};
+};
+
+template <>
+struct NamesOf<meanflow::JumpCount> {
+  static constexpr std::array all{std::pair{"exact", meanflow::JumpCount::exact},
+                                  std::pair{"by_chance", meanflow::JumpCount::by_chance}};
+};
+
+template <>
+struct NamesOf<meanflow::DropCount> {
+  static constexpr std::array all{std::pair{"exact", meanflow::DropCount::exact},
+                                  std::pair{"by_chance", meanflow::DropCount::by_chance}};
+};
+
+template <>
+struct NamesOf<meanflow::Reduction> {
+  static constexpr std::array all{std::pair{"sum", meanflow::Reduction::sum},
+                                  std::pair{"mean", meanflow::Reduction::mean}};
+};
+
+template <>
+struct NamesOf<meanflow::JvpMode> {
+  static constexpr std::array all{std::pair{"joint", meanflow::JvpMode::joint},
+                                  std::pair{"detached", meanflow::JvpMode::detached}};
+};
+
+template <>
+struct NamesOf<meanflow::Decay> {
+  static constexpr std::array all{std::pair{"constant", meanflow::Decay::constant},
+                                  std::pair{"cosine", meanflow::Decay::cosine}};
+};
+
+/// The key that chooses among the types of a variant, and their names in its order.
+template <class V>
+struct ChoiceOf;
+
+template <>
+struct ChoiceOf<NetSettings> {
+  static constexpr const char* key = "kind";
+  static constexpr std::array names{"mean_flow_net", "song_unet"};
+};
+
+template <>
+struct ChoiceOf<TimesSettings> {
+  static constexpr const char* key = "distribution";
+  static constexpr std::array names{"logit_normal", "uniform"};
+};
+
+template <>
+struct ChoiceOf<ObjectiveSettings> {
+  static constexpr const char* key = "kind";
+  static constexpr std::array names{"meanflow", "improved_meanflow", "flow_matching"};
+};
+
+template <>
+struct ChoiceOf<meanflow::Averaging> {
+  static constexpr const char* key = "rule";
+  static constexpr std::array names{"constant", "half_life", "warmup"};
+};
+
+// --------------------------------------------------------------- keys, values, ranges
+
+/// The numbers that a setting may have.
+struct Range {
+  double low = -1e300, high = 1e300;
+  bool above = false;  ///< low itself is not allowed
+};
+
+inline constexpr Range any{}, not_negative{0}, positive{0, 1e300, true}, at_least_one{1},
+    share{0, 1};
+
+/// Calls visit(key, value, range) for each setting of a section.
+template <class Visit>
+void describe(DataSettings& s, Visit&& visit) {
+  visit("kind", s.kind);
+  visit("fraction", s.fraction, Range{0, 1, true});
+  visit("labels", s.labels);
+  visit("flip", s.flip);
+  visit("augment", s.augment);
+}
+
+template <class Visit>
+void describe(meanflow::MeanFlowNetSettings& s, Visit&& visit) {
+  visit("base", s.base, at_least_one);
+  visit("multipliers", s.multipliers, at_least_one);
+  visit("blocks", s.blocks, at_least_one);
+  visit("embedding", s.embedding, Range{4});
+  visit("condition", s.condition, at_least_one);
+}
+
+template <class Visit>
+void describe(meanflow::SongUNetSettings& s, Visit&& visit) {
+  visit("model_channels", s.model_channels, at_least_one);
+  visit("channel_mult", s.channel_mult, at_least_one);
+  visit("channel_mult_emb", s.channel_mult_emb, at_least_one);
+  visit("channel_mult_noise", s.channel_mult_noise, at_least_one);
+  visit("blocks", s.blocks, at_least_one);
+  visit("attention_resolutions", s.attention_resolutions, at_least_one);
+  visit("resample_filter", s.resample_filter);
+}
+
+template <class Visit>
+void describe(meanflow::LogitNormalTime& s, Visit&& visit) {
+  visit("mean", s.mean);
+  visit("deviation", s.deviation, positive);
+}
+
+template <class Time, class Visit>
+void describe_pairs(meanflow::PairedTimes<Time>& s, Visit&& visit) {
+  visit("jump_fraction", s.jump_fraction, share);
+  visit("pairing", s.pairing);
+  visit("count", s.count);
+}
+
+template <class Visit>
+void describe(meanflow::LogitNormalTimes& s, Visit&& visit) {
+  visit("t", s.t);
+  visit("r", s.r);
+  describe_pairs(s, visit);
+}
+
+template <class Visit>
+void describe(meanflow::UniformTimes& s, Visit&& visit) {
+  describe_pairs(s, visit);
+}
+
+template <class Visit>
+void describe(meanflow::AdaptiveWeighting& s, Visit&& visit) {
+  visit("p", s.p, not_negative);
+  visit("epsilon", s.epsilon, positive);
+  visit("reduction", s.reduction);
+}
+
+template <class Visit>
+void describe(meanflow::MeanFlow& s, Visit&& visit) {
+  visit("mode", s.mode);
+}
+
+template <class Visit>
+void describe(meanflow::ImprovedMeanFlow& s, Visit&& visit) {
+  visit("mode", s.mode);
+}
+
+template <class Visit>
+void describe(meanflow::FlowMatching&, Visit&&) {}
+
+template <class Visit>
+void describe(GuidanceSettings& s, Visit&& visit) {
+  visit("omega", s.omega);
+  visit("kappa", s.kappa, Range{0, 0.999999});
+  visit("t_start", s.t_start, share);
+  visit("t_end", s.t_end, share);
+}
+
+template <class Visit>
+void describe(meanflow::Adam& s, Visit&& visit) {
+  visit("beta1", s.beta1, share);
+  visit("beta2", s.beta2, share);
+  visit("epsilon", s.epsilon, positive);
+  visit("weight_decay", s.weight_decay, not_negative);
+  visit("decoupled", s.decoupled);
+}
+
+template <class Visit>
+void describe(meanflow::LearningRate& s, Visit&& visit) {
+  visit("peak", s.peak, positive);
+  visit("warmup_steps", s.warmup_steps);
+  visit("warmup_start", s.warmup_start, not_negative);
+  visit("decay", s.decay);
+  visit("final_fraction", s.final_fraction, share);
+}
+
+template <class Visit>
+void describe(meanflow::ConstantEma& s, Visit&& visit) {
+  visit("decay", s.decay, share);
+}
+
+template <class Visit>
+void describe(meanflow::HalfLifeEma& s, Visit&& visit) {
+  visit("half_life", s.half_life, positive);
+  visit("rampup", s.rampup, positive);
+}
+
+template <class Visit>
+void describe(meanflow::WarmupEma& s, Visit&& visit) {
+  visit("most", s.most, share);
+}
+
+template <class Visit>
+void describe(meanflow::LabelDropout& s, Visit&& visit) {
+  visit("rate", s.rate, share);
+  visit("count", s.count);
+}
+
+template <class Visit>
+void describe(TrainSettings& s, Visit&& visit) {
+  visit("steps", s.steps, at_least_one);
+  visit("batch", s.batch, at_least_one);
+  visit("clip_norm", s.clip_norm, not_negative);
+  visit("label_dropout", s.label_dropout);
+  visit("seed", s.seed);
+  visit("tile_rows", s.tile_rows);
+}
+
+template <class Visit>
+void describe(LogSettings& s, Visit&& visit) {
+  visit("every", s.every, at_least_one);
+}
+
+template <class Visit>
+void describe(CheckpointSettings& s, Visit&& visit) {
+  visit("every", s.every);
+  visit("keep", s.keep, at_least_one);
+}
+
+template <class Visit>
+void describe(SampleSettings& s, Visit&& visit) {
+  visit("every", s.every);
+  visit("count", s.count, at_least_one);
+  visit("nfe", s.nfe, at_least_one);
+  visit("seed", s.seed);
+  visit("guidance", s.guidance);
+}
+
+template <class Visit>
+void describe(EvaluateSettings& s, Visit&& visit) {
+  visit("count", s.count, Range{2});
+  visit("nfe", s.nfe, at_least_one);
+  visit("seed", s.seed);
+}
+
+template <class Visit>
+void describe(ClassifierSettings& s, Visit&& visit) {
+  visit("width", s.width, Range{4});
+  visit("epochs", s.epochs, at_least_one);
+  visit("batch", s.batch, at_least_one);
+  visit("learning_rate", s.learning_rate, positive);
+  visit("seed", s.seed);
+}
+
+template <class Visit>
+void describe(Settings& s, Visit&& visit) {
+  visit("data", s.data);
+  visit("net", s.net);
+  visit("times", s.times);
+  visit("weighting", s.weighting);
+  visit("objective", s.objective);
+  visit("guidance", s.guidance);
+  visit("optimizer", s.optimizer);
+  visit("learning_rate", s.learning_rate);
+  visit("averages", s.averages);
+  visit("train", s.train);
+  visit("log", s.log);
+  visit("checkpoint", s.checkpoint);
+  visit("sample", s.sample);
+  visit("evaluate", s.evaluate);
+  visit("classifier", s.classifier);
+}
+
+}  // namespace cifar10

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+// The training of one kind of net; included where that kind is compiled.
+#pragma once
+
+#include <cstdio>
+#include <optional>
+#include <utility>
+
+#include <meanflow/data/image_source.hpp>
+#include <meanflow/train/checkpoint.hpp>
+#include <meanflow/train/progress.hpp>
+#include <meanflow/train/stop_on_signal.hpp>
+#include <meanflow/train/trainer.hpp>
+
+#include "model.hpp"
+#include "recorder.hpp"
+#include "training.hpp"
+
+namespace cifar10 {
+
+[[nodiscard]] inline meanflow::TrainerSettings trainer_settings(const Settings& s) {
+  return {.steps = s.train.steps,
+          .batch = s.train.batch,
+          .optimizer = s.optimizer,
+          .learning_rate = s.learning_rate,
+          .averages = s.averages,
+          .clip_norm = s.train.clip_norm,
+          .label_dropout = s.train.label_dropout,
+          .seed = s.train.seed,
+          .tile_rows = s.train.tile_rows};
+}
+
+[[nodiscard]] inline meanflow::ImageSource make_source(Run& run) {
+  meanflow::ImageSourceSettings settings{.flip = run.settings.data.flip,
+                                         .labels = run.settings.data.labels};
+  if (run.settings.data.augment) settings.augment.emplace();
+  return meanflow::ImageSource(std::move(run.images), settings);
+}
+
+template <meanflow::Net N>
+void train_net(N net, Run run) {
+  const Settings& s = run.settings;
+  meanflow::MeanFlowTrainer trainer(std::move(net), trainer_settings(s), meanflow::LinearPath{},
+                                    make_times(s), s.weighting, make_goal(s));
+  meanflow::Checkpoints checkpoints({.folder = run.workdir / "checkpoints",
+                                     .every = s.checkpoint.every,
+                                     .keep = s.checkpoint.keep},
+                                    metadata_of(s, run.format));
+  if (checkpoints.resume(trainer))
+    std::fprintf(stderr, "going on from step %llu\n",
+                 static_cast<unsigned long long>(trainer.steps_done()));
+  if (trainer.steps_done() >= s.train.steps) {
+    std::fprintf(stderr, "nothing to do: the training has done %llu of %llu steps\n",
+                 static_cast<unsigned long long>(trainer.steps_done()),
+                 static_cast<unsigned long long>(s.train.steps));
+    return;
+  }
+  meanflow::Prefetched source(make_source(run));
+  Recorder recorder(s, run.format, run.workdir, trainer.steps_done());
+  meanflow::StopOnSignal stop;
+  if (run.quiet)
+    trainer.fit(source, recorder, checkpoints, stop);
+  else
+    trainer.fit(source, recorder, checkpoints, stop, meanflow::ProgressBar("training"));
+  if (trainer.steps_done() < s.train.steps)
+    std::fprintf(stderr, "stopped and saved at step %llu; the same command goes on from there\n",
+                 static_cast<unsigned long long>(trainer.steps_done()));
+}
+
+}  // namespace cifar10

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT
+#include "training.hpp"
+
+#include <cstdio>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include <meanflow/io/file.hpp>
+#include <meanflow/kernels/report.hpp>
+#include <meanflow/train/checkpoint.hpp>
+
+#include "configuration.hpp"
+#include "data.hpp"
+#include "model.hpp"
+
+namespace cifar10 {
+
+namespace {
+
+/// A training that is there must be this one.
+void check_same_training(const std::filesystem::path& workdir, const Settings& settings,
+                         const ImageFormat& format) {
+  const auto latest = meanflow::latest_checkpoint(workdir / "checkpoints");
+  if (!latest) return;
+  const Identity before = identity_of(*latest);
+  if (const auto differs = difference(settings, before.settings))
+    throw meanflow::SettingError(workdir.string() + " holds another training: " + *differs +
+                                 "; use its settings or another --workdir");
+  if (format != before.format)
+    throw meanflow::SettingError(workdir.string() +
+                                 " holds another training: its pictures have another format");
+}
+
+void report_kernels() {
+  const meanflow::KernelReport kernels = meanflow::kernel_report();
+  std::fprintf(stderr, "kernels: %s\n", to_string(kernels).c_str());
+  for (const std::string& warning : kernels.warnings)
+    std::fprintf(stderr, "warning: %s\n", warning.c_str());
+}
+
+void write_text(const std::filesystem::path& path, const std::string& text) {
+  meanflow::AtomicFile file(path);
+  file.write(text);
+  file.commit();
+}
+
+}  // namespace
+
+void train(const TrainRequest& request) {
+  Run run;
+  run.settings = read_configuration(request.config, request.changes);
+  run.workdir = request.workdir;
+  run.quiet = request.quiet;
+  run.images = load_pictures(run.settings.data, request.data).training;
+  run.format = format_of(run.images);
+  if (run.settings.data.labels && run.format.classes == 0)
+    throw meanflow::SettingError("data.labels is true, but the pictures of " +
+                                 request.data.string() + " have no classes; set it to false");
+  check_same_training(run.workdir, run.settings, run.format);
+  std::error_code failure;
+  std::filesystem::create_directories(run.workdir, failure);
+  if (failure)
+    throw meanflow::FileError(run.workdir.string() + " cannot be made: " + failure.message());
+  if (!run.quiet) report_kernels();
+  write_text(run.workdir / "config.yaml", to_yaml(run.settings));
+  if (std::holds_alternative<meanflow::SongUNetSettings>(run.settings.net))
+    train_song_unet(std::move(run));
+  else
+    train_mean_flow_net(std::move(run));
+}
+
+}  // namespace cifar10

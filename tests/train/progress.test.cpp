@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+#include <array>
+#include <cstdio>
+#include <string>
+
+#include <doctest/doctest.h>
+
+#include <meanflow/train/progress.hpp>
+
+using namespace meanflow;
+
+namespace {
+
+/// What the bar writes for the first `count` of ten steps of `seconds` each, to a file.
+std::string shown(std::uint64_t count, double seconds) {
+  std::FILE* const file = std::tmpfile();
+  REQUIRE(file != nullptr);
+  ProgressBar bar("training", file);
+  for (std::uint64_t step = 0; step < count; ++step)
+    bar({.step = step,
+         .steps = 10,
+         .loss = 0.5,
+         .square = 2,
+         .seconds = seconds * static_cast<double>(step + 1)});
+  bar.on_end(bar);
+  std::rewind(file);
+  std::array<char, 4096> text{};
+  const std::size_t size = std::fread(text.data(), 1, text.size(), file);
+  std::fclose(file);
+  return {text.data(), size};
+}
+
+}  // namespace
+
+TEST_CASE("a progress bar in a file is a line for every tenth, with rate and time left") {
+  CHECK(shown(1, 2) ==
+        "training [##..................] 1/10  loss 0.5000  squared error 2.0000  0.50 steps/s  "
+        "0:18 left\n");
+  const std::string all = shown(10, 0.01);
+  CHECK(all.find("100 steps/s  0:00 left\n") != std::string::npos);
+  CHECK(all.ends_with("\n"));
+  CHECK_FALSE(all.ends_with("\n\n"));
+}
