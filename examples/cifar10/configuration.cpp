@@ -274,7 +274,8 @@ class Reader {
     if constexpr (Scalar<T>) {
       scalar(node, key, value, range);
     } else if constexpr (is_vector<T>) {
-      if (!node.IsSequence() || node.size() == 0) wrong(node, key, "a list in brackets");
+      if (!node.IsSequence()) wrong(node, key, "a list in brackets");
+      if (node.size() == 0 && !range.may_be_empty) wrong(node, key, "at least one in brackets");
       T list(node.size());
       for (std::size_t i = 0; i < node.size(); ++i)
         read(node[i], key + "[" + std::to_string(i) + "]", list[i], range);
@@ -381,10 +382,7 @@ void apply_change(const std::string& change, Settings& settings) {
 /// What no single setting shows.
 void check_together(const Settings& s, const std::string& source) {
   const auto refuse = [&](const std::string& what) { throw SettingError(source + ": " + what); };
-  const bool takes_labels = std::holds_alternative<meanflow::MeanFlowNetSettings>(s.net);
-  if (s.data.labels && !takes_labels)
-    refuse("data.labels is true, but a song_unet is told no classes; set it to false");
-  if (s.data.augment && takes_labels)
+  if (s.data.augment && std::holds_alternative<meanflow::MeanFlowNetSettings>(s.net))
     refuse("data.augment is true, but a mean_flow_net is not told what was done to a picture");
   if (s.guidance.active() && !s.data.labels)
     refuse("guidance.omega and kappa are " + number_text(s.guidance.omega) + " and " +

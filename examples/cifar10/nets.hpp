@@ -42,6 +42,7 @@ namespace cifar10 {
                                  std::to_string(format.width) + " pixels");
   net.resolution = format.height;
   net.in_channels = net.out_channels = format.channels;
+  net.classes = s.data.labels ? format.classes : 0;
   net.augmentation = s.data.augment ? meanflow::AugmentPipe{}.label_count() : 0;
   net.seed = s.train.seed;
   return net;

@@ -193,7 +193,8 @@ struct ChoiceOf<meanflow::Averaging> {
 /// The numbers that a setting may have.
 struct Range {
   double low = -1e300, high = 1e300;
-  bool above = false;  ///< low itself is not allowed
+  bool above = false;         ///< low itself is not allowed
+  bool may_be_empty = false;  ///< of a list: none at all is allowed
 };
 
 inline constexpr Range any{}, not_negative{0}, positive{0, 1e300, true}, at_least_one{1},
@@ -216,16 +217,18 @@ void describe(meanflow::MeanFlowNetSettings& s, Visit&& visit) {
   visit("blocks", s.blocks, at_least_one);
   visit("embedding", s.embedding, Range{4});
   visit("condition", s.condition, at_least_one);
+  visit("attention_levels", s.attention_levels, Range{.low = 0, .may_be_empty = true});
 }
 
 template <class Visit>
 void describe(meanflow::SongUNetSettings& s, Visit&& visit) {
+  visit("dropout", s.dropout, Range{0, 0.999999});
   visit("model_channels", s.model_channels, at_least_one);
   visit("channel_mult", s.channel_mult, at_least_one);
   visit("channel_mult_emb", s.channel_mult_emb, at_least_one);
   visit("channel_mult_noise", s.channel_mult_noise, at_least_one);
   visit("blocks", s.blocks, at_least_one);
-  visit("attention_resolutions", s.attention_resolutions, at_least_one);
+  visit("attention_resolutions", s.attention_resolutions, Range{.low = 1, .may_be_empty = true});
   visit("resample_filter", s.resample_filter);
 }
 

@@ -112,6 +112,8 @@ TEST_CASE("values of another type or out of range are refused with what is expec
         "c.yaml:1: net.multipliers[1] is \"two\", expected a whole number of at least 1");
   CHECK(refusal("net: {multipliers: 4}") ==
         "c.yaml:1: net.multipliers is \"4\", expected a list in brackets");
+  CHECK(refusal("net: {multipliers: []}") ==
+        "c.yaml:1: net.multipliers is a list, expected at least one in brackets");
   CHECK(refusal("train: 5") == "c.yaml:1: train is \"5\", expected a section with keys");
   CHECK(refusal("- train") ==
         "c.yaml:1: the configuration is a list, expected a section with keys");
@@ -121,7 +123,6 @@ TEST_CASE("values of another type or out of range are refused with what is expec
 }
 
 TEST_CASE("settings that contradict each other are refused") {
-  CHECK(contains(refusal("net: {kind: song_unet}"), "data.labels is true, but a song_unet"));
   CHECK(contains(refusal("data: {augment: true}"), "data.augment is true, but a mean_flow_net"));
   CHECK(contains(refusal("data: {labels: false}\nguidance: {kappa: 0.5}"), "nothing to guide to"));
   CHECK(contains(refusal("guidance: {t_start: 0.9, t_end: 0.1}"), "guidance.t_start is 0.9"));
@@ -153,7 +154,7 @@ TEST_CASE("a net of another kind starts from its own defaults") {
 TEST_CASE("what is written is read back") {
   const Settings s = parse(R"(
 data: {kind: mnist, fraction: 0.95, labels: false}
-net: {kind: song_unet, channel_mult: [1, 2], attention_resolutions: [16, 8]}
+net: {kind: song_unet, dropout: 0.2, channel_mult: [1, 2], attention_resolutions: [16, 8]}
 times: {t: {mean: -0.6, deviation: 1.6}, r: {mean: -4}, pairing: equal_then_min, count: by_chance}
 weighting: {epsilon: 1.0e-3, reduction: mean}
 objective: {kind: flow_matching}

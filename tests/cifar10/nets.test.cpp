@@ -52,9 +52,19 @@ TEST_CASE("parameters and work are those of the published nets") {
   const Settings mean_flow_net = read_configuration(configs / "meanflownet.yaml");
   CHECK(parameters(mean_flow_net, {}) == 14'933'443);
   CHECK(double(multiply_adds(mean_flow_net, {})) == doctest::Approx(2.03e9).epsilon(0.005));
+  Settings attending = mean_flow_net;
+  std::get<meanflow::MeanFlowNetSettings>(attending.net).attention_levels = {1, 2};
+  CHECK(multiply_adds(attending, {}) > multiply_adds(mean_flow_net, {}));
   const Settings paper = read_configuration(configs / "paper.yaml");
   CHECK(parameters(paper, {}) == 55'932'419);
   CHECK(double(multiply_adds(paper, {})) == doctest::Approx(21.2e9).epsilon(0.005));
+}
+
+TEST_CASE("a song_unet is told the classes of pictures that have labels") {
+  Settings s = read_configuration(configs / "paper.yaml");
+  CHECK(with_net(s, {}, [](const auto& net) { return net.parameters().count(); }) == 55'932'419);
+  s.data.labels = true;
+  CHECK(parameters(s, {}) == 55'932'419 + (10 + 1) * 512);
 }
 
 TEST_CASE("the pictures of MNIST get a border") {
