@@ -52,11 +52,13 @@
 #include <meanflow/nn/mean_flow_net.hpp>
 #include <meanflow/nn/mlp.hpp>
 #include <meanflow/nn/net.hpp>
+#include <meanflow/nn/self_attention.hpp>
 #include <meanflow/nn/song_unet.hpp>
 #include <meanflow/nn/time_embedding.hpp>
 #include <meanflow/ops/attention.hpp>
 #include <meanflow/ops/concat.hpp>
 #include <meanflow/ops/conv.hpp>
+#include <meanflow/ops/dropout.hpp>
 #include <meanflow/ops/elementwise.hpp>
 #include <meanflow/ops/embedding.hpp>
 #include <meanflow/ops/expand.hpp>
@@ -64,6 +66,7 @@
 #include <meanflow/ops/norm.hpp>
 #include <meanflow/ops/reduce.hpp>
 #include <meanflow/ops/reshape.hpp>
+#include <meanflow/ops/row_norm.hpp>
 #include <meanflow/ops/softmax.hpp>
 #include <meanflow/optim/adam.hpp>
 #include <meanflow/optim/ema.hpp>

@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: MIT
 // What the image nets promise beside what the parity program compares.
+#include <cstdint>
+#include <initializer_list>
+#include <tuple>
+
 #include <doctest/doctest.h>
 #include <expect_op.hpp>
 
@@ -9,10 +13,116 @@
 #include <meanflow/nn/mean_flow_net.hpp>
 #include <meanflow/nn/net.hpp>
 #include <meanflow/nn/song_unet.hpp>
+#include <meanflow/ops/reduce.hpp>
+#include <meanflow/train/trainer.hpp>
 
 using namespace meanflow;
 
 static_assert(Net<MeanFlowNet<float>> && Net<SongUNet<float>>);
+
+using test::numbers;
+using test::same_bits;
+using test::Values;
+
+namespace {
+
+constexpr std::size_t rows = 2;
+
+/// Values that no layer starts with, so that none is invisible behind one that starts at zero.
+template <class N>
+N stirred(N net) {
+  const Values& values = net.parameters().values();
+  for (const ParameterEntry& entry : net.parameters().entries()) {
+    const Values noise = numbers({entry.shape.size()}, entry.offset + 1, -0.3, 0.3);
+    for (std::size_t i = 0; i < noise.size(); ++i) values[entry.offset + i] += noise[i];
+  }
+  return net;
+}
+
+template <class N>
+void expect_derivatives(const N& net, const Condition<double>& condition) {
+  const std::tuple x(numbers({rows, 8, 8, 3}, 1), numbers({rows, 1}, 2, 0, 0.5),
+                     numbers({rows, 1}, 3, 0.5, 1));
+  const std::tuple dx(numbers({rows, 8, 8, 3}, 4), numbers({rows, 1}, 5), numbers({rows, 1}, 6));
+  const auto u = [&](const auto&... arguments) { return net(arguments..., condition); };
+  CHECK(check_jvp(u, x, dx).error < 1e-6);
+  CHECK(check_adjoint(u, x, dx, numbers({rows, 8, 8, 3}, 7)).error < 1e-12);
+  const auto loss = [&](auto& tape) {
+    return std::apply(
+        [&](const auto&... v) { return sum(square(net(Var(tape, v)..., condition))); }, x);
+  };
+  CHECK(check_gradient(loss, net.parameters(), 2).error < 1e-6);
+}
+
+Condition<double> condition_of(std::initializer_list<std::int32_t> labels) {
+  Condition<double> condition{Tensor<std::int32_t>::from({rows}, labels), {}};
+  condition.dropout = {1, 2, Tensor<std::uint64_t>::from({rows}, {4, 9})};
+  return condition;
+}
+
+}  // namespace
+
+TEST_CASE("MeanFlowNet with attention is differentiated") {
+  expect_derivatives(stirred(MeanFlowNet<double>({.base = 4,
+                                                  .multipliers = {1, 2},
+                                                  .blocks = 1,
+                                                  .classes = 3,
+                                                  .embedding = 4,
+                                                  .condition = 6,
+                                                  .attention_levels = {1}})),
+                     condition_of({0, 3}));
+}
+
+TEST_CASE("SongUNet with classes and dropout is differentiated, under one mask") {
+  expect_derivatives(stirred(SongUNet<double>({.resolution = 8,
+                                               .classes = 3,
+                                               .dropout = 0.3,
+                                               .model_channels = 4,
+                                               .channel_mult = {1, 2},
+                                               .blocks = 1,
+                                               .attention_resolutions = {4}})),
+                     condition_of({0, 3}));
+}
+
+TEST_CASE("SongUNet drops in training alone, and tells classes apart") {
+  const auto net = stirred(SongUNet<double>({.resolution = 8,
+                                             .classes = 3,
+                                             .dropout = 0.3,
+                                             .model_channels = 4,
+                                             .channel_mult = {1},
+                                             .blocks = 1,
+                                             .attention_resolutions = {}}));
+  const Values z = numbers({rows, 8, 8, 3}, 1), t = numbers({rows, 1}, 3, 0.5, 1);
+  Condition<double> sampling = condition_of({0, 3});
+  const Values trained = net(z, t, t, sampling);
+  sampling.dropout = {};
+  const Values sampled = net(z, t, t, sampling);
+  CHECK_FALSE(same_bits(trained, sampled));
+  CHECK(same_bits(sampled, net(z, t, t, sampling)));
+  CHECK(net.null_class() == 3);
+  const Values null = net(z, t, t, {});
+  CHECK_FALSE(same_bits(sampled.rows(0, 1).clone(), null.rows(0, 1).clone()));
+  CHECK(same_bits(sampled.rows(1, 2).clone(), null.rows(1, 2).clone()));
+  sampling.labels[0] = 4;
+  CHECK_THROWS_WITH_AS((void)net(z, t, t, sampling), "SongUNet: label 4 is not in [0, 3]",
+                       ShapeError);
+}
+
+TEST_CASE("a training with dropout does not depend on how the batch is cut") {
+  const auto gradient = [](std::size_t tile_rows) {
+    MeanFlowTrainer trainer(SongUNet<double>({.resolution = 8,
+                                              .dropout = 0.5,
+                                              .model_channels = 4,
+                                              .channel_mult = {1},
+                                              .blocks = 1,
+                                              .attention_resolutions = {}}),
+                            {.batch = 6, .tile_rows = tile_rows}, LinearPath{},
+                            LogitNormalTimes{.jump_fraction = 0.5});
+    trainer.step(numbers({6, 8, 8, 3}, 1));
+    return trainer.gradient();
+  };
+  CHECK(test::relative_error(gradient(2), gradient(6)) < 1e-12);
+}
 
 TEST_CASE("the published sizes have the published numbers of parameters") {
   CHECK(MeanFlowNet<float>().parameters().count() == 14'933'443);
@@ -30,6 +140,11 @@ TEST_CASE("settings that no net can be built from are refused") {
       MeanFlowNet<float>({.embedding = 7}),
       "MeanFlowNet: the width of the embedding is 7, but must be even and at least 4",
       SettingError);
+  CHECK_THROWS_WITH_AS(
+      MeanFlowNet<float>({.attention_levels = {3}}),
+      "MeanFlowNet: attention_levels has 3, but there are 3 levels, counted from 0", SettingError);
+  CHECK_THROWS_WITH_AS(SongUNet<float>({.dropout = 1}),
+                       "SongUNet: dropout is 1.000000, but must be in [0, 1)", SettingError);
   CHECK_THROWS_WITH_AS(SongUNet<float>({.resolution = 30}),
                        "SongUNet: resolution is 30, but must be divisible by 4 for 3 levels",
                        SettingError);

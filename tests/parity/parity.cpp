@@ -386,6 +386,15 @@ bool run_op(const std::string& op, const Json& about, const fs::path& file, Repo
                         about.at("groups").template get<std::size_t>(),
                         about.at("eps").template get<double>());
     });
+  const auto epsilon = [&] { return about.at("eps").template get<double>(); };
+  if (op == "layer_norm")
+    return run([&](const auto& x) { return layer_norm(x[0], {}, {}, epsilon()); });
+  if (op == "layer_norm_affine")
+    return run([&](const auto& x) {
+      return layer_norm(x[0], parameters["w"], parameters["b"], epsilon());
+    });
+  if (op == "rms_norm")
+    return run([&](const auto& x) { return rms_norm(x[0], parameters["w"], epsilon()); });
   if (op == "attention") return run([](const auto& x) { return attention(x[0], x[1], x[2]); });
   if (op == "nearest_up") return run([](const auto& x) { return nearest_up(x[0]); });
   if (op.starts_with("resample_up")) return resampled(Resampling::up);

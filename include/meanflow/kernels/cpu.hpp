@@ -444,6 +444,22 @@ void gemm(Cpu, Transpose transpose_a, Transpose transpose_b, std::size_t m, std:
   detail::blas_gemm(ta, tb, m, n, k, a, b, beta, c);
 }
 
+// ----------------------------------------------------------------------------- dropout
+
+template <class T>
+void dropout(Cpu, std::size_t rows, std::size_t tangent_rows, std::size_t columns, double rate,
+             std::uint64_t seed, std::uint64_t step, const std::uint64_t* numbers,
+             std::uint32_t block, const T* x, T* y) {
+  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / 8 / (columns + 1));
+  parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
+    for (std::size_t r = first; r < last; ++r) {
+      const std::size_t at = r * columns, tangent = (rows + r) * columns;
+      detail::dropout_row(columns, rate, detail::dropout_stream(seed, step, numbers[r], block),
+                          x + at, r < tangent_rows ? x + tangent : nullptr, y + at, y + tangent);
+    }
+  });
+}
+
 // ---------------------------------------------------------------- softmax, embeddings
 
 template <class T>

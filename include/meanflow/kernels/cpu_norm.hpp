@@ -276,4 +276,99 @@ void group_norm_backward(Cpu, F f, const NormShape& n, const T* x, const T* e, c
   });
 }
 
+// ---------------------------------------------------------------- over the last axis alone
+
+template <class T>
+void row_norm(Cpu, Centred centred, std::size_t rows, std::size_t tangent_rows, std::size_t columns,
+              T epsilon, const T* x, const T* w, const T* b, T* y, T* normal, T* inverse) {
+  using Batch = xsimd::batch<T>;
+  const T share = T(1) / T(columns);
+  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
+  parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
+    for (std::size_t r = first; r < last; ++r) {
+      const T* in = x + r * columns;
+      T *out = y + r * columns, *n = normal + r * columns;
+      const T mean = centred == Centred::no
+                         ? T(0)
+                         : share * detail::sum_of_batches<T>(0, columns, [=](auto lanes, auto c) {
+                             return lanes.load(in + c);
+                           });
+      // Stored before it is squared: loaded again, the lanes beyond the end hold zeros.
+      detail::for_each_batch<T>(0, columns, [=](auto lanes, std::size_t c) {
+        lanes.store(n + c, lanes.load(in + c) - Batch(mean));
+      });
+      const T square = detail::sum_of_batches<T>(0, columns, [=](auto lanes, auto c) {
+        const Batch value = lanes.load(n + c);
+        return value * value;
+      });
+      inverse[r] = T(1) / std::sqrt(share * square + epsilon);
+      const Batch factor(inverse[r]);
+      detail::for_each_batch<T>(0, columns, [=](auto lanes, std::size_t c) {
+        const Batch value = lanes.load(n + c) * factor;
+        const Batch scaled = w ? value * lanes.load(w + c) : value;
+        lanes.store(n + c, value);
+        lanes.store(out + c, b ? scaled + lanes.load(b + c) : scaled);
+      });
+      if (r >= tangent_rows) continue;
+      const T* dx = x + (rows + r) * columns;
+      T* dy = y + (rows + r) * columns;
+      const Batch sum(centred == Centred::no
+                          ? T(0)
+                          : share * detail::sum_of_batches<T>(0, columns, [=](auto lanes, auto c) {
+                              return lanes.load(dx + c);
+                            }));
+      const Batch dot(share * detail::sum_of_batches<T>(0, columns, [=](auto lanes, auto c) {
+                        return lanes.load(n + c) * lanes.load(dx + c);
+                      }));
+      detail::for_each_batch<T>(0, columns, [=](auto lanes, std::size_t c) {
+        const Batch dn = (lanes.load(dx + c) - sum - lanes.load(n + c) * dot) * factor;
+        lanes.store(dy + c, w ? dn * lanes.load(w + c) : dn);
+      });
+    }
+  });
+}
+
+template <class T>
+void row_norm_backward(Cpu, Centred centred, std::size_t rows, std::size_t columns, const T* normal,
+                       const T* inverse, const T* w, const T* g, T* gx, T* gw, T* gb) {
+  using Batch = xsimd::batch<T>;
+  const T share = T(1) / T(columns);
+  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
+  parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
+    for (std::size_t r = first; r < last; ++r) {
+      const T *n = normal + r * columns, *up = g + r * columns;
+      const auto q = [=](auto lanes, std::size_t c) {
+        return w ? Batch(lanes.load(up + c) * lanes.load(w + c)) : Batch(lanes.load(up + c));
+      };
+      const Batch sum(centred == Centred::no
+                          ? T(0)
+                          : share * detail::sum_of_batches<T>(0, columns, [=](auto lanes, auto c) {
+                              return q(lanes, c);
+                            }));
+      const Batch dot(share * detail::sum_of_batches<T>(0, columns, [=](auto lanes, auto c) {
+                        return lanes.load(n + c) * q(lanes, c);
+                      }));
+      detail::for_each_batch<T>(0, columns, [=](auto lanes, std::size_t c) {
+        lanes.store(gx + r * columns + c,
+                    (q(lanes, c) - sum - lanes.load(n + c) * dot) * Batch(inverse[r]));
+      });
+    }
+  });
+  // Columns are split, not rows: every column's sum stays with one thread, in a fixed order.
+  const std::size_t column_grain =
+      std::max<std::size_t>(Batch::size, detail::parallel_grain / (rows + 1));
+  parallel_for(Cpu{}, gw || gb ? columns : 0, column_grain, [=](std::size_t from, std::size_t to) {
+    detail::for_each_batch<T>(from, to, [=](auto lanes, std::size_t c) {
+      Batch weight(T(0)), bias(T(0));
+      for (std::size_t r = 0; r < rows; ++r) {
+        const Batch up = lanes.load(g + r * columns + c);
+        weight += up * lanes.load(normal + r * columns + c);
+        bias += up;
+      }
+      if (gw) lanes.store(gw + c, lanes.load(gw + c) + weight);
+      if (gb) lanes.store(gb + c, lanes.load(gb + c) + bias);
+    });
+  });
+}
+
 }  // namespace meanflow::kernels

@@ -248,6 +248,46 @@ void gemm(Reference, Transpose transpose_a, Transpose transpose_b, std::size_t m
     }
 }
 
+// ------------------------------------------------------------------------------ dropout
+
+namespace detail {
+
+/// One row of `dropout` and, unless dx is null, its tangent.
+template <class T>
+void dropout_row(std::size_t columns, double rate, RandomStream stream, const T* x, const T* dx,
+                 T* y, T* dy) {
+  const double threshold = rate * 0x1p32;
+  const T scale = T(1 / (1 - rate));
+  for (std::size_t c = 0; c < columns; ++c) {
+    const T factor = static_cast<double>(stream.bits()) < threshold ? T(0) : scale;
+    y[c] = factor * x[c];
+    if (dx) dy[c] = factor * dx[c];
+  }
+}
+
+[[nodiscard]] inline RandomStream dropout_stream(std::uint64_t seed, std::uint64_t step,
+                                                 std::uint64_t number, std::uint32_t block) {
+  RandomStream stream(seed, Purpose::dropout, step, number);
+  stream.seek(block);
+  return stream;
+}
+
+}  // namespace detail
+
+/// y[r] = x[r] m / (1 - rate), with m = 0 or 1 for each element: word 4 * block + c of the stream
+/// (seed, dropout, step, numbers[r]) decides about column c, dropping with probability `rate`. Rows
+/// from `rows` on are tangents of the first ones and share their masks. y may be x.
+template <class T>
+void dropout(Reference, std::size_t rows, std::size_t tangent_rows, std::size_t columns,
+             double rate, std::uint64_t seed, std::uint64_t step, const std::uint64_t* numbers,
+             std::uint32_t block, const T* x, T* y) {
+  for (std::size_t r = 0; r < rows; ++r) {
+    const std::size_t at = r * columns, tangent = (rows + r) * columns;
+    detail::dropout_row(columns, rate, detail::dropout_stream(seed, step, numbers[r], block),
+                        x + at, r < tangent_rows ? x + tangent : nullptr, y + at, y + tangent);
+  }
+}
+
 // ------------------------------------------------------------------ softmax, embeddings
 
 /// y[r] = exp(x[r] - max x[r]) / sum

@@ -131,5 +131,72 @@ void group_norm_backward(Reference, F f, const NormShape& n, const T* x, const T
     }
 }
 
+// ---------------------------------------------------------------- over the last axis alone
+
+/// Whether a mean is taken away before the deviation is divided by: layer normalisation does,
+/// RMS normalisation does not.
+enum class Centred : bool { no, yes };
+
+/// n = (x - m) / s, y = n w + b over rows of `columns` numbers, m = mean(x) or 0,
+/// s = sqrt(mean((x - m)^2) + eps); w and b (columns) or null. Keeps n (rows, columns) and
+/// 1 / s (rows). The `tangent_rows` rows after the values are tangents of the first ones:
+///   dn = (dx - mean(dx) - n mean(n dx)) / s, without the first mean if not centred;  dy = dn w
+template <class T>
+void row_norm(Reference, Centred centred, std::size_t rows, std::size_t tangent_rows,
+              std::size_t columns, T epsilon, const T* x, const T* w, const T* b, T* y, T* normal,
+              T* inverse) {
+  using std::sqrt;
+  const T count = T(columns);
+  for (std::size_t r = 0; r < rows; ++r) {
+    const T* in = x + r * columns;
+    T *out = y + r * columns, *n = normal + r * columns;
+    T sum(0), square(0);
+    if (centred == Centred::yes)
+      for (std::size_t c = 0; c < columns; ++c) sum += in[c];
+    const T mean = sum / count;
+    for (std::size_t c = 0; c < columns; ++c) square += (in[c] - mean) * (in[c] - mean);
+    inverse[r] = T(1) / sqrt(square / count + epsilon);
+    for (std::size_t c = 0; c < columns; ++c) {
+      n[c] = (in[c] - mean) * inverse[r];
+      out[c] = (w ? n[c] * w[c] : n[c]) + (b ? b[c] : T(0));
+    }
+  }
+  for (std::size_t r = 0; r < tangent_rows; ++r) {
+    const T *dx = x + (rows + r) * columns, *n = normal + r * columns;
+    T* dy = y + (rows + r) * columns;
+    T sum(0), dot(0);
+    for (std::size_t c = 0; c < columns; ++c) {
+      if (centred == Centred::yes) sum += dx[c];
+      dot += n[c] * dx[c];
+    }
+    for (std::size_t c = 0; c < columns; ++c) {
+      const T dn = (dx[c] - sum / count - n[c] * (dot / count)) * inverse[r];
+      dy[c] = w ? dn * w[c] : dn;
+    }
+  }
+}
+
+/// With q = g w:  gx = (q - mean(q) - n mean(n q)) / s, without the first mean if not centred;
+/// gw += sum of g n and gb += sum of g over rows, unless null.
+template <class T>
+void row_norm_backward(Reference, Centred centred, std::size_t rows, std::size_t columns,
+                       const T* normal, const T* inverse, const T* w, const T* g, T* gx, T* gw,
+                       T* gb) {
+  const T count = T(columns);
+  for (std::size_t r = 0; r < rows; ++r) {
+    const T *n = normal + r * columns, *up = g + r * columns;
+    const auto q = [=](std::size_t c) { return w ? up[c] * w[c] : up[c]; };
+    T sum(0), dot(0);
+    for (std::size_t c = 0; c < columns; ++c) {
+      if (centred == Centred::yes) sum += q(c);
+      dot += n[c] * q(c);
+      if (gw) gw[c] += up[c] * n[c];
+      if (gb) gb[c] += up[c];
+    }
+    for (std::size_t c = 0; c < columns; ++c)
+      gx[r * columns + c] = (q(c) - sum / count - n[c] * (dot / count)) * inverse[r];
+  }
+}
+
 }  // namespace kernels
 }  // namespace meanflow

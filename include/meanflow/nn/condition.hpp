@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 
+#include <meanflow/ops/dropout.hpp>
 #include <meanflow/tensor/tensor.hpp>
 
 namespace meanflow {
@@ -16,11 +17,12 @@ template <class T, class Device = Cpu>
 struct Condition {
   Tensor<std::int32_t, Device> labels;  ///< (B) classes; the null class is the number of classes
   Tensor<T, Device> augmentation;       ///< (B, A) what was done to the image
+  DropoutDraw<Device> dropout{};        ///< set by the trainer; empty in sampling
 
   /// The conditions of rows [first, last).
   [[nodiscard]] Condition rows(std::size_t first, std::size_t last) const {
-    return {labels.empty() ? labels : labels.rows(first, last),
-            augmentation.empty() ? augmentation : augmentation.rows(first, last)};
+    const auto part = [=](const auto& all) { return all.empty() ? all : all.rows(first, last); };
+    return {part(labels), part(augmentation), {dropout.seed, dropout.step, part(dropout.rows)}};
   }
 };
 
@@ -37,6 +39,7 @@ void check_condition(const std::string& who, const Condition<T, Device>& conditi
   };
   check("labels", condition.labels);
   check("augmentation", condition.augmentation);
+  check("dropout rows", condition.dropout.rows);
 }
 
 }  // namespace detail

@@ -3,6 +3,7 @@
 /// MeanFlowNet: a U-Net with adaptive group normalisation, conditioned on r, t and a class.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -12,6 +13,7 @@
 #include <meanflow/nn/conv.hpp>
 #include <meanflow/nn/linear.hpp>
 #include <meanflow/nn/net_checks.hpp>
+#include <meanflow/nn/self_attention.hpp>
 #include <meanflow/nn/time_embedding.hpp>
 #include <meanflow/ops/concat.hpp>
 #include <meanflow/ops/elementwise.hpp>
@@ -27,6 +29,9 @@ struct MeanFlowNetSettings {
   std::size_t classes = 10;                          ///< the null class is one more
   std::size_t embedding = 128;                       ///< width of the embeddings of r, t and class
   std::size_t condition = 256;                       ///< width of the condition
+  /// Levels whose residual blocks are followed by self-attention: level i works on images of
+  /// 1 / 2^i of the height and width, so that {1} means 16 x 16 for images of 32 x 32.
+  std::vector<std::size_t> attention_levels = {};
   std::uint64_t seed = 0;
 
   /// \throws SettingError if no net can be built from these.
@@ -38,6 +43,11 @@ struct MeanFlowNetSettings {
                                            {"condition", condition}});
     for (const std::size_t multiplier : multipliers)
       detail::check_positive("MeanFlowNet", {{"a multiplier", multiplier}});
+    for (const std::size_t level : attention_levels)
+      if (level >= multipliers.size())
+        throw SettingError("MeanFlowNet: attention_levels has " + std::to_string(level) +
+                           ", but there are " + std::to_string(multipliers.size()) +
+                           " levels, counted from 0");
     detail::check_embedding("MeanFlowNet", embedding);
   }
 };
@@ -48,20 +58,22 @@ template <class T = float, class Device = Cpu>
 class AdaptiveResidualBlock {
  public:
   AdaptiveResidualBlock(Parameters<T, Device>& parameters, const std::string& name, std::size_t in,
-                        std::size_t out, std::size_t condition)
+                        std::size_t out, std::size_t condition, bool attends = false)
       : norm1_(parameters, name + ".norm1", in),
         conv1_(parameters, name + ".conv1", in, out),
         affine_(parameters, name + ".affine", condition, 2 * out),
         norm2_(parameters, name + ".norm2", out),
         conv2_(parameters, name + ".conv2", out, out) {
     if (in != out) skip_.emplace(parameters, name + ".skip", in, out, ConvSettings{.kernel = 1});
+    if (attends) attention_.emplace(parameters, name + ".attention", name + ".attention.norm", out);
   }
 
   template <Differentiable X>
   [[nodiscard]] X operator()(const X& x, const X& condition) const {
     const auto [scale, shift] = split<2>(affine_(condition));  // (B, out)
     const X y = conv2_(norm2_(conv1_(norm1_(x, Silu{})), scale, shift, Silu{}));
-    return (skip_ ? (*skip_)(x) : x) + y;
+    const X z = (skip_ ? (*skip_)(x) : x) + y;
+    return attention_ ? (*attention_)(z) : z;
   }
 
  private:
@@ -71,6 +83,7 @@ class AdaptiveResidualBlock {
   GroupNorm<T, Device> norm2_;
   Conv2d<T, Device> conv2_;
   std::optional<Conv2d<T, Device>> skip_;
+  std::optional<SelfAttention<T, Device>> attention_;
 };
 
 /// u(z, r, t | class) of images z (B, H, W, channels), H and W divisible by 2^(levels - 1).
@@ -94,7 +107,7 @@ class MeanFlowNet {
     std::size_t width = build_down(skips);
     for (std::size_t i = 0; i < 2; ++i)
       middle_.emplace_back(parameters_, "mid." + std::to_string(i), width, width,
-                           settings.condition);
+                           settings.condition, attends(settings.multipliers.size() - 1));
     width = build_up(width, skips);
     norm_out_.emplace(parameters_, "norm_out", width);
     out_.emplace(
@@ -149,6 +162,11 @@ class MeanFlowNet {
     return condition2_(condition0_(features, Silu{}), Silu{});
   }
 
+  [[nodiscard]] bool attends(std::size_t level) const {
+    const auto& all = settings_.attention_levels;
+    return std::find(all.begin(), all.end(), level) != all.end();
+  }
+
   std::size_t build_down(std::vector<std::size_t>& skips) {
     std::size_t width = settings_.base;
     for (std::size_t i = 0; i < settings_.multipliers.size(); ++i) {
@@ -157,7 +175,7 @@ class MeanFlowNet {
       for (std::size_t j = 0; j < settings_.blocks; ++j) {
         const std::size_t out = settings_.base * settings_.multipliers[i];
         level.blocks.emplace_back(parameters_, name + ".blocks." + std::to_string(j), width, out,
-                                  settings_.condition);
+                                  settings_.condition, attends(i));
         skips.push_back(width = out);
       }
       if (i + 1 < settings_.multipliers.size()) {
@@ -179,7 +197,8 @@ class MeanFlowNet {
       for (std::size_t j = 0; j <= settings_.blocks; ++j) {
         const std::size_t out = settings_.base * settings_.multipliers[levels - 1 - k];
         level.blocks.emplace_back(parameters_, name + ".blocks." + std::to_string(j),
-                                  width + skips.back(), out, settings_.condition);
+                                  width + skips.back(), out, settings_.condition,
+                                  attends(levels - 1 - k));
         skips.pop_back();
         width = out;
       }

@@ -16,9 +16,10 @@
 #include <meanflow/nn/conv.hpp>
 #include <meanflow/nn/linear.hpp>
 #include <meanflow/nn/net_checks.hpp>
+#include <meanflow/nn/self_attention.hpp>
 #include <meanflow/nn/time_embedding.hpp>
-#include <meanflow/ops/attention.hpp>
 #include <meanflow/ops/concat.hpp>
+#include <meanflow/ops/dropout.hpp>
 #include <meanflow/ops/elementwise.hpp>
 #include <meanflow/ops/embedding.hpp>
 #include <meanflow/ops/reshape.hpp>
@@ -30,6 +31,8 @@ struct SongUNetSettings {
   std::size_t resolution = 32;  ///< height and width of the images
   std::size_t in_channels = 3, out_channels = 3;
   std::size_t augmentation = 0;  ///< numbers that say what was done to an image
+  std::size_t classes = 0;       ///< the null class is one more; 0 for a net without classes
+  double dropout = 0;            ///< rate in training, in [0, 1); the CIFAR-10 recipe's is 0.2
   std::size_t model_channels = 128;
   std::vector<std::size_t> channel_mult = {2, 2, 2};  ///< channels of each level
   std::size_t channel_mult_emb = 4;                   ///< width of the condition
@@ -52,6 +55,9 @@ struct SongUNetSettings {
     for (const std::size_t multiplier : channel_mult)
       detail::check_positive("SongUNet", {{"a channel_mult", multiplier}});
     detail::check_embedding("SongUNet", model_channels * channel_mult_noise);
+    if (!(dropout >= 0 && dropout < 1))
+      throw SettingError("SongUNet: dropout is " + std::to_string(dropout) +
+                         ", but must be in [0, 1)");
     const std::size_t divisor = std::size_t{1} << (channel_mult.size() - 1);
     if (resolution % divisor != 0)
       throw SettingError("SongUNet: resolution is " + std::to_string(resolution) +
@@ -61,7 +67,8 @@ struct SongUNetSettings {
 };
 
 /// A residual block with an additive condition, and optionally resampling and attention:
-///   y = conv1(silu(norm1(conv0(silu(norm0(x))) + affine(c)))),  x' = (y + skip(x)) / sqrt(2),
+///   y = conv1(dropout(silu(norm1(conv0(silu(norm0(x))) + affine(c))))),
+///   x' = (y + skip(x)) / sqrt(2),
 ///   x'' = (x' + proj(attention(qkv(norm2(x'))))) / sqrt(2).
 template <class T = float, class Device = Cpu>
 class SongBlock {
@@ -70,6 +77,7 @@ class SongBlock {
             std::size_t out, const SongUNetSettings& settings,
             std::optional<Resampling> direction = {}, bool attends = false)
       : in_(in),
+        dropout_(settings.dropout),
         direction_(direction),
         norm0_(parameters, name + ".norm0", in, 1e-6),
         conv0_(parameters, name + ".conv0", in, out, conv(3)),
@@ -80,21 +88,24 @@ class SongBlock {
     if (direction) filter_ = resampling_filter<T, Device>(*direction, settings.resample_filter);
     if (direction || in != out) skip_.emplace(parameters, name + ".skip", in, out, conv(1));
     if (attends)
-      attention_.emplace(Attention{
-          GroupNorm<T, Device>(parameters, name + ".norm2", out, 1e-6),
-          Conv2d<T, Device>(parameters, name + ".qkv", out, 3 * out, conv(1, std::sqrt(0.2))),
-          Conv2d<T, Device>(parameters, name + ".proj", out, out, conv(1, 1e-5))});
+      attention_.emplace(
+          parameters, name, name + ".norm2", out,
+          SelfAttentionSettings{.epsilon = 1e-6,
+                                .qkv_init = {Distribution::xavier_uniform, std::sqrt(0.2)},
+                                .projection_init = {Distribution::xavier_uniform, 1e-5}});
   }
 
   [[nodiscard]] std::size_t in_channels() const { return in_; }
 
   template <Differentiable X>
-  [[nodiscard]] X operator()(const X& x, const X& condition) const {
+  [[nodiscard]] X operator()(const X& x, const X& condition,
+                             const DropoutDraw<Device>& draw) const {
     const X shift = affine_(condition);  // (B, out)
     const X h = conv0_(resampled(norm0_(x, Silu{})));
-    const X y = conv1_(norm1_(h + reshape(shift, {x.rows(), 1, 1, shift.shape().last()}), Silu{}));
+    const X a = norm1_(h + reshape(shift, {x.rows(), 1, 1, shift.shape().last()}), Silu{});
+    const X y = conv1_(dropout(a, dropout_, draw, conv1_.weight.index()));
     const X z = (y + (skip_ ? (*skip_)(resampled(x)) : x)) * half_;
-    return attention_ ? attend(z) : z;
+    return attention_ ? (*attention_)(z)*half_ : z;
   }
 
   static ConvSettings conv(std::size_t kernel, double gain = 1) {
@@ -107,26 +118,13 @@ class SongBlock {
   static constexpr double half_ = 0.70710678118654752440;  // sqrt(1/2)
   static constexpr Initializer zeros() { return {Distribution::zeros}; }
 
-  struct Attention {
-    GroupNorm<T, Device> norm;
-    Conv2d<T, Device> qkv, proj;
-  };
-
   template <class X>
   [[nodiscard]] X resampled(const X& x) const {
     return direction_ ? resample(x, *direction_, filter_) : x;
   }
 
-  template <class X>
-  [[nodiscard]] X attend(const X& x) const {
-    const Shape image = x.shape();  // (B, H, W, C)
-    const auto parts = split<3>(reshape(attention_->qkv(attention_->norm(x)),
-                                        {image[0], image[1] * image[2], 3 * image[3]}));
-    const X a = attention(parts[0], parts[1], parts[2]);  // (B, H W, C)
-    return (x + attention_->proj(reshape(a, image))) * half_;
-  }
-
   std::size_t in_;
+  double dropout_;
   std::optional<Resampling> direction_;
   Tensor<T, Device> filter_;
   GroupNorm<T, Device> norm0_;
@@ -135,11 +133,13 @@ class SongBlock {
   GroupNorm<T, Device> norm1_;
   Conv2d<T, Device> conv1_;
   std::optional<Conv2d<T, Device>> skip_;
-  std::optional<Attention> attention_;
+  std::optional<SelfAttention<T, Device>> attention_;
 };
 
 /// u(z, r, t) of images z (B, resolution, resolution, in_channels). With `augmentation` > 0,
 /// `Condition::augmentation` (B, augmentation) says what was done to the images; empty for nothing.
+/// With `classes` > 0, `Condition::labels` gives the classes; without labels every row has the null
+/// class. `Condition::dropout` draws the masks of dropout; empty in sampling.
 template <class T = float, class Device = Cpu>
 class SongUNet {
  public:
@@ -153,6 +153,8 @@ class SongUNet {
     const LinearSettings plain{.weight_init = {Distribution::xavier_uniform},
                                .bias_init = {Distribution::zeros}};
     const std::size_t width = settings.model_channels * settings.channel_mult_emb;
+    if (settings.classes > 0)
+      label_.emplace(parameters_, "map_label", settings.classes, 2 * noise_channels(), plain);
     if (settings.augmentation > 0)
       augment_.emplace(parameters_, "map_augment", settings.augmentation, 2 * noise_channels(),
                        LinearSettings{.bias = false, .weight_init = plain.weight_init});
@@ -164,6 +166,11 @@ class SongUNet {
 
   [[nodiscard]] const SongUNetSettings& settings() const { return settings_; }
   [[nodiscard]] const Parameters<T, Device>& parameters() const { return parameters_; }
+  /// The label of rows without a class, if the net knows classes.
+  [[nodiscard]] std::optional<std::int32_t> null_class() const {
+    if (settings_.classes == 0) return std::nullopt;
+    return static_cast<std::int32_t>(settings_.classes);
+  }
 
   template <Differentiable X>
   [[nodiscard]] X operator()(const X& z, const X& r, const X& t,
@@ -173,13 +180,13 @@ class SongUNet {
     const X condition = embed(r, t, given);
     X x = (*in_)(z);
     std::vector<X> skips{x};
-    for (const auto& block : encoder_) skips.push_back(x = block(x, condition));
+    for (const auto& block : encoder_) skips.push_back(x = block(x, condition, given.dropout));
     for (const auto& block : decoder_) {
       if (x.shape().last() != block.in_channels()) {
         x = concat(x, skips.back());
         skips.pop_back();
       }
-      x = block(x, condition);
+      x = block(x, condition, given.dropout);
     }
     return (*out_)((*norm_out_)(x, Silu{}));
   }
@@ -193,9 +200,26 @@ class SongUNet {
   [[nodiscard]] X embed(const X& r, const X& t, const Condition<T, Device>& given) const {
     constexpr auto order = SinusoidOrder::sines_first;
     X features = concat(sinusoid(t, frequencies_, order), sinusoid(t - r, frequencies_, order));
+    if (label_)
+      features = features + (*label_)(constant_like(features, one_hot(given.labels, t.rows())));
     if (augment_ && !given.augmentation.empty())
       features = features + (*augment_)(constant_like(features, given.augmentation));
     return (*map1_)((*map0_)(features, Silu{}), Silu{});
+  }
+
+  /// sqrt(classes) at the class of a row, zeros for the null class, (B, classes).
+  [[nodiscard]] Tensor<T, Device> one_hot(const Tensor<std::int32_t, Device>& labels,
+                                          std::size_t rows) const {
+    const std::size_t classes = settings_.classes;
+    auto hot = Tensor<T, Device>::zeros({rows, classes});
+    for (std::size_t row = 0; row < labels.size(); ++row) {
+      const auto label = static_cast<std::size_t>(labels[row]);
+      if (labels[row] < 0 || label > classes)
+        throw ShapeError("SongUNet: label " + std::to_string(labels[row]) + " is not in [0, " +
+                         std::to_string(classes) + "]");
+      if (label < classes) hot[row * classes + label] = std::sqrt(static_cast<T>(classes));
+    }
+    return hot;
   }
 
   [[nodiscard]] bool attends(std::size_t resolution) const {
@@ -260,7 +284,7 @@ class SongUNet {
   SongUNetSettings settings_;
   Parameters<T, Device> parameters_;
   Tensor<T, Device> frequencies_;
-  std::optional<Linear<T, Device>> augment_, map0_, map1_;
+  std::optional<Linear<T, Device>> label_, augment_, map0_, map1_;
   std::optional<Conv2d<T, Device>> in_;
   std::vector<SongBlock<T, Device>> encoder_, decoder_;
   std::optional<GroupNorm<T, Device>> norm_out_;

@@ -74,6 +74,13 @@ class RandomStream {
   [[nodiscard]] static constexpr result_type max() { return 0xffffffffU; }
   MEANFLOW_HOST_DEVICE result_type operator()() { return bits(); }
 
+  /// Goes to word 4 * block: parts of a stream that are far apart serve as streams of their own.
+  MEANFLOW_HOST_DEVICE void seek(std::uint32_t block) {
+    counter_.v[3] = block;
+    used_ = 4;
+    spare_size_ = 0;
+  }
+
   /// The next 32 random bits.
   MEANFLOW_HOST_DEVICE std::uint32_t bits() {
     if (used_ == 4) {

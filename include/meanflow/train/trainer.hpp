@@ -371,6 +371,9 @@ class MeanFlowTrainer {
                 batch.z.data(), batch.v.data());
     batch.condition = gather(condition, rows, rest);
     drop_labels(batch.condition, rows, x);
+    batch.condition.dropout = {settings_.seed, step_, Tensor<std::uint64_t, Device>({rows.count})};
+    for (std::size_t i = 0; i < rows.count; ++i)
+      batch.condition.dropout.rows[i] = row_number(x, rows[i]);
     return batch;
   }
 
@@ -395,7 +398,7 @@ class MeanFlowTrainer {
            to.row(rows.jumps));
       return to;
     };
-    return {pick(condition.labels), pick(condition.augmentation)};
+    return {pick(condition.labels), pick(condition.augmentation), {}};
   }
 
   /// Adds the lanes' gradients, clears them for the next step, and returns the squared norm.
