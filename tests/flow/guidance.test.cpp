@@ -149,9 +149,9 @@ TEST_CASE("what cannot work is refused in one sentence") {
                        "guidance at sampling needs a null class, but none was set and the net has "
                        "none",
                        SettingError);
-  CHECK_NOTHROW(GuidedSampling(net, 2, 2));
+  CHECK_NOTHROW((void)GuidedSampling(net, 2, 2));
   FlowBatch<double> batch = make_batch();
   batch.condition.labels = {};
-  CHECK_THROWS_WITH_AS(Guided<MeanFlow>{}.guided_velocity(LabelledNet{}, batch),
+  CHECK_THROWS_WITH_AS((void)Guided<MeanFlow>{}.guided_velocity(LabelledNet{}, batch),
                        "guidance: a batch of 4 rows has 0 labels", ShapeError);
 }
