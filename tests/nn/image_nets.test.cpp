@@ -154,7 +154,7 @@ TEST_CASE("images that do not fit are refused by name") {
   const MeanFlowNet<float> net({.base = 8, .multipliers = {1, 2, 2}, .blocks = 1, .embedding = 8});
   const auto times = Tensor<float>::zeros({2, 1});
   CHECK_THROWS_WITH_AS(
-      net(Tensor<float>::zeros({2, 6, 8, 3}), times, times, {}),
+      (void)net(Tensor<float>::zeros({2, 6, 8, 3}), times, times, {}),
       "MeanFlowNet: z has shape (2, 6, 8, 3), but must be (B, H, W, 3) with H and W divisible by 4",
       ShapeError);
 }
