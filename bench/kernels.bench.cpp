@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Kernels on the shapes of the MLP 256 x 4, each on all threads at once as a training step runs
-// them. Names: product/KIND/ROWS by this library, product_alone/KIND/ROWS by the linked library
-// called directly; activation/KIND/ROWS; optimizer. Rates are floating-point operations per second.
+// them, and convolutions of the image nets. Names: product/KIND/ROWS and convolution/KIND/SHAPE by
+// this library, product_alone/... and convolution_alone/... by the linked library called directly;
+// activation/KIND/ROWS/TANGENTS. Rates are floating-point operations per second.
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -99,6 +100,79 @@ void activation(benchmark::State& state) {
       benchmark::Counter::kIsRate);
 }
 
+#ifdef MEANFLOW_WITH_ONEDNN
+
+using Direction = kernels::detail::OnednnConvolution::Direction;
+
+/// Images and weights of a convolution of 3 x 3 pixels.
+struct Images {
+  explicit Images(const ConvShape& s)
+      : shape(s),
+        x(normal_noise({s.rows, s.height, s.width, s.in}, 1)),
+        y(normal_noise({s.rows, s.height, s.width, s.out}, 2)),
+        weights(normal_noise({s.out, s.in, s.kernel, s.kernel}, 3)) {}
+
+  ConvShape shape;
+  Tensor<float> x, y, weights;
+};
+
+void convolve(Direction direction, const Images& i) {
+  const float *x = i.x.data(), *y = i.y.data(), *w = i.weights.data();
+  if (direction == Direction::forward)
+    kernels::conv2d(Cpu{}, i.shape, x, w, i.y.data());
+  else if (direction == Direction::backward_data)
+    kernels::conv2d_backward_data(Cpu{}, i.shape, y, w, i.x.data());
+  else
+    kernels::conv2d_backward_weights(Cpu{}, i.shape, x, y, i.weights.data());
+}
+
+/// With `alone`, weights are where and how oneDNN wants them.
+void convolution(benchmark::State& state, Direction direction, ConvShape shape, bool alone) {
+  const Images images(shape);
+  auto& bare = kernels::detail::onednn_convolution(shape, direction);
+  Tensor<float> ordered = Tensor<float>::zeros({bare.ordered_bytes() / sizeof(float)});
+  for (auto _ : state) {
+    if (alone)
+      bare.run_ordered(images.x.data(), images.y.data(), ordered.data());
+    else
+      convolve(direction, images);
+  }
+  state.counters["flop/s"] = benchmark::Counter(
+      2.0 * static_cast<double>(images.y.size() * shape.in * shape.kernel * shape.kernel) *
+          static_cast<double>(state.iterations()),
+      benchmark::Counter::kIsRate, benchmark::Counter::kIs1000);
+}
+
+void add_convolutions() {
+  // Levels of MeanFlowNet at batch 32 and of SongUNet at batch 4, with tangents of 75 % of the
+  // rows.
+  const std::vector<std::pair<std::string, ConvShape>> shapes{
+      {"meanflownet_32x32x64", {56, 32, 32, 64, 64, 3, 1, 1}},
+      {"meanflownet_16x16x128", {56, 16, 16, 128, 128, 3, 1, 1}},
+      {"meanflownet_8x8x256", {56, 8, 8, 256, 256, 3, 1, 1}},
+      {"songunet_32x32x256", {7, 32, 32, 256, 256, 3, 1, 1}},
+      {"songunet_16x16x256", {7, 16, 16, 256, 256, 3, 1, 1}},
+      {"songunet_8x8x256", {7, 8, 8, 256, 256, 3, 1, 1}}};
+  const std::vector<std::pair<std::string, Direction>> directions{
+      {"forward", Direction::forward},
+      {"backward_data", Direction::backward_data},
+      {"backward_weights", Direction::backward_weights}};
+  for (const auto& [shape_name, shape] : shapes)
+    for (const auto& [name, direction] : directions)
+      for (const bool alone : {false, true})
+        benchmark::RegisterBenchmark(
+            ("convolution" + std::string(alone ? "_alone/" : "/") + name + "/" + shape_name)
+                .c_str(),
+            [d = direction, s = shape, alone](auto& state) { convolution(state, d, s, alone); })
+            ->UseRealTime();
+}
+
+#else
+
+void add_convolutions() {}
+
+#endif
+
 template <class F>
 void add(const std::string& name, F f, const std::vector<std::vector<std::int64_t>>& arguments) {
   auto* bench = benchmark::RegisterBenchmark(name.c_str(), f)->UseRealTime();
@@ -120,6 +194,7 @@ int main(int argc, char** argv) {
         "product_alone/" + name, [k = kind](auto& state) { run_products(state, k, alone); }, rows);
   }
   add("activation/silu", activation, {{128, 0}, {128, 96}});
+  add_convolutions();
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   benchmark::RunSpecifiedBenchmarks();

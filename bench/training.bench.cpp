@@ -39,9 +39,15 @@ struct Case {
 
 template <class Net, class Objective>
 void training_step(benchmark::State& state, const Case<Net>& net, Objective objective,
-                   double jump_fraction) {
+                   double jump_fraction, Precision precision) {
   const auto batch = static_cast<std::size_t>(state.range(0));
-  MeanFlowTrainer trainer(net.make(), {.batch = batch, .learning_rate = {.peak = 1e-5}},
+  try {
+    check_precision(Cpu{}, precision);
+  } catch (const SettingError& error) {
+    return state.SkipWithError(error.what());
+  }
+  MeanFlowTrainer trainer(net.make(),
+                          {.batch = batch, .learning_rate = {.peak = 1e-5}, .precision = precision},
                           LinearPath{}, LogitNormalTimes{.jump_fraction = jump_fraction},
                           AdaptiveWeighting{}, objective);
   const auto x = net.noise(batch);
@@ -69,15 +75,17 @@ void add_one(const std::string& name, const Case<Net>& net, F f) {
 
 template <class Net>
 void add(const Case<Net>& net) {
-  const auto step = [&](const std::string& name, auto objective, double jump_fraction) {
+  const auto step = [&](const std::string& name, auto objective, double jump_fraction,
+                        Precision precision = Precision::float32) {
     add_one("training_step/" + net.name + "/" + name, net,
             [=](benchmark::State& state, const Case<Net>& described) {
-              training_step(state, described, objective, jump_fraction);
+              training_step(state, described, objective, jump_fraction, precision);
             });
   };
   step("flow_matching", FlowMatching{}, 0);
   step("meanflow_25", MeanFlow{}, 0.25);
   step("meanflow_75", MeanFlow{}, 0.75);
+  step("meanflow_75_bfloat16", MeanFlow{}, 0.75, Precision::bfloat16);
   step("meanflow_100", MeanFlow{}, 1);
   step("improved_meanflow_75", ImprovedMeanFlow{}, 0.75);
   add_one("sampling/" + net.name, net, sampling<Net>);

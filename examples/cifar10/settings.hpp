@@ -13,6 +13,7 @@
 #include <meanflow/flow/loss_weighting.hpp>
 #include <meanflow/flow/objective.hpp>
 #include <meanflow/flow/time_sampler.hpp>
+#include <meanflow/kernels/precision.hpp>
 #include <meanflow/nn/mean_flow_net.hpp>
 #include <meanflow/nn/song_unet.hpp>
 #include <meanflow/optim/adam.hpp>
@@ -52,6 +53,7 @@ struct TrainSettings {
   meanflow::LabelDropout label_dropout{};
   std::uint64_t seed = 0;
   std::size_t tile_rows = 0;  ///< 0: chosen by the trainer
+  meanflow::Precision precision = meanflow::Precision::float32;
 };
 
 struct LogSettings {
@@ -152,6 +154,12 @@ template <>
 struct NamesOf<meanflow::JvpMode> {
   static constexpr std::array all{std::pair{"joint", meanflow::JvpMode::joint},
                                   std::pair{"detached", meanflow::JvpMode::detached}};
+};
+
+template <>
+struct NamesOf<meanflow::Precision> {
+  static constexpr std::array all{std::pair{"float32", meanflow::Precision::float32},
+                                  std::pair{"bfloat16", meanflow::Precision::bfloat16}};
 };
 
 template <>
@@ -333,6 +341,7 @@ void describe(TrainSettings& s, Visit&& visit) {
   visit("label_dropout", s.label_dropout);
   visit("seed", s.seed);
   visit("tile_rows", s.tile_rows);
+  visit("precision", s.precision);
 }
 
 template <class Visit>

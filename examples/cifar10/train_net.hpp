@@ -27,7 +27,8 @@ namespace cifar10 {
           .clip_norm = s.train.clip_norm,
           .label_dropout = s.train.label_dropout,
           .seed = s.train.seed,
-          .tile_rows = s.train.tile_rows};
+          .tile_rows = s.train.tile_rows,
+          .precision = s.train.precision};
 }
 
 [[nodiscard]] inline meanflow::ImageSource make_source(Run& run) {

@@ -1,5 +1,6 @@
 // compiles
 // SPDX-License-Identifier: MIT
+#include <meanflow/kernels/cpu.hpp>
 #include <meanflow/train/trainer.hpp>
 
 using namespace meanflow;

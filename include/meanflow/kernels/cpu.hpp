@@ -20,6 +20,8 @@
 #include <meanflow/kernels/blas.hpp>
 #include <meanflow/kernels/broadcast.hpp>
 #include <meanflow/kernels/onednn.hpp>
+#include <meanflow/kernels/onednn_product.hpp>
+#include <meanflow/kernels/precision.hpp>
 #include <meanflow/kernels/reference.hpp>
 #include <meanflow/kernels/simd.hpp>
 #include <meanflow/random/philox.hpp>
@@ -58,6 +60,17 @@ inline constexpr std::size_t parallel_grain = 1 << 15;
 
 }  // namespace detail
 
+inline void check_precision(Cpu, Precision wanted) {
+  if (wanted == Precision::float32) return;
+#ifdef MEANFLOW_WITH_ONEDNN
+  if (detail::onednn_has_bfloat16()) return;
+  throw SettingError(
+      "precision is bfloat16, but this processor has no instructions for it (AVX-512 BF16, AMX)");
+#else
+  throw SettingError("precision is bfloat16, but this build has no oneDNN, which computes in it");
+#endif
+}
+
 [[nodiscard]] inline std::size_t lanes(Cpu) {
   return omp_in_parallel() ? 1 : static_cast<std::size_t>(omp_get_max_threads());
 }
@@ -79,8 +92,10 @@ void parallel_for(Cpu, std::size_t n, std::size_t grain, F f) {
   const std::size_t threads = std::min(lanes(Cpu{}), n / std::max<std::size_t>(grain, 1));
   if (threads <= 1) return f(std::size_t{0}, n);
   detail::FirstException failure;
+  const Precision of_caller = precision();
 #pragma omp parallel num_threads(static_cast<int>(threads))
   {
+    const ComputeIn same(of_caller);
     const auto lane = static_cast<std::size_t>(omp_get_thread_num());
     const auto count = static_cast<std::size_t>(omp_get_num_threads());
     // Borders between elements lie at multiples of a cache line's worth of them.
@@ -101,8 +116,10 @@ void parallel_tasks(Cpu, std::size_t tasks, F f) {
     return;
   }
   detail::FirstException failure;
+  const Precision of_caller = precision();
 #pragma omp parallel num_threads(static_cast<int>(threads))
   {
+    const ComputeIn same(of_caller);
     const auto lane = static_cast<std::size_t>(omp_get_thread_num());
     const auto count = static_cast<std::size_t>(omp_get_num_threads());
     failure.run([&] {
@@ -438,8 +455,12 @@ void gemm(Cpu, Transpose transpose_a, Transpose transpose_b, std::size_t m, std:
     return;
   }
 #ifdef MEANFLOW_WITH_ONEDNN
-  if constexpr (std::is_same_v<T, float>)
+  if constexpr (std::is_same_v<T, float>) {
+    if (precision() == Precision::bfloat16 && (beta == 0 || beta == 1) &&
+        std::min({m, n, k}) >= 16 && 2 * m * n * k >= detail::least_bfloat16_product)
+      return detail::onednn_bfloat16_gemm(ta, tb, m, n, k, a, b, beta, c);
     if (std::min({m, n, k}) >= 16) return detail::onednn_gemm(ta, tb, m, n, k, a, b, beta, c);
+  }
 #endif
   detail::blas_gemm(ta, tb, m, n, k, a, b, beta, c);
 }

@@ -13,6 +13,11 @@
 
 namespace meanflow::kernels::detail {
 
+[[nodiscard]] inline bool onednn_has_bfloat16() {
+  const auto needed = static_cast<unsigned>(dnnl_cpu_isa_avx512_core_bf16);
+  return (static_cast<unsigned>(dnnl_get_effective_cpu_isa()) & needed) == needed;
+}
+
 /// c (m, n) = op(a) (m, k) op(b) (k, n) + beta c
 inline void onednn_gemm(bool transpose_a, bool transpose_b, std::size_t m, std::size_t n,
                         std::size_t k, const float* a, const float* b, float beta, float* c) {

@@ -15,6 +15,7 @@
 
 #include <meanflow/error.hpp>
 #include <meanflow/kernels/conv_shape.hpp>
+#include <meanflow/kernels/precision.hpp>
 #include <meanflow/tensor/memory.hpp>
 
 namespace meanflow::kernels::detail {
@@ -25,29 +26,37 @@ namespace meanflow::kernels::detail {
 }
 
 /// A convolution in one of its three directions, ready to run: weights are brought into the layout
-/// that oneDNN prefers, images stay as they are.
+/// that oneDNN prefers, images stay as they are. In bfloat16 what goes in is rounded first; what
+/// comes out is float32 always.
 class OnednnConvolution {
  public:
   enum class Direction { forward, backward_data, backward_weights };
 
-  OnednnConvolution(const ConvShape& shape, Direction direction)
-      : shape_(shape), direction_(direction), stream_(onednn_engine()) {
+  OnednnConvolution(const ConvShape& shape, Direction direction, Precision precision)
+      : shape_(shape), direction_(direction), precision_(precision), stream_(onednn_engine()) {
     using Tag = dnnl::memory::format_tag;
     const auto dim = [](std::size_t value) { return static_cast<dnnl::memory::dim>(value); };
     const auto f32 = dnnl::memory::data_type::f32;
+    const auto in = precision == Precision::float32 ? f32 : dnnl::memory::data_type::bf16;
     const dnnl::memory::dims x{dim(shape.rows), dim(shape.in), dim(shape.height), dim(shape.width)};
     const dnnl::memory::dims y{dim(shape.rows), dim(shape.out), dim(shape.out_height()),
                                dim(shape.out_width())};
     const dnnl::memory::dims w{dim(shape.out), dim(shape.in), dim(shape.kernel), dim(shape.kernel)};
-    x_ = {x, f32, Tag::nhwc};
-    y_ = {y, f32, Tag::nhwc};
+    const bool to_weights = direction == Direction::backward_weights;
+    plain_x_ = {x, f32, Tag::nhwc};
+    plain_y_ = {y, f32, Tag::nhwc};
     plain_weights_ = {w, f32, Tag::oihw};
-    const dnnl::memory::desc any{w, f32, Tag::any};
+    x_ = {x, direction == Direction::backward_data ? f32 : in, Tag::nhwc};
+    y_ = {y, direction == Direction::forward ? f32 : in, Tag::nhwc};
+    const dnnl::memory::desc any{w, to_weights ? f32 : in, Tag::any};
+    const dnnl::memory::desc forward_x{x, in, Tag::nhwc}, forward_y{y, f32, Tag::nhwc};
+    const dnnl::memory::desc forward_any{w, in, Tag::any};
     const dnnl::memory::dims strides{dim(shape.stride), dim(shape.stride)};
     const dnnl::memory::dims padding{dim(shape.padding), dim(shape.padding)};
     dnnl::primitive_attr attributes;
     attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-    const auto forward = forward_description(any, strides, padding, attributes);
+    const auto forward =
+        forward_description(forward_x, forward_any, forward_y, strides, padding, attributes);
     switch (direction) {
       case Direction::forward:
         keep(dnnl::convolution_forward(forward), forward, forward.weights_desc());
@@ -63,52 +72,81 @@ class OnednnConvolution {
         break;
       }
     }
-    const bool out = direction == Direction::backward_weights;
-    reorder_ = dnnl::reorder(
-        dnnl::reorder::primitive_desc(onednn_engine(), out ? weights_ : plain_weights_,
-                                      onednn_engine(), out ? plain_weights_ : weights_));
+    reorder_ =
+        reorder(to_weights ? weights_ : plain_weights_, to_weights ? plain_weights_ : weights_);
+    if (precision == Precision::float32) return;
+    if (direction != Direction::backward_data) round_x_ = reorder(plain_x_, x_);
+    if (direction != Direction::forward) round_y_ = reorder(plain_y_, y_);
   }
 
-  [[nodiscard]] bool is(const ConvShape& shape, Direction direction) const {
-    return shape == shape_ && direction == direction_;
+  [[nodiscard]] bool is(const ConvShape& shape, Direction direction, Precision precision) const {
+    return shape == shape_ && direction == direction_ && precision == precision_;
   }
 
   /// The images of the two ends, and the weights as PyTorch has them; `weights` is written to in
   /// the direction of the weights only.
   void run(float* x, float* y, float* weights) {
-    const meanflow::detail::Storage scratch(scratchpad_.get_size() + 64);
-    const meanflow::detail::Storage packed(weights_.get_size() + 64);
+    const meanflow::detail::Storage packed(ordered_bytes());
     dnnl::memory plain(plain_weights_, onednn_engine(), weights);
     dnnl::memory ordered(weights_, onednn_engine(), packed.data());
     const bool to_weights = direction_ == Direction::backward_weights;
     if (!to_weights) reorder_.execute(stream_, plain, ordered);
-    const bool forward = direction_ == Direction::forward;
-    const bool to_data = direction_ == Direction::backward_data;
-    const dnnl::memory images(x_, onednn_engine(), x), results(y_, onednn_engine(), y);
-    primitive_.execute(stream_,
-                       {{to_data ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, images},
-                        {forward ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST, results},
-                        {to_weights ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS, ordered},
-                        {DNNL_ARG_SCRATCHPAD, {scratchpad_, onednn_engine(), scratch.data()}}});
+    run_ordered(x, y, packed.data());
     if (to_weights) reorder_.execute(stream_, ordered, plain);
     stream_.wait();
   }
+
+  /// The same with weights in the layout that oneDNN prefers: nothing but its own work.
+  void run_ordered(float* x, float* y, void* weights) {
+    const meanflow::detail::Storage scratch(scratchpad_.get_size() + 64);
+    const bool forward = direction_ == Direction::forward;
+    const bool to_data = direction_ == Direction::backward_data;
+    const bool to_weights = direction_ == Direction::backward_weights;
+    const Input images(*this, plain_x_, x_, round_x_, x), results(*this, plain_y_, y_, round_y_, y);
+    primitive_.execute(stream_,
+                       {{to_data ? DNNL_ARG_DIFF_SRC : DNNL_ARG_SRC, images.memory},
+                        {forward ? DNNL_ARG_DST : DNNL_ARG_DIFF_DST, results.memory},
+                        {to_weights ? DNNL_ARG_DIFF_WEIGHTS : DNNL_ARG_WEIGHTS,
+                         {weights_, onednn_engine(), weights}},
+                        {DNNL_ARG_SCRATCHPAD, {scratchpad_, onednn_engine(), scratch.data()}}});
+    stream_.wait();
+  }
+
+  [[nodiscard]] std::size_t ordered_bytes() const { return weights_.get_size() + 64; }
 
  private:
   using Desc = dnnl::memory::desc;
   using Dims = dnnl::memory::dims;
   static constexpr auto algorithm = dnnl::algorithm::convolution_direct;
 
+  /// The images of one end as the primitive takes them: as they are, or rounded into other memory.
+  struct Input {
+    Input(OnednnConvolution& convolution, const Desc& plain, const Desc& wanted,
+          const dnnl::reorder& round, float* values)
+        : rounded(round ? wanted.get_size() + 64 : 0),
+          memory(wanted, onednn_engine(), round ? rounded.data() : values) {
+      if (!round) return;
+      dnnl::memory from(plain, onednn_engine(), values);
+      round.execute(convolution.stream_, from, memory);
+    }
+    meanflow::detail::Storage rounded;
+    dnnl::memory memory;
+  };
+
+  [[nodiscard]] static dnnl::reorder reorder(const Desc& from, const Desc& to) {
+    return dnnl::reorder(dnnl::reorder::primitive_desc(onednn_engine(), from, onednn_engine(), to));
+  }
+
 #if DNNL_VERSION_MAJOR >= 3
-  [[nodiscard]] dnnl::convolution_forward::primitive_desc forward_description(
-      const Desc& w, const Dims& strides, const Dims& padding,
-      const dnnl::primitive_attr& attributes) const {
+  [[nodiscard]] static dnnl::convolution_forward::primitive_desc forward_description(
+      const Desc& x, const Desc& w, const Desc& y, const Dims& strides, const Dims& padding,
+      const dnnl::primitive_attr& attributes) {
     return {onednn_engine(),
             dnnl::prop_kind::forward_training,
             algorithm,
-            x_,
+            x,
             w,
-            y_,
+            y,
             strides,
             padding,
             padding,
@@ -127,10 +165,10 @@ class OnednnConvolution {
     return {onednn_engine(), algorithm, x_, w, y_, strides, padding, padding, forward, attributes};
   }
 #else
-  [[nodiscard]] dnnl::convolution_forward::primitive_desc forward_description(
-      const Desc& w, const Dims& strides, const Dims& padding,
-      const dnnl::primitive_attr& attributes) const {
-    return {{dnnl::prop_kind::forward_training, algorithm, x_, w, y_, strides, padding, padding},
+  [[nodiscard]] static dnnl::convolution_forward::primitive_desc forward_description(
+      const Desc& x, const Desc& w, const Desc& y, const Dims& strides, const Dims& padding,
+      const dnnl::primitive_attr& attributes) {
+    return {{dnnl::prop_kind::forward_training, algorithm, x, w, y, strides, padding, padding},
             attributes,
             onednn_engine()};
   }
@@ -159,10 +197,11 @@ class OnednnConvolution {
 
   ConvShape shape_;
   Direction direction_;
+  Precision precision_;
   dnnl::stream stream_;
-  Desc x_, y_, plain_weights_, weights_, scratchpad_;
+  Desc x_, y_, plain_x_, plain_y_, plain_weights_, weights_, scratchpad_;
   dnnl::primitive primitive_;
-  dnnl::reorder reorder_;
+  dnnl::reorder reorder_, round_x_, round_y_;
 };
 
 /// While in scope, primitives are planned for the calling thread alone if it is in a parallel
@@ -194,14 +233,15 @@ class PlanForThisRegion {
   constexpr std::size_t most = 512;
   thread_local std::list<Made> made;
   const int threads = omp_in_parallel() ? 1 : omp_get_max_threads();
+  const Precision in = kernels::precision();
   for (auto one = made.begin(); one != made.end(); ++one) {
-    if (one->threads != threads || !one->convolution.is(shape, direction)) continue;
+    if (one->threads != threads || !one->convolution.is(shape, direction, in)) continue;
     made.splice(made.begin(), made, one);
     return made.front().convolution;
   }
   try {
     const PlanForThisRegion plan;
-    made.push_front({threads, OnednnConvolution(shape, direction)});
+    made.push_front({threads, OnednnConvolution(shape, direction, in)});
     if (made.size() > most) made.pop_back();
     return made.front().convolution;
   } catch (const dnnl::error& error) {

@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include <meanflow/kernels/broadcast.hpp>
+#include <meanflow/kernels/precision.hpp>
 #include <meanflow/random/philox.hpp>
 #include <meanflow/scalar/dual.hpp>
 #include <meanflow/scalar/math.hpp>
@@ -46,6 +47,12 @@ void parallel_for(Reference, std::size_t n, std::size_t /*grain*/, F f) {
 template <class F>
 void parallel_tasks(Reference, std::size_t tasks, F f) {
   for (std::size_t task = 0; task < tasks; ++task) f(task, std::size_t{0});
+}
+
+/// Throws SettingError if the device cannot compute in `wanted`.
+inline void check_precision(Reference, Precision wanted) {
+  if (wanted != Precision::float32)
+    throw SettingError("precision: the plain loops compute in the type that they are given alone");
 }
 
 /// How many workers `parallel_tasks` uses.

@@ -42,6 +42,8 @@ struct TrainerSettings {
   LabelDropout label_dropout{};                  ///< rows that get the null class; none by default
   std::uint64_t seed = 0;                        ///< of data, noise and times
   std::size_t tile_rows = 0;  ///< rows worked on together; 0: what suits the device and the net
+  /// Of convolutions and large products; parameters, moments, averages and sums stay in T.
+  Precision precision = Precision::float32;
 };
 
 /// What happened in a step.
@@ -148,6 +150,9 @@ class MeanFlowTrainer {
     if (settings_.batch == 0) throw SettingError("batch is 0, but must be at least 1");
     if constexpr (requires { objective_.check(); }) objective_.check();
     settings_.label_dropout.check();
+    check_precision(Device{}, settings_.precision);
+    if (!std::is_same_v<T, float> && settings_.precision != Precision::float32)
+      throw SettingError("precision is bfloat16, but this net's numbers are not float");
     if (settings_.label_dropout.rate > 0)
       null_class_ = null_class_of(net_, settings_.label_dropout.null_class, "label dropout");
     for (std::size_t i = 0; i < settings_.averages.size(); ++i)
@@ -167,6 +172,7 @@ class MeanFlowTrainer {
     prepare(rows);
     const std::size_t tiles = tile_count(x);
     prepare_lanes(std::min(lanes(Device{}), tiles));
+    const ComputeIn precision(settings_.precision);
     try {
       parallel_tasks(Device{}, tiles, [&](std::size_t tile, std::size_t lane) {
         run_tile(*lanes_[lane], x, condition, jumps, tile, tiles);
@@ -217,6 +223,7 @@ class MeanFlowTrainer {
   [[nodiscard]] Values sample(const Values& noise, std::size_t steps = 1,
                               const Condition<T, Device>& condition = {}) {
     const UseValues<T, Device> averaged(net_.parameters(), best_values());
+    const ComputeIn precision(settings_.precision);
     return meanflow::sample(net_, noise, steps, condition);
   }
 
