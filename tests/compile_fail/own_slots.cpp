@@ -1,7 +1,7 @@
 // compiles
 // SPDX-License-Identifier: MIT
-#include <meanflow/nn/mlp.hpp>
 #include <meanflow/kernels/cpu.hpp>
+#include <meanflow/nn/mlp.hpp>
 #include <meanflow/train/trainer.hpp>
 
 using namespace meanflow;
