@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Times this library beside a PyTorch program that does the same steps, in turns.
 
-usage: bench/compare.py --peer FOLDER [--rounds 5] [--bench build/bin/bench_training]
+usage: bench/compare.py --peer FOLDER [--nets mlp_256x4 meanflownet songunet] [--rounds 5]
 
 FOLDER holds a bench.py that is called as `bench.py NET KIND STEPS [VARIANT]` and prints a JSON line
 with "ms" and "best". In every round each program runs once, one after the other, so that a change of
@@ -14,13 +14,14 @@ import os
 import statistics
 import subprocess
 
-# kind of the peer's step, name of ours, largest ratio aimed at
-CASES = [("mf", "training_step/mlp_256x4/meanflow_100", None),
-         ("mf75", "training_step/mlp_256x4/meanflow_75", 0.45),
-         ("mf25rows", "training_step/mlp_256x4/meanflow_25", 0.50),
-         ("fm", "training_step/mlp_256x4/flow_matching", 0.65),
-         ("imf", "training_step/mlp_256x4/improved_meanflow_75", None),
-         ("sample", "sampling/mlp_256x4", 0.75)]
+# kind of the peer's step, name of ours
+KINDS = [("mf", "training_step/{}/meanflow_100"), ("mf75", "training_step/{}/meanflow_75"),
+         ("mf25rows", "training_step/{}/meanflow_25"), ("fm", "training_step/{}/flow_matching"),
+         ("imf", "training_step/{}/improved_meanflow_75"), ("sample", "sampling/{}")]
+# our net: the peer's name at a batch, batches, largest ratios aimed at
+NETS = {"mlp_256x4": ("mlp{}", [1024, 4096], {"mf75": 0.45, "mf25rows": 0.50, "fm": 0.65, "sample": 0.75}),
+        "meanflownet": ("meanflownet", [32], {"mf75": 0.60, "mf25rows": 0.70, "fm": 0.85, "sample": 0.90}),
+        "songunet": ("songunet", [4], {"mf75": 0.60, "mf25rows": 0.70, "fm": 0.85, "sample": 0.90})}
 
 
 def environment():
@@ -31,22 +32,33 @@ def environment():
     return env
 
 
+def measured(command, env):
+    """What the command prints, and the most memory that it held, in GB."""
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    text = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    if status != 0:
+        raise SystemExit(f"{' '.join(command)} failed with status {status}")
+    return text, usage.ru_maxrss / 1e6
+
+
 def peer_ms(folder, net, kind, variant, python):
     env = environment()
     env["LD_LIBRARY_PATH"] = "/usr/lib/x86_64-linux-gnu/openblas-openmp"
-    command = [python, os.path.join(folder, "bench.py"), net, kind, "15"] + ([variant] if variant else [])
-    line = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
-    result = json.loads(line.strip().splitlines()[-1])
-    return result["ms"], result["best"]
+    steps = "15" if net.startswith("mlp") else "5"
+    command = [python, os.path.join(folder, "bench.py"), net, kind, steps] + ([variant] if variant else [])
+    text, memory = measured(command, env)
+    result = json.loads(text.strip().splitlines()[-1])
+    return result["ms"], result["best"], memory
 
 
 def our_ms(program, name, batch):
     command = [program, f"--benchmark_filter=^{name}/{batch}/real_time$", "--benchmark_format=json",
                "--benchmark_min_time=0.3", "--benchmark_repetitions=3",
                "--benchmark_report_aggregates_only=true"]
-    text = subprocess.run(command, env=environment(), check=True, capture_output=True, text=True).stdout
+    text, memory = measured(command, environment())
     runs = json.loads(text)["benchmarks"]
-    return next(r["real_time"] for r in runs if r["aggregate_name"] == "median")
+    return next(r["real_time"] for r in runs if r["aggregate_name"] == "median"), memory
 
 
 def main():
@@ -55,21 +67,30 @@ def main():
     parser.add_argument("--bench", default="build/bin/bench_training")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--python", default="/usr/bin/python3")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1024, 4096])
+    parser.add_argument("--nets", nargs="+", choices=NETS, default=["mlp_256x4"])
     args = parser.parse_args()
-    print("| step | batch | ours, ms | peer, ms | ratio | aim |\n| --- | --- | --- | --- | --- | --- |")
-    for batch in args.batches:
-        for kind, name, aim in CASES:
-            # The peer's own kinds: a step with 75 % of the rows costs it what one with all rows does.
-            peer_kind = "mf" if kind == "mf75" else kind
-            variant, ours, peers = None, [], []
-            for _ in range(args.rounds):
-                ours.append(our_ms(args.bench, name, batch))
-                ms, variant = peer_ms(args.peer, f"mlp{batch}", peer_kind, variant, args.python)
-                peers.append(ms)
-            ratio = statistics.median(a / b for a, b in zip(ours, peers))
-            print(f"| {name} | {batch} | {statistics.median(ours):.2f} | {statistics.median(peers):.2f} "
-                  f"| {ratio:.2f} | {aim or ''} |", flush=True)
+    print("| step | batch | ours, ms | peer, ms | ratio | aim | ours, GB | peer, GB |\n"
+          "| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for net in args.nets:
+        peer_net, batches, aims = NETS[net]
+        for batch in batches:
+            for kind, name in KINDS:
+                compare(args, name.format(net), batch, peer_net.format(batch), kind, aims.get(kind, ""))
+
+
+def compare(args, name, batch, peer_net, kind, aim):
+    # The peer's own kinds: a step with 75 % of the rows costs it what one with all rows does.
+    peer_kind = "mf" if kind == "mf75" else kind
+    ours, peers, variant = [], [], None
+    for _ in range(args.rounds):
+        ours.append(our_ms(args.bench, name, batch))
+        ms, variant, memory = peer_ms(args.peer, peer_net, peer_kind, variant, args.python)
+        peers.append((ms, memory))
+    ratio = statistics.median(a[0] / b[0] for a, b in zip(ours, peers))
+    # The peer's first round tries all its variants; the others hold the memory of the fastest alone.
+    print(f"| {name} | {batch} | {statistics.median(o[0] for o in ours):.2f} "
+          f"| {statistics.median(p[0] for p in peers):.2f} | {ratio:.2f} | {aim} "
+          f"| {min(o[1] for o in ours):.2f} | {min(p[1] for p in peers):.2f} |", flush=True)
 
 
 if __name__ == "__main__":

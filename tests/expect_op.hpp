@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// One helper that proves an operation on tensors: value, tangent and way back, on every kind of
-/// value, with any number of tangent rows, on the processor and with plain loops.
+/// value, with any number of tangent rows, on the processor, and with plain loops or, where the
+/// tests are built for it, on the CUDA device.
 #pragma once
 
 #include <algorithm>
@@ -20,6 +21,10 @@
 #include <meanflow/kernels/cpu.hpp>
 #include <meanflow/kernels/reference.hpp>
 #include <meanflow/random/philox.hpp>
+#include <meanflow/tensor/transfer.hpp>
+#ifdef MEANFLOW_TEST_CUDA
+#include <meanflow/cuda.hpp>
+#endif
 
 namespace meanflow::test {
 
@@ -71,17 +76,21 @@ struct OpInputs {
 struct Operation {
   using Forward = std::function<OpResult(const OpInputs&)>;
   using Backward = std::function<OpResult(const OpInputs&, const Values& g)>;
-  Forward plain, dual, reference_plain, reference_dual;
-  Backward var, dual_var, reference_var;
+  Forward plain, dual, other_plain, other_dual;
+  Backward var, dual_var, other_var;
 };
 
+/// What the processor is compared with.
+#ifdef MEANFLOW_TEST_CUDA
+using OtherDevice = Cuda;
+#else
+using OtherDevice = Reference;
+#endif
+
+/// A copy, which may be overwritten.
 template <class Device>
-Tensor<double, Device> to_device(const Values& x) {
-  return Tensor<double, Device>::from(x.shape(), std::span<const double>(x.data(), x.size()));
-}
-template <class Device>
-Values to_host(const Tensor<double, Device>& x) {
-  return Values::from(x.shape(), std::span<const double>(x.data(), x.size()));
+Tensor<double, Device> copy_on(const Values& x) {
+  return to_device<Device>(x.clone());
 }
 
 template <class Device>
@@ -89,18 +98,19 @@ Parameters<double, Device> make_parameters(const OpInputs& in) {
   Parameters<double, Device> parameters;
   for (const auto& [name, values] : in.parameters) {
     const auto parameter = parameters.add(name, values.shape());
-    std::copy_n(values.data(), values.size(), parameter.data());
+    const auto there = to_device<Device>(values);
+    copy(Device{}, values.size(), static_cast<const double*>(there.data()), parameter.data());
   }
   return parameters;
 }
 
 template <class X, class Device>
 X make_value(const OpInputs& in, std::size_t i) {
-  const auto x = to_device<Device>(in.x[i]);
+  const auto x = copy_on<Device>(in.x[i]);
   if constexpr (detail::is_tensor<X>)
     return x;
   else
-    return X(x, to_device<Device>(in.dx[i]));
+    return X(x, copy_on<Device>(in.dx[i]));
 }
 
 template <class X, class F, std::size_t... I>
@@ -126,7 +136,7 @@ OpResult run_backward(const F& f, const OpInputs& in, const Values& g, std::inde
   OpResult result;
   result.value = to_host(Tensor<double, Device>(primal(y)));
   if constexpr (!detail::is_tensor<X>) result.tangent = to_host(y.value().tangent());
-  tape.backward(y.node(), to_device<Device>(g));
+  tape.backward(y.node(), copy_on<Device>(g));
   for (const Var<X>& input : x) {
     const auto gradient = tape.take_gradient(input.node());
     result.gradients.push_back(gradient.empty() ? Values::zeros(input.shape()) : to_host(gradient));
@@ -141,18 +151,16 @@ Operation operation(const F& f) {
   constexpr std::make_index_sequence<N> all;
   using Plain = Tensor<double>;
   using Twin = DualTensor<double>;
-  using ReferencePlain = Tensor<double, Reference>;
-  using ReferenceTwin = DualTensor<double, Reference>;
+  using OtherPlain = Tensor<double, OtherDevice>;
+  using OtherTwin = DualTensor<double, OtherDevice>;
   return {
       [=](const OpInputs& in) { return run_forward<Plain>(f, in, all); },
       [=](const OpInputs& in) { return run_forward<Twin>(f, in, all); },
-      [=](const OpInputs& in) { return run_forward<ReferencePlain>(f, in, all); },
-      [=](const OpInputs& in) { return run_forward<ReferenceTwin>(f, in, all); },
+      [=](const OpInputs& in) { return run_forward<OtherPlain>(f, in, all); },
+      [=](const OpInputs& in) { return run_forward<OtherTwin>(f, in, all); },
       [=](const OpInputs& in, const Values& g) { return run_backward<Plain>(f, in, g, all); },
       [=](const OpInputs& in, const Values& g) { return run_backward<Twin>(f, in, g, all); },
-      [=](const OpInputs& in, const Values& g) {
-        return run_backward<ReferencePlain>(f, in, g, all);
-      },
+      [=](const OpInputs& in, const Values& g) { return run_backward<OtherPlain>(f, in, g, all); },
   };
 }
 
@@ -207,14 +215,14 @@ inline void expect_operation(const Operation& op, const OpInputs& inputs,
   for (std::size_t k = 0; k < in.x.size(); ++k) in.dx.push_back(numbers(in.x[k].shape(), 100 + k));
 
   const Values value = op.plain(in).value;
-  CHECK(relative_error(op.reference_plain(in).value, value) <= tolerance.device);
+  CHECK(relative_error(op.other_plain(in).value, value) <= tolerance.device);
 
   const Values g = numbers(value.shape(), 99);
   const OpResult back = op.var(in, g);
   CHECK(same_bits(back.value, value));
-  const OpResult reference_back = op.reference_var(in, g);
+  const OpResult other_back = op.other_var(in, g);
   for (std::size_t k = 0; k < back.gradients.size(); ++k)
-    CHECK(relative_error(reference_back.gradients[k], back.gradients[k]) <= tolerance.device);
+    CHECK(relative_error(other_back.gradients[k], back.gradients[k]) <= tolerance.device);
   for (std::size_t k = 0; k < in.x.size(); ++k) {
     INFO("gradient of input ", k);
     CHECK(relative_error(back.gradients[k], gradient_by_differences(op, in, in.x[k], g)) <=
@@ -250,8 +258,8 @@ inline void expect_operation(const Operation& op, const OpInputs& inputs,
     CHECK(same_bits(dual.value, value));
     REQUIRE(dual.tangent.shape() == value.shape().with_rows(rows));
     CHECK(relative_error(dual.tangent, full.rows(0, rows)) <= 1e-14);
-    CHECK(relative_error(op.reference_dual(part).tangent, dual.tangent) <= tolerance.device);
-    CHECK(relative_error(op.reference_dual(part).value, value) <= tolerance.device);
+    CHECK(relative_error(op.other_dual(part).tangent, dual.tangent) <= tolerance.device);
+    CHECK(relative_error(op.other_dual(part).value, value) <= tolerance.device);
     CHECK(same_bits(dual_back.value, dual.value));
     CHECK(same_bits(dual_back.tangent, dual.tangent));
     for (std::size_t k = 0; k < back.gradients.size(); ++k)

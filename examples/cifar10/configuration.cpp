@@ -388,6 +388,9 @@ void check_together(const Settings& s, const std::string& source) {
     refuse("guidance.omega and kappa are " + number_text(s.guidance.omega) + " and " +
            number_text(s.guidance.kappa) +
            ", but without data.labels there is nothing to guide to");
+  if (s.sample.guidance != 1 && !s.data.labels)
+    refuse("sample.guidance is " + number_text(s.sample.guidance) +
+           ", but without data.labels there is nothing to guide to: set it to 1");
   if (s.guidance.t_start > s.guidance.t_end)
     refuse("guidance.t_start is " + number_text(s.guidance.t_start) +
            ", but must be at most t_end, which is " + number_text(s.guidance.t_end));
@@ -398,7 +401,7 @@ void check_together(const Settings& s, const std::string& source) {
 [[nodiscard]] bool may_change(const std::string& key) {
   constexpr std::array sections{"learning_rate.", "log.",      "checkpoint.",
                                 "sample.",        "evaluate.", "classifier."};
-  return key == "train.steps" ||
+  return key == "train.steps" || key == "train.tile_rows" || key == "train.precision" ||
          std::ranges::any_of(sections, [&](const char* s) { return key.starts_with(s); });
 }
 

@@ -73,8 +73,11 @@ Pictures load_pictures(const DataSettings& settings, const std::filesystem::path
   const auto wanted = static_cast<std::size_t>(
       std::llround(settings.fraction * static_cast<double>(pictures.training.count)));
   const std::size_t count = std::max<std::size_t>(1, wanted);
-  if (count < pictures.training.count)
-    pictures.training = selected(pictures.training, [&](std::size_t i) { return i < count; });
+  // Spread over the whole set: a folder's pictures come class by class.
+  const std::size_t all = pictures.training.count;
+  if (count < all)
+    pictures.training = selected(
+        pictures.training, [&](std::size_t i) { return (i + 1) * count / all > i * count / all; });
   return pictures;
 }
 

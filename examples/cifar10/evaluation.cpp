@@ -16,6 +16,7 @@
 #include "classifier.hpp"
 #include "data.hpp"
 #include "model.hpp"
+#include "output.hpp"
 
 namespace cifar10 {
 
@@ -162,6 +163,7 @@ void print_row(const std::string& name, const nlohmann::json& row) {
 }  // namespace
 
 void evaluate(const EvaluateRequest& request) {
+  prepare_output(request.out);
   const Model model(request.checkpoint, request.average);
   const Settings settings = with_changes(model.identity().settings, request.changes);
   const Pictures pictures = load_pictures(settings.data, request.data);

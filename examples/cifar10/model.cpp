@@ -11,6 +11,7 @@
 #include <meanflow/train/checkpoint.hpp>
 
 #include "format_json.hpp"
+#include "output.hpp"
 
 namespace cifar10 {
 
@@ -72,6 +73,8 @@ meanflow::Tensor<float> Model::sample(std::size_t first, std::size_t count, cons
 }
 
 void sample(const SampleRequest& request) {
+  prepare_output(request.out);
+  prepare_output(request.npy);
   const Model model(request.checkpoint, request.average);
   const auto& [settings, format, step] = model.identity();
   const SampleSettings& defaults = settings.sample;

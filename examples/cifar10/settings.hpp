@@ -97,7 +97,7 @@ struct Settings {
   ObjectiveSettings objective{};
   GuidanceSettings guidance{};
   meanflow::Adam optimizer{};
-  meanflow::LearningRate learning_rate{.peak = 3e-4};
+  meanflow::LearningRate learning_rate{.peak = 3e-4, .decay = meanflow::Decay::constant};
   std::vector<meanflow::Averaging> averages{meanflow::ConstantEma{}};
   TrainSettings train{};
   LogSettings log{};
@@ -159,7 +159,8 @@ struct NamesOf<meanflow::JvpMode> {
 template <>
 struct NamesOf<meanflow::Precision> {
   static constexpr std::array all{std::pair{"float32", meanflow::Precision::float32},
-                                  std::pair{"bfloat16", meanflow::Precision::bfloat16}};
+                                  std::pair{"bfloat16", meanflow::Precision::bfloat16},
+                                  std::pair{"tf32", meanflow::Precision::tf32}};
 };
 
 template <>
@@ -206,7 +207,7 @@ struct Range {
 };
 
 inline constexpr Range any{}, not_negative{0}, positive{0, 1e300, true}, at_least_one{1},
-    share{0, 1};
+    share{0, 1}, below_one{0, 0.99999999};
 
 /// Calls visit(key, value, range) for each setting of a section.
 template <class Visit>
@@ -295,8 +296,8 @@ void describe(GuidanceSettings& s, Visit&& visit) {
 
 template <class Visit>
 void describe(meanflow::Adam& s, Visit&& visit) {
-  visit("beta1", s.beta1, share);
-  visit("beta2", s.beta2, share);
+  visit("beta1", s.beta1, below_one);
+  visit("beta2", s.beta2, below_one);
   visit("epsilon", s.epsilon, positive);
   visit("weight_decay", s.weight_decay, not_negative);
   visit("decoupled", s.decoupled);

@@ -60,9 +60,9 @@ void train_net(N net, Run run) {
   Recorder recorder(s, run.format, run.workdir, trainer.steps_done());
   meanflow::StopOnSignal stop;
   if (run.quiet)
-    trainer.fit(source, recorder, checkpoints, stop);
+    trainer.fit(source, checkpoints, recorder, stop);
   else
-    trainer.fit(source, recorder, checkpoints, stop, meanflow::ProgressBar("training"));
+    trainer.fit(source, checkpoints, recorder, stop, meanflow::ProgressBar("training"));
   if (trainer.steps_done() < s.train.steps)
     std::fprintf(stderr, "stopped and saved at step %llu; the same command goes on from there\n",
                  static_cast<unsigned long long>(trainer.steps_done()));

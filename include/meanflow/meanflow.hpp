@@ -40,6 +40,7 @@
 #include <meanflow/kernels/cpu.hpp>
 #include <meanflow/kernels/cpu_conv.hpp>
 #include <meanflow/kernels/cpu_norm.hpp>
+#include <meanflow/kernels/precision.hpp>
 #include <meanflow/kernels/reference.hpp>
 #include <meanflow/kernels/reference_conv.hpp>
 #include <meanflow/kernels/reference_norm.hpp>
@@ -78,6 +79,7 @@
 #include <meanflow/tensor/dual_tensor.hpp>
 #include <meanflow/tensor/eigen.hpp>
 #include <meanflow/tensor/tensor.hpp>
+#include <meanflow/tensor/transfer.hpp>
 #include <meanflow/tensor/xtensor.hpp>
 #include <meanflow/train/checkpoint.hpp>
 #include <meanflow/train/communicator.hpp>

@@ -125,6 +125,8 @@ TEST_CASE("values of another type or out of range are refused with what is expec
 TEST_CASE("settings that contradict each other are refused") {
   CHECK(contains(refusal("data: {augment: true}"), "data.augment is true, but a mean_flow_net"));
   CHECK(contains(refusal("data: {labels: false}\nguidance: {kappa: 0.5}"), "nothing to guide to"));
+  CHECK(contains(refusal("data: {labels: false}\nsample: {guidance: 2}"),
+                 "sample.guidance is 2, but without data.labels"));
   CHECK(contains(refusal("guidance: {t_start: 0.9, t_end: 0.1}"), "guidance.t_start is 0.9"));
 }
 
@@ -177,8 +179,9 @@ TEST_CASE("a resumed training may differ in some settings alone") {
   CHECK(differs("net.base=32") == "net.base is 32, not 64");
   CHECK(differs("times.r.mean=-4") == "times.r.mean is -4, not not set");
   CHECK(differs("objective.kind=flow_matching") == "objective.kind is flow_matching, not meanflow");
-  for (const char* allowed : {"train.steps=5", "learning_rate.peak=0.5", "log.every=3",
-                              "checkpoint.every=3", "sample.count=3", "evaluate.count=3"})
+  for (const char* allowed :
+       {"train.steps=5", "learning_rate.peak=0.5", "log.every=3", "checkpoint.every=3",
+        "sample.count=3", "evaluate.count=3", "train.tile_rows=4", "train.precision=bfloat16"})
     CHECK(differs(allowed).empty());
 }
 

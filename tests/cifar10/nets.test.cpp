@@ -100,6 +100,22 @@ TEST_CASE("of a folder of pictures every tenth is kept for testing") {
                   meanflow::SettingError);
 }
 
+TEST_CASE("a share of a folder's pictures is a share of every class") {
+  const TemporaryFolder folder;
+  for (const char* name : {"a", "b", "c"}) {
+    std::filesystem::create_directories(folder / name);
+    for (int i = 0; i < 10; ++i)
+      meanflow::save_png(
+          folder / name / (std::to_string(i) + ".png"),
+          {.height = 4, .width = 4, .channels = 3, .pixels = std::vector<std::uint8_t>(48)});
+  }
+  const auto training =
+      load_pictures({.kind = DataKind::folder, .fraction = 0.5}, folder.path()).training;
+  CHECK(training.count == 14);
+  for (const std::int32_t label : {0, 1, 2})
+    CHECK(std::count(training.labels.begin(), training.labels.end(), label) >= 4);
+}
+
 TEST_CASE("a share of the training pictures is at least one") {
   const TemporaryFolder folder;
   write_bytes(folder / "test_batch.bin", std::string(3073, 1));

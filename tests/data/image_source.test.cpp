@@ -259,6 +259,21 @@ TEST_CASE("The next batch comes from another thread, and so do its exceptions") 
   for (std::size_t step = 1; step <= 3; ++step) CHECK(source.threads->at(step) != here);
 }
 
+TEST_CASE("Every third batch, as one of three processes asks for them, is prepared ahead") {
+  const Failing source;
+  {
+    Prefetched prefetched(source);
+    const Tensor<float> x({4, 2});
+    for (const std::uint64_t step : {5, 8, 11, 14}) {
+      prefetched.fill(x, 1, step);
+      CHECK(x[7] == static_cast<float>(step));
+    }
+  }
+  const auto here = std::this_thread::get_id();
+  // In order of preparation: 5 here, 6 in vain, 8 here, and from there on ahead.
+  CHECK(std::count(source.threads->begin(), source.threads->end(), here) == 2);
+}
+
 TEST_CASE("Prefetching ends at any time") {
   struct Slow {
     std::shared_ptr<std::atomic<int>> done = std::make_shared<std::atomic<int>>(0);

@@ -55,6 +55,19 @@ void check_refused(const Guided<MeanFlow>& guided, const char* message) {
   CHECK_THROWS_WITH_AS(guided.check(), message, SettingError);
 }
 
+struct ByValue {
+  using value_type = double;
+  using device_type = Cpu;
+  const LabelledNet& net;
+  [[nodiscard]] Parameters<double> parameters() const { return net.parameters(); }
+  [[nodiscard]] std::int32_t null_class() const { return 2; }
+  template <class X>
+  [[nodiscard]] X operator()(const X& z, const X& r, const X& t,
+                             const Condition<double>& condition) const {
+    return net(z, r, t, condition);
+  }
+};
+
 }  // namespace
 
 TEST_CASE(
@@ -112,6 +125,14 @@ TEST_CASE("guidance at sampling is u(null) + scale (u(class) - u(null))") {
       const double of_class = noise[i] + net.table.data()[2 * row + c];
       CHECK(x[i] == doctest::Approx(noise[i] - (null + 3 * (of_class - null))).epsilon(1e-14));
     }
+}
+
+TEST_CASE("guidance at sampling takes nets that give their parameters by value") {
+  const LabelledNet net;
+  const ByValue by_value{net};
+  const GuidedSampling guided(by_value, 3);
+  static_assert(!std::is_reference_v<decltype(guided.parameters())>);
+  CHECK(guided.parameters().flat_size() == net.parameters().flat_size());
 }
 
 TEST_CASE("dropping labels exactly takes the last rows, those with r = t first") {

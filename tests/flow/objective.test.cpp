@@ -145,8 +145,7 @@ TEST_CASE("weigh gives losses and the gradient of their mean") {
   Tape<double> tape;
   auto residual = MeanFlow{}(KnownNet{}, make_batch(4), tape);
   const Values error = residual.error.clone();
-  std::vector<double> losses(rows);
-  weigh(AdaptiveWeighting{.p = 0.75, .epsilon = 0.1}, residual, 10, losses);
+  const auto losses = weigh(AdaptiveWeighting{.p = 0.75, .epsilon = 0.1}, residual, 10);
   for (std::size_t i = 0; i < rows; ++i) {
     const double weight = std::pow(residual.square[i] + 0.1, -0.75);
     CHECK(losses[i] == doctest::Approx(weight * residual.square[i]));

@@ -63,6 +63,8 @@ TEST_CASE("the plain loops refuse to round") {
   CHECK_NOTHROW(check_precision(Reference{}, Precision::float32));
   CHECK_NOTHROW(check_precision(Cpu{}, Precision::float32));
   CHECK_THROWS_AS(check_precision(Reference{}, Precision::bfloat16), SettingError);
+  CHECK_THROWS_AS(ComputeIn(Precision::bfloat16, Reference{}), SettingError);
+  CHECK(precision() == Precision::float32);
 }
 
 TEST_CASE("convolutions in bfloat16") {

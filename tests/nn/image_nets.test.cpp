@@ -106,6 +106,9 @@ TEST_CASE("SongUNet drops in training alone, and tells classes apart") {
   sampling.labels[0] = 4;
   CHECK_THROWS_WITH_AS((void)net(z, t, t, sampling), "SongUNet: label 4 is not in [0, 3]",
                        ShapeError);
+  sampling.labels = Tensor<std::int32_t>::full({3}, 0);
+  CHECK_THROWS_WITH_AS((void)net(z, t, t, sampling), "SongUNet: 3 labels for a batch of 2 rows",
+                       ShapeError);
 }
 
 TEST_CASE("a training with dropout does not depend on how the batch is cut") {

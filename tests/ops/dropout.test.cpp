@@ -17,9 +17,9 @@ namespace {
 
 template <class Device = Cpu>
 DropoutDraw<Device> draw_of(std::size_t rows, std::uint64_t first = 0, std::uint64_t step = 3) {
-  DropoutDraw<Device> draw{7, step, Tensor<std::uint64_t, Device>({rows})};
-  for (std::size_t row = 0; row < rows; ++row) draw.rows[row] = first + row;
-  return draw;
+  Tensor<std::uint64_t> numbers({rows});
+  for (std::size_t row = 0; row < rows; ++row) numbers[row] = first + row;
+  return {7, step, to_device<Device>(numbers)};
 }
 
 template <class X>

@@ -21,9 +21,9 @@ template <SinusoidOrder order>
 void expect_sinusoid(std::size_t half) {
   const auto f = [half](const auto& p, const auto& x) {
     using Device = typename std::remove_cvref_t<decltype(p)>::device_type;
-    Tensor<double, Device> frequencies({half});
+    Tensor<double> frequencies({half});
     for (std::size_t i = 0; i < half; ++i) frequencies[i] = 0.3 + 0.17 * static_cast<double>(i);
-    return sinusoid(x, frequencies, order);
+    return sinusoid(x, to_device<Device>(frequencies), order);
   };
   expect_op(f, std::array<Values, 1>{numbers({6, 1}, 1, -2, 2)});
 }

@@ -117,6 +117,11 @@ TEST_CASE("nearest_up repeats every pixel four times") {
         std::vector<double>{3, 3, 5, 5, 3, 3, 5, 5});
 }
 
+TEST_CASE("attention of no rows") {
+  const DualTensor<double> none({0, 2, 4, 3}, 0);
+  CHECK(attention(none, none, none).shape() == Shape{0, 2, 4, 3});
+}
+
 TEST_CASE("attention of one head and of several") {
   expect_op(
       [](const auto&, const auto& q, const auto& k, const auto& v) { return attention(q, k, v); },

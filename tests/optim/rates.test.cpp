@@ -9,13 +9,14 @@
 using namespace meanflow;
 
 TEST_CASE("a constant learning rate") {
-  const LearningRate rate{.peak = 0.5};
+  const LearningRate rate{.peak = 0.5, .decay = Decay::constant};
   CHECK(rate.at(0, 100) == 0.5);
   CHECK(rate.at(99, 100) == 0.5);
 }
 
 TEST_CASE("warm-up is linear") {
-  const LearningRate rate{.peak = 1, .warmup_steps = 10, .warmup_start = 0.2};
+  const LearningRate rate{
+      .peak = 1, .warmup_steps = 10, .warmup_start = 0.2, .decay = Decay::constant};
   CHECK(rate.at(0, 100) == doctest::Approx(0.2));
   CHECK(rate.at(5, 100) == doctest::Approx(0.6));
   CHECK(rate.at(10, 100) == 1);

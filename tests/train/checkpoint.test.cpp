@@ -4,6 +4,8 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -141,6 +143,65 @@ TEST_CASE("a checkpoint of another training is refused, and nothing is changed")
                        FileError);
 }
 
+TEST_CASE("a checkpoint of a net with more parameters is refused") {
+  const TemporaryFolder folder;
+  auto trainer = make_trainer(3);
+  save_checkpoint(folder / "c.safetensors", trainer);
+  {
+    const Safetensors file(folder / "c.safetensors");
+    SafetensorsWriter writer;
+    for (const auto& [key, value] : file.metadata()) writer.metadata(key, value);
+    const std::int64_t step = 0;
+    writer.add("step", {}, std::span<const std::int64_t>(&step, 1));
+    for (const std::string& name : file.names())
+      if (name != "step") writer.add(name, file.shape(name), file.read<float>(name));
+    writer.add("extra.weight", {1}, std::vector<float>{1});
+    writer.write(folder / "more.safetensors");
+  }
+  CHECK_THROWS_WITH_AS(load_checkpoint(folder / "more.safetensors", trainer),
+                       ("'" + (folder / "more.safetensors").string() +
+                        "' was written for another net: it has 'extra.weight', which this one has "
+                        "not")
+                           .c_str(),
+                       FileError);
+}
+
+TEST_CASE("a training that was not resumed does not mix its checkpoints with those of another") {
+  const TemporaryFolder folder;
+  auto first = make_trainer(30), second = make_trainer(20);
+  first.fit(data, Checkpoints({.folder = folder.path(), .every = 10}));
+  const auto before = names_in(folder.path());
+  Checkpoints checkpoints({.folder = folder.path(), .every = 10});
+  const std::string message =
+      "'" + folder.path().string() +
+      "' holds checkpoints up to step 30, but this training is at step 0: resume it, or choose "
+      "another folder.";
+  CHECK_THROWS_WITH_AS(second.fit(data, checkpoints), message.c_str(), FileError);
+  CHECK_THROWS_WITH_AS(checkpoints.save(second), message.c_str(), FileError);
+  CHECK(names_in(folder.path()) == before);
+}
+
+TEST_CASE("a training that an exception ends is saved") {
+  const TemporaryFolder folder;
+  auto trainer = make_trainer(10);
+  const auto fails = [](const StepReport& report) {
+    if (report.step == 6) throw Error("step 6");
+  };
+  CHECK_THROWS_WITH_AS(trainer.fit(data, fails, Checkpoints({.folder = folder.path(), .every = 0})),
+                       "step 6", Error);
+  CHECK(names_in(folder.path()) == std::vector<std::string>{"checkpoint-000000007.safetensors"});
+}
+
+TEST_CASE("parameters that lead to a number that is not finite are not saved") {
+  const TemporaryFolder folder;
+  auto settings = settings_for(10);
+  settings.learning_rate.peak = 1e30;
+  MeanFlowTrainer trainer(Mlp<>({.hidden = 16, .layers = 2}), settings);
+  CHECK_THROWS_AS(trainer.fit(data, Checkpoints({.folder = folder.path(), .every = 0})),
+                  NonFiniteError);
+  CHECK(names_in(folder.path()).empty());
+}
+
 TEST_CASE("half-written files of a killed process are removed, others stay") {
   const TemporaryFolder folder;
   std::ofstream(folder / "checkpoint-000000010.safetensors.tmp-1-0") << "half";
@@ -162,6 +223,21 @@ TEST_CASE("a signal stops the training after the step, with a checkpoint") {
   CHECK(stop.signal() == SIGTERM);
   CHECK(trainer.steps_done() <= 8);
   CHECK(latest_checkpoint(folder.path()) == checkpoint_path(folder.path(), trainer.steps_done()));
+}
+
+TEST_CASE("a second signal, even of the other kind, ends the program at once") {
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    const StopOnSignal stop;
+    std::raise(SIGINT);
+    if (stop.signal() == SIGINT) std::raise(SIGTERM);
+    ::_exit(0);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  CHECK(WIFSIGNALED(status));
+  CHECK(WTERMSIG(status) == SIGTERM);
 }
 
 // The child is a process of one thread, since OpenMP's threads do not outlive a fork.
@@ -260,4 +336,40 @@ TEST_CASE("two processes take the step that one with all rows would take") {
   }
   CHECK(largest < 1e-5 * std::sqrt(norm));
   CHECK(report.gradient_norm == doctest::Approx(std::sqrt(norm)).epsilon(1e-5));
+}
+
+TEST_CASE("each of two processes reads every second batch") {
+  struct Recorded {
+    std::vector<std::uint64_t>& numbers;
+    [[nodiscard]] Shape row_shape() const { return {2}; }
+    void fill(const Tensor<float>& x, std::uint64_t seed, std::uint64_t step) const {
+      numbers.push_back(step);
+      data.fill(x, seed, step);
+    }
+  };
+  Tensor<float> shared;
+  for (const std::size_t process : {0, 1}) {
+    std::vector<std::uint64_t> numbers;
+    MeanFlowTrainer trainer(Mlp<>({.hidden = 16, .layers = 2, .seed = 2}), settings_for(3),
+                            LinearPath{}, LogitNormalTimes{}, ConstantWeighting{}, MeanFlow{},
+                            TwoProcesses{process, &shared});
+    trainer.fit(Recorded{numbers});
+    CHECK(numbers == (process == 0 ? std::vector<std::uint64_t>{0, 2, 4}
+                                   : std::vector<std::uint64_t>{1, 3, 5}));
+  }
+}
+
+TEST_CASE("a number that is not finite stops all processes in the same step") {
+  Tensor<float> shared;
+  const auto make = [&](std::size_t process) {
+    return MeanFlowTrainer(Mlp<>({.hidden = 16, .layers = 2, .seed = 2}), settings_for(3),
+                           LinearPath{}, LogitNormalTimes{}, ConstantWeighting{}, MeanFlow{},
+                           TwoProcesses{process, &shared});
+  };
+  auto first = make(0), second = make(1);
+  const auto good = normal_noise({64, 2}, 9), bad = good.clone();
+  bad[5] = std::numeric_limits<float>::quiet_NaN();
+  CHECK_THROWS_AS(first.step(bad), NonFiniteError);
+  CHECK_THROWS_AS(second.step(good), NonFiniteError);
+  CHECK(first.steps_done() + second.steps_done() == 0);
 }

@@ -129,6 +129,17 @@ TEST_CASE("after an exception from a net the next step is as if nothing had been
 TEST_CASE("settings that cannot work are refused") {
   CHECK_THROWS_WITH_AS((MeanFlowTrainer(make_net(), {.batch = 0})),
                        "batch is 0, but must be at least 1", SettingError);
+  const auto refused = [](const TrainerSettings& settings, const char* message) {
+    CHECK_THROWS_WITH_AS((MeanFlowTrainer(make_net(), settings)), message, SettingError);
+  };
+  refused({.optimizer = {.beta1 = 1}}, "Adam: beta1 is 1.000000, but must be in [0, 1)");
+  refused({.learning_rate = {.peak = -1}},
+          "LearningRate: peak is -1.000000, but must be greater than 0");
+  refused({.averages = {ConstantEma{1.5}}},
+          "ConstantEma: decay is 1.500000, but must be in [0, 1]");
+  refused({.averages = {HalfLifeEma{0}}},
+          "HalfLifeEma: half_life is 0.000000, but must be greater than 0");
+  refused({.clip_norm = -1}, "clip_norm is -1.000000, but must be at least 0");
   MeanFlowTrainer<Mlp<>, LinearPath, TooManyJumps> trainer(make_net(), {.batch = batch});
   CHECK_THROWS_WITH_AS(trainer.step(make_batch(1)), "the time sampler lets 25 of 24 rows jump",
                        SettingError);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <stdexcept>
 #include <vector>
 
 #include <archetypes.hpp>
@@ -45,6 +47,13 @@ struct StopsAtFour {
   bool on_step(auto&, const StepReport& report) { return report.step == 3; }
 };
 
+struct FailsAtTheEnd {
+  template <class Trainer>
+  void on_end(Trainer&) const {
+    throw std::runtime_error("end");
+  }
+};
+
 }  // namespace
 
 TEST_CASE("the trainer works with types that model its concepts and nothing more") {
@@ -58,8 +67,9 @@ TEST_CASE("the trainer works with types that model its concepts and nothing more
 }
 
 TEST_CASE("fit trains to the last step and reports every one") {
-  MeanFlowTrainer trainer(Mlp<>({.hidden = 16, .layers = 1}),
-                          {.steps = 5, .batch = 32, .learning_rate = {.peak = 0.01}});
+  MeanFlowTrainer trainer(
+      Mlp<>({.hidden = 16, .layers = 1}),
+      {.steps = 5, .batch = 32, .learning_rate = {.peak = 0.01, .decay = Decay::constant}});
   std::vector<StepReport> reports;
   trainer.fit(Toy2dSource{}, [&](const StepReport& report) { reports.push_back(report); });
   REQUIRE(reports.size() == 5);
@@ -89,6 +99,30 @@ TEST_CASE("training learns where the data are") {
   }
   CHECK(std::abs(x - 2) < 0.2);
   CHECK(std::abs(y + 1) < 0.2);
+}
+
+TEST_CASE("a trainer of flow matching samples along the velocity that it has learned") {
+  MeanFlowTrainer<Mlp<>, LinearPath, LogitNormalTimes, ConstantWeighting, FlowMatching> trainer(
+      Mlp<>({.hidden = 8, .layers = 1}), {.steps = 3, .batch = 16, .averages = {}});
+  trainer.fit(Toy2dSource{});
+  const auto noise = normal_noise({50, 2}, 1);
+  const auto found = trainer.sample(noise, 4), expected = solve(trainer.net(), noise, 4),
+             other = sample(trainer.net(), noise, 4);
+  CHECK(std::ranges::equal(found.span(), expected.span()));
+  CHECK_FALSE(std::ranges::equal(found.span(), other.span()));
+}
+
+TEST_CASE("callbacks are told of an end by an exception, which is the one that the caller sees") {
+  struct FailsAtThree {
+    void operator()(const StepReport& report) const {
+      if (report.step == 3) throw std::runtime_error("step 3");
+    }
+  };
+  MeanFlowTrainer trainer(Mlp<>({.hidden = 4, .layers = 1}), {.steps = 10, .batch = 8});
+  All all;
+  CHECK_THROWS_WITH(trainer.fit(Toy2dSource{}, FailsAtThree{}, FailsAtTheEnd{}, all), "step 3");
+  CHECK(all.ended == 1);
+  CHECK(trainer.steps_done() == 4);
 }
 
 TEST_CASE("callbacks have any of three members, or are functions; true stops training") {

@@ -41,3 +41,22 @@ TEST_CASE("a progress bar in a file is a line for every tenth, with rate and tim
   CHECK(all.ends_with("\n"));
   CHECK_FALSE(all.ends_with("\n\n"));
 }
+
+TEST_CASE("a progress bar starts anew with every training") {
+  std::FILE* const file = std::tmpfile();
+  REQUIRE(file != nullptr);
+  ProgressBar bar("training", file);
+  for (int training = 0; training < 2; ++training) {
+    bar.on_begin(bar);
+    for (std::uint64_t step = 0; step < 10; ++step)
+      bar.on_step(bar, {.step = step, .steps = 10, .seconds = 2 * static_cast<double>(step + 1)});
+    bar.on_end(bar);
+  }
+  std::rewind(file);
+  std::array<char, 8192> text{};
+  const std::string all(text.data(), std::fread(text.data(), 1, text.size(), file));
+  std::fclose(file);
+  std::size_t lines = 0;
+  for (std::size_t at = 0; (at = all.find("0.50 steps/s", at)) != std::string::npos; ++at) ++lines;
+  CHECK(lines == 20);
+}

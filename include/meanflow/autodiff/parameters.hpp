@@ -125,7 +125,7 @@ class Parameters {
     if (values.size() != flat_size())
       throw_shape_error("Parameters::assign", values.shape(), store_->values.shape(),
                         "sizes differ");
-    std::copy_n(values.data(), values.size(), store_->values.data());
+    Memory::copy(values.size() * sizeof(T), values.data(), store_->values.data());
   }
 
   /// Exchanges the buffer for another of the same size and returns the old one.
@@ -138,6 +138,7 @@ class Parameters {
   [[nodiscard]] const void* owner() const { return store_.get(); }
 
  private:
+  using Memory = detail::DeviceMemory<Device>;
   static constexpr std::size_t alignment = 16;
 
   /// Makes room up to `end`, keeping what is there; the new part is zero. Room grows by doubling,
@@ -146,11 +147,11 @@ class Parameters {
     const bool own = size == 0 || store_->values.data() == store_->memory.data();
     if (!own || end > store_->memory.size()) {
       Tensor<T, Device> memory({std::max(end, 2 * store_->memory.size())});
-      if (size) std::copy_n(store_->values.data(), size, memory.data());
+      Memory::copy(size * sizeof(T), store_->values.data(), memory.data());
       store_->memory = memory;
     }
     store_->values = store_->memory.rows(0, end);
-    std::fill_n(store_->values.data() + size, end - size, T(0));
+    Memory::zero((end - size) * sizeof(T), store_->values.data() + size);
   }
 
   std::shared_ptr<detail::ParameterStore<T, Device>> store_;

@@ -171,9 +171,10 @@ class ImageSource {
   std::uint64_t order_seed_ = 0, order_epoch_ = 0;
 };
 
-/// A source (`DataSource`) whose batch for step s + 1 is prepared on a thread of its own after the
-/// one for step s has been handed out. The batches are those of the source itself: one that was not
-/// foreseen (another seed, step or shape) is prepared when it is asked for.
+/// A source (`DataSource`) whose next batch is prepared on a thread of its own after the one for
+/// step s has been handed out: that of step s + 1, or s + d after two that were d apart. The
+/// batches are those of the source itself: one that was not foreseen (another seed, step or shape)
+/// is prepared when it is asked for.
 ///
 /// What the source throws on that thread reaches whoever asks for that batch; the next call starts
 /// anew. Calls must come from one thread at a time. The destructor waits for the batch under way.
@@ -238,7 +239,11 @@ class Prefetched {
     } else {
       produce(x, condition, seed, step);
     }
-    order(x.shape(), seed, step + 1);
+    const bool goes_on = last_seed_ == seed && last_step_ && step > *last_step_;
+    const std::uint64_t distance = goes_on ? step - *last_step_ : 1;
+    last_seed_ = seed;
+    last_step_ = step;
+    order(x.shape(), seed, step + distance);
   }
 
   /// Returns what the worker has left, and leaves it idle.
@@ -279,6 +284,8 @@ class Prefetched {
   Source source_;
   Shape row_shape_;
   Batch next_;
+  std::uint64_t last_seed_ = 0;
+  std::optional<std::uint64_t> last_step_{};  // asked for last
   std::mutex mutex_;
   std::condition_variable_any changed_;
   State state_ = State::idle;

@@ -81,20 +81,23 @@ struct Guided {
     if (batch.condition.labels.size() != rows)
       throw ShapeError("guidance: a batch of " + std::to_string(rows) + " rows has " +
                        std::to_string(batch.condition.labels.size()) + " labels");
-    Tensor<T, Device> of_data({rows}), of_null({rows}), of_class({rows});
+    Tensor<T> of_data({rows}), of_null({rows}), of_class({rows});
+    const Tensor<T> times = to_host(batch.t);
+    const Tensor<std::int32_t> labels = to_host(batch.condition.labels);
     for (std::size_t row = 0; row < rows; ++row) {
-      const double t = static_cast<double>(batch.t[row]);
-      const bool guides = t >= t_start && t <= t_end && batch.condition.labels[row] != null;
+      const double t = static_cast<double>(times[row]);
+      const bool guides = t >= t_start && t <= t_end && labels[row] != null;
       of_data[row] = static_cast<T>(guides ? omega : 1);
       of_null[row] = static_cast<T>(guides ? 1 - omega - kappa : 0);
       of_class[row] = static_cast<T>(guides ? kappa : 0);
     }
     Condition<T, Device> without = batch.condition;
     without.labels = Tensor<std::int32_t, Device>::full({rows}, null);
-    Tensor<T, Device> v = scaled(batch.v, of_data);
-    add(v, scaled(evaluate(net, batch.z, batch.t, batch.t, without), of_null));
+    Tensor<T, Device> v = scaled(batch.v, to_device<Device>(of_data));
+    add(v, scaled(evaluate(net, batch.z, batch.t, batch.t, without), to_device<Device>(of_null)));
     if (kappa != 0)
-      add(v, scaled(evaluate(net, batch.z, batch.t, batch.t, batch.condition), of_class));
+      add(v, scaled(evaluate(net, batch.z, batch.t, batch.t, batch.condition),
+                    to_device<Device>(of_class)));
     return v;
   }
 
@@ -138,7 +141,7 @@ class GuidedSampling {
         scale_(scale),
         null_class_(null_class_of(net, null_class, "guidance at sampling")) {}
 
-  [[nodiscard]] const auto& parameters() const { return net_.parameters(); }
+  [[nodiscard]] decltype(auto) parameters() const { return net_.parameters(); }
 
   template <Differentiable X>
   [[nodiscard]] X operator()(const X& z, const X& r, const X& t,

@@ -7,13 +7,17 @@
 #include <concepts>
 #include <cstddef>
 
+#include <meanflow/config.hpp>
+
 namespace meanflow {
 
 /// A weighting gives the factor of a row's squared error from the squared error itself. The weight
 /// stands behind a stop-gradient.
 ///
 /// Syntax: `weighting(square, elements)`, where `square` is the sum of the squared errors of a row
-/// and `elements` how many there are. The row's loss is the result times `square`.
+/// and `elements` how many there are. The row's loss is the result times `square`. On a GPU it is
+/// called there, so it must be a MEANFLOW_HOST_DEVICE function of an object that can be copied as
+/// bytes.
 template <class W>
 concept LossWeighting = requires(const W& weighting, double square, std::size_t elements) {
   { weighting(square, elements) } -> std::convertible_to<double>;
@@ -26,7 +30,8 @@ enum class Reduction { sum, mean };
 struct ConstantWeighting {
   Reduction reduction = Reduction::sum;
 
-  [[nodiscard]] double operator()(double /*square*/, std::size_t elements) const {
+  [[nodiscard]] MEANFLOW_HOST_DEVICE double operator()(double /*square*/,
+                                                       std::size_t elements) const {
     return reduction == Reduction::sum ? 1 : 1 / static_cast<double>(elements);
   }
 };
@@ -39,7 +44,7 @@ struct AdaptiveWeighting {
   double epsilon = 1e-2;
   Reduction reduction = Reduction::sum;
 
-  [[nodiscard]] double operator()(double square, std::size_t elements) const {
+  [[nodiscard]] MEANFLOW_HOST_DEVICE double operator()(double square, std::size_t elements) const {
     const double n = reduction == Reduction::sum ? 1 : static_cast<double>(elements);
     if (p == 0) return 1 / n;
     const double base = square / n + epsilon;

@@ -152,22 +152,20 @@ template <class N, class T, class Device>
 
 }  // namespace detail
 
-/// Weighs the rows: writes each row's loss, weight * square, to `losses` (B), and turns
-/// `residual.error` into the gradient by u of the mean loss over a batch of `batch` rows, of which
-/// these may be a part: 2 weight error / batch. The weights are constants to the gradient.
+/// Weighs the rows: gives each row's loss, weight * square (B), and turns `residual.error` into the
+/// gradient by u of the mean loss over a batch of `batch` rows, of which these may be a part:
+/// 2 weight error / batch. The weights are constants to the gradient.
 template <LossWeighting W, class T, class Device>
-void weigh(const W& weighting, FlowResidual<T, Device>& residual, std::size_t batch,
-           std::span<double> losses) {
+[[nodiscard]] Tensor<double, Device> weigh(const W& weighting, FlowResidual<T, Device>& residual,
+                                           std::size_t batch) {
   const std::size_t rows = residual.error.rows(), columns = residual.error.row_size();
+  Tensor<double, Device> losses({rows});
   Tensor<T, Device> scales({rows});
-  for (std::size_t row = 0; row < rows; ++row) {
-    const double square = static_cast<double>(residual.square[row]);
-    const double weight = weighting(square, columns);
-    losses[row] = weight * square;
-    scales[row] = static_cast<T>(2 * weight / static_cast<double>(batch));
-  }
+  weigh_rows(Device{}, weighting, rows, columns, batch,
+             static_cast<const T*>(residual.square.data()), losses.data(), scales.data());
   scale_rows(Device{}, rows, columns, static_cast<const T*>(scales.data()),
              static_cast<const T*>(residual.error.data()), residual.error.data());
+  return losses;
 }
 
 /// Flow matching: u(z, t, t) towards v. The baseline that Mean Flows grow from.

@@ -62,6 +62,8 @@ inline constexpr std::size_t parallel_grain = 1 << 15;
 
 inline void check_precision(Cpu, Precision wanted) {
   if (wanted == Precision::float32) return;
+  if (wanted == Precision::tf32)
+    throw SettingError("precision is tf32, which GPUs alone compute in");
 #ifdef MEANFLOW_WITH_ONEDNN
   if (detail::onednn_has_bfloat16()) return;
   throw SettingError(
@@ -95,7 +97,7 @@ void parallel_for(Cpu, std::size_t n, std::size_t grain, F f) {
   const Precision of_caller = precision();
 #pragma omp parallel num_threads(static_cast<int>(threads))
   {
-    const ComputeIn same(of_caller);
+    const detail::SamePrecision same(of_caller);
     const auto lane = static_cast<std::size_t>(omp_get_thread_num());
     const auto count = static_cast<std::size_t>(omp_get_num_threads());
     // Borders between elements lie at multiples of a cache line's worth of them.
@@ -119,7 +121,7 @@ void parallel_tasks(Cpu, std::size_t tasks, F f) {
   const Precision of_caller = precision();
 #pragma omp parallel num_threads(static_cast<int>(threads))
   {
-    const ComputeIn same(of_caller);
+    const detail::SamePrecision same(of_caller);
     const auto lane = static_cast<std::size_t>(omp_get_thread_num());
     const auto count = static_cast<std::size_t>(omp_get_num_threads());
     failure.run([&] {
@@ -491,11 +493,10 @@ void softmax(Cpu, std::size_t rows, std::size_t columns, const T* x, T* y) {
       const T* in = x + r * columns;
       T* out = y + r * columns;
       const T largest = *std::max_element(in, in + columns);
-      T sum(0);
-      detail::for_each_batch<T>(0, columns, [&](auto lanes, std::size_t c) {
+      detail::for_each_batch<T>(0, columns, [=](auto lanes, std::size_t c) {
         lanes.store(out + c, xsimd::exp(lanes.load(in + c) - xsimd::batch<T>(largest)));
       });
-      sum = detail::sum_of_batches<T>(
+      const T sum = detail::sum_of_batches<T>(
           0, columns, [=](auto lanes, std::size_t c) { return lanes.load(out + c); });
       detail::for_each_batch<T>(0, columns, [=](auto lanes, std::size_t c) {
         lanes.store(out + c, lanes.load(out + c) / xsimd::batch<T>(sum));
@@ -616,6 +617,12 @@ void flow_residual(Cpu, std::size_t rows, std::size_t jump_rows, std::size_t col
       derivative_square[row] = xsimd::hadd(derivative_sum);
     }
   });
+}
+
+template <class Weighting, class T>
+void weigh_rows(Cpu, const Weighting& weighting, std::size_t rows, std::size_t columns,
+                std::size_t batch, const T* square, double* losses, T* scales) {
+  weigh_rows(Reference{}, weighting, rows, columns, batch, square, losses, scales);
 }
 
 template <class T>

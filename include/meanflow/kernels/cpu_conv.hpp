@@ -22,7 +22,7 @@ namespace detail {
   return s.kernel * s.kernel * s.in;
 }
 
-/// w (out, in, k, k) to (out, k, k, in), or back with `add`.
+/// w (out, in, k, k) to (out, k, k, in).
 template <class T>
 void weights_to_patches(const ConvShape& s, const T* w, T* packed) {
   const std::size_t taps = s.kernel * s.kernel;

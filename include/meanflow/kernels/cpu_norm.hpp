@@ -65,13 +65,13 @@ void groups_to_channels(const NormShape& n, const T* from, T* to) {
   for (std::size_t c = 0; c < n.channels; ++c) to[c] = from[c / n.group_channels()];
 }
 
-/// shift[c] = e[c] - mean and inverse[c] of one row, per channel.
+/// shift[c] = -mean and inverse[c] of one row, per channel.
 template <class T>
-void channel_statistics(const NormShape& n, std::size_t row, const T* e, const T* mean,
-                        const T* inverse, T* shift, T* channel_inverse) {
+void channel_statistics(const NormShape& n, std::size_t row, const T* mean, const T* inverse,
+                        T* shift, T* channel_inverse) {
   for (std::size_t c = 0; c < n.channels; ++c) {
     const std::size_t group = row * n.groups + c / n.group_channels();
-    shift[c] = (e ? e[row * n.channels + c] : T(0)) - mean[group];
+    shift[c] = -mean[group];
     channel_inverse[c] = inverse[group];
   }
 }
@@ -79,23 +79,19 @@ void channel_statistics(const NormShape& n, std::size_t row, const T* e, const T
 }  // namespace detail
 
 template <class T>
-void group_statistics(Cpu, const NormShape& n, T epsilon, const T* x, const T* e, T* mean,
-                      T* inverse) {
+void group_statistics(Cpu, const NormShape& n, T epsilon, const T* x, T* mean, T* inverse) {
   using Batch = xsimd::batch<T>;
   detail::for_each_norm_row(n, [&](std::size_t r) {
     const detail::Scratch<T> sums(n.channels), shifts(n.channels), means(n.groups);
-    const T *image = x + r * n.image(), *offset = e ? e + r * n.channels : nullptr;
+    const T* image = x + r * n.image();
     const T scale = T(1) / T(n.group_size());
     detail::for_each_channel<T>(
         n, [](auto, std::size_t) { return Batch(T(0)); },
         [=](auto lanes, Batch& sum, std::size_t, std::size_t i) { sum += lanes.load(image + i); },
-        [&](auto lanes, const Batch& sum, std::size_t c) {
-          const Batch shift = offset ? Batch(T(n.pixels)) * lanes.load(offset + c) : Batch(T(0));
-          lanes.store(sums.data() + c, sum + shift);
-        });
+        [&](auto lanes, const Batch& sum, std::size_t c) { lanes.store(sums.data() + c, sum); });
     detail::channels_to_groups(n, scale, sums.data(), means.data());
     for (std::size_t c = 0; c < n.channels; ++c)
-      shifts.data()[c] = (offset ? offset[c] : T(0)) - means.data()[c / n.group_channels()];
+      shifts.data()[c] = -means.data()[c / n.group_channels()];
     struct State {
       Batch shift, square;
     };
@@ -118,15 +114,15 @@ void group_statistics(Cpu, const NormShape& n, T epsilon, const T* x, const T* e
 }
 
 template <class F, class T>
-void group_norm(Cpu, F f, const NormShape& n, const T* x, const T* e, const T* mean,
-                const T* inverse, const T* a, const T* b, T* y) {
+void group_norm(Cpu, F f, const NormShape& n, const T* x, const T* mean, const T* inverse,
+                const T* a, const T* b, T* y) {
   using Batch = xsimd::batch<T>;
   struct State {
     Batch shift, inverse, a, b;
   };
   detail::for_each_norm_row(n, [&](std::size_t r) {
     const detail::Scratch<T> shift(n.channels), scale(n.channels);
-    detail::channel_statistics(n, r, e, mean, inverse, shift.data(), scale.data());
+    detail::channel_statistics(n, r, mean, inverse, shift.data(), scale.data());
     const T *image = x + r * n.image(), *ra = a + r * n.channels, *rb = b + r * n.channels;
     T* out = y + r * n.image();
     detail::for_each_channel<T>(
@@ -144,31 +140,27 @@ void group_norm(Cpu, F f, const NormShape& n, const T* x, const T* e, const T* m
 }
 
 template <class F, class T>
-void group_norm_tangent(Cpu, F f, const NormShape& n, const T* x, const T* dx, const T* e,
-                        const T* de, const T* mean, const T* inverse, const T* a, const T* da,
-                        const T* b, const T* db, T* dy) {
+void group_norm_tangent(Cpu, F f, const NormShape& n, const T* x, const T* dx, const T* mean,
+                        const T* inverse, const T* a, const T* da, const T* b, const T* db, T* dy) {
   using Batch = xsimd::batch<T>;
   detail::for_each_norm_row(n, [&](std::size_t r) {
     const std::size_t row = r * n.channels;
     const detail::Scratch<T> shift(n.channels), scale(n.channels), sums(n.channels),
         dots(n.channels), groups(2 * n.groups), means(n.channels), dot_means(n.channels);
-    detail::channel_statistics(n, r, e, mean, inverse, shift.data(), scale.data());
+    detail::channel_statistics(n, r, mean, inverse, shift.data(), scale.data());
     const T *image = x + r * n.image(), *tangent = dx + r * n.image();
-    const auto offset = [&](auto lanes, std::size_t c) {
-      return de ? Batch(lanes.load(de + row + c)) : Batch(T(0));
-    };
     struct Sums {
-      Batch shift, inverse, offset, sum, dot;
+      Batch shift, inverse, sum, dot;
     };
     detail::for_each_channel<T>(
         n,
         [&](auto lanes, std::size_t c) {
-          return Sums{lanes.load(shift.data() + c), lanes.load(scale.data() + c), offset(lanes, c),
-                      Batch(T(0)), Batch(T(0))};
+          return Sums{lanes.load(shift.data() + c), lanes.load(scale.data() + c), Batch(T(0)),
+                      Batch(T(0))};
         },
         [=](auto lanes, Sums& s, std::size_t, std::size_t i) {
           const Batch normal = (lanes.load(image + i) + s.shift) * s.inverse;
-          const Batch d = lanes.load(tangent + i) + s.offset;
+          const Batch d = lanes.load(tangent + i);
           s.sum += d;
           s.dot += normal * d;
         },
@@ -182,25 +174,20 @@ void group_norm_tangent(Cpu, F f, const NormShape& n, const T* x, const T* dx, c
     detail::groups_to_channels(n, groups.data(), means.data());
     detail::groups_to_channels(n, groups.data() + n.groups, dot_means.data());
     struct State {
-      Batch shift, inverse, offset, mean, dot, a, da, b, db;
+      Batch shift, inverse, mean, dot, a, da, b, db;
     };
     T* out = dy + r * n.image();
     detail::for_each_channel<T>(
         n,
         [&](auto lanes, std::size_t c) {
-          return State{lanes.load(shift.data() + c),
-                       lanes.load(scale.data() + c),
-                       offset(lanes, c),
-                       lanes.load(means.data() + c),
-                       lanes.load(dot_means.data() + c),
-                       lanes.load(a + row + c),
-                       lanes.load(da + row + c),
-                       lanes.load(b + row + c),
-                       lanes.load(db + row + c)};
+          return State{lanes.load(shift.data() + c), lanes.load(scale.data() + c),
+                       lanes.load(means.data() + c), lanes.load(dot_means.data() + c),
+                       lanes.load(a + row + c),      lanes.load(da + row + c),
+                       lanes.load(b + row + c),      lanes.load(db + row + c)};
         },
         [=](auto lanes, const State& s, std::size_t, std::size_t i) {
           const Batch normal = (lanes.load(image + i) + s.shift) * s.inverse;
-          const Batch d = lanes.load(tangent + i) + s.offset;
+          const Batch d = lanes.load(tangent + i);
           const Batch dn = (d - s.mean - normal * s.dot) * s.inverse;
           const Batch slope = f(Dual<Batch>(Batch(normal * s.a + s.b), Batch(T(1)))).tangent;
           lanes.store(out + i, slope * (dn * s.a + normal * s.da + s.db));
@@ -210,15 +197,14 @@ void group_norm_tangent(Cpu, F f, const NormShape& n, const T* x, const T* dx, c
 }
 
 template <class F, class T>
-void group_norm_backward(Cpu, F f, const NormShape& n, const T* x, const T* e, const T* mean,
-                         const T* inverse, const T* a, const T* b, const T* g, T* gx, T* ge, T* ga,
-                         T* gb) {
+void group_norm_backward(Cpu, F f, const NormShape& n, const T* x, const T* mean, const T* inverse,
+                         const T* a, const T* b, const T* g, T* gx, T* ga, T* gb) {
   using Batch = xsimd::batch<T>;
   detail::for_each_norm_row(n, [&](std::size_t r) {
     const std::size_t row = r * n.channels;
     const detail::Scratch<T> shift(n.channels), scale(n.channels), weighted(n.channels),
         groups(2 * n.groups), means(n.channels), dot_means(n.channels);
-    detail::channel_statistics(n, r, e, mean, inverse, shift.data(), scale.data());
+    detail::channel_statistics(n, r, mean, inverse, shift.data(), scale.data());
     const T *image = x + r * n.image(), *upstream = g + r * n.image();
     T* out = gx + r * n.image();
     struct Sums {
@@ -255,24 +241,20 @@ void group_norm_backward(Cpu, F f, const NormShape& n, const T* x, const T* e, c
     detail::groups_to_channels(n, groups.data(), means.data());
     detail::groups_to_channels(n, groups.data() + n.groups, dot_means.data());
     struct State {
-      Batch shift, inverse, a, mean, dot, ge;
+      Batch shift, inverse, a, mean, dot;
     };
     detail::for_each_channel<T>(
         n,
         [&](auto lanes, std::size_t c) {
-          return State{lanes.load(shift.data() + c),     lanes.load(scale.data() + c),
-                       lanes.load(a + row + c),          lanes.load(means.data() + c),
-                       lanes.load(dot_means.data() + c), Batch(T(0))};
+          return State{lanes.load(shift.data() + c), lanes.load(scale.data() + c),
+                       lanes.load(a + row + c), lanes.load(means.data() + c),
+                       lanes.load(dot_means.data() + c)};
         },
-        [=](auto lanes, State& s, std::size_t, std::size_t i) {
+        [=](auto lanes, const State& s, std::size_t, std::size_t i) {
           const Batch normal = (lanes.load(image + i) + s.shift) * s.inverse;
-          const Batch value = (lanes.load(out + i) * s.a - s.mean - normal * s.dot) * s.inverse;
-          s.ge += value;
-          lanes.store(out + i, value);
+          lanes.store(out + i, (lanes.load(out + i) * s.a - s.mean - normal * s.dot) * s.inverse);
         },
-        [&](auto lanes, const State& s, std::size_t c) {
-          if (ge) lanes.store(ge + row + c, s.ge);
-        });
+        [](auto, const State&, std::size_t) {});
   });
 }
 

@@ -18,6 +18,11 @@ namespace meanflow::kernels::detail {
   return (static_cast<unsigned>(dnnl_get_effective_cpu_isa()) & needed) == needed;
 }
 
+[[nodiscard]] inline std::string product_text(std::size_t m, std::size_t n, std::size_t k) {
+  return "the product (" + std::to_string(m) + ", " + std::to_string(k) + ") x (" +
+         std::to_string(k) + ", " + std::to_string(n) + ")";
+}
+
 /// c (m, n) = op(a) (m, k) op(b) (k, n) + beta c
 inline void onednn_gemm(bool transpose_a, bool transpose_b, std::size_t m, std::size_t n,
                         std::size_t k, const float* a, const float* b, float beta, float* c) {
@@ -26,8 +31,7 @@ inline void onednn_gemm(bool transpose_a, bool transpose_b, std::size_t m, std::
       transpose_a ? 'T' : 'N', transpose_b ? 'T' : 'N', extent(m), extent(n), extent(k), 1.0f, a,
       extent(transpose_a ? m : k), b, extent(transpose_b ? k : n), beta, c, extent(n));
   if (status != dnnl_success)
-    throw Error("oneDNN: the product (" + std::to_string(m) + ", " + std::to_string(k) + ") x (" +
-                std::to_string(k) + ", " + std::to_string(n) + ") failed with status " +
+    throw Error("oneDNN: " + product_text(m, n, k) + " failed with status " +
                 std::to_string(static_cast<int>(status)));
 }
 

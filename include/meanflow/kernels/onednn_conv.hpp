@@ -25,6 +25,22 @@ namespace meanflow::kernels::detail {
   return engine;
 }
 
+/// f(), with oneDNN's complaints as this library's; `what()` names the work.
+template <class F, class What>
+decltype(auto) rethrow_onednn(F f, What what) {
+  try {
+    return f();
+  } catch (const dnnl::error& error) {
+    throw Error("oneDNN: " + what() + " failed: " + error.what());
+  }
+}
+
+[[nodiscard]] inline std::string convolution_text(const ConvShape& shape) {
+  return "the convolution of (" + std::to_string(shape.rows) + ", " + std::to_string(shape.height) +
+         ", " + std::to_string(shape.width) + ", " + std::to_string(shape.in) + ") to " +
+         std::to_string(shape.out) + " channels";
+}
+
 /// A convolution in one of its three directions, ready to run: weights are brought into the layout
 /// that oneDNN prefers, images stay as they are. In bfloat16 what goes in is rounded first; what
 /// comes out is float32 always.
@@ -86,14 +102,7 @@ class OnednnConvolution {
   /// The images of the two ends, and the weights as PyTorch has them; `weights` is written to in
   /// the direction of the weights only.
   void run(float* x, float* y, float* weights) {
-    const meanflow::detail::Storage packed(ordered_bytes());
-    dnnl::memory plain(plain_weights_, onednn_engine(), weights);
-    dnnl::memory ordered(weights_, onednn_engine(), packed.data());
-    const bool to_weights = direction_ == Direction::backward_weights;
-    if (!to_weights) reorder_.execute(stream_, plain, ordered);
-    run_ordered(x, y, packed.data());
-    if (to_weights) reorder_.execute(stream_, ordered, plain);
-    stream_.wait();
+    rethrow_onednn([&] { run_plain(x, y, weights); }, [&] { return convolution_text(shape_); });
   }
 
   /// The same with weights in the layout that oneDNN prefers: nothing but its own work.
@@ -118,6 +127,17 @@ class OnednnConvolution {
   using Desc = dnnl::memory::desc;
   using Dims = dnnl::memory::dims;
   static constexpr auto algorithm = dnnl::algorithm::convolution_direct;
+
+  void run_plain(float* x, float* y, float* weights) {
+    const meanflow::detail::Storage packed(ordered_bytes());
+    dnnl::memory plain(plain_weights_, onednn_engine(), weights);
+    dnnl::memory ordered(weights_, onednn_engine(), packed.data());
+    const bool to_weights = direction_ == Direction::backward_weights;
+    if (!to_weights) reorder_.execute(stream_, plain, ordered);
+    run_ordered(x, y, packed.data());
+    if (to_weights) reorder_.execute(stream_, ordered, plain);
+    stream_.wait();
+  }
 
   /// The images of one end as the primitive takes them: as they are, or rounded into other memory.
   struct Input {
@@ -239,17 +259,14 @@ class PlanForThisRegion {
     made.splice(made.begin(), made, one);
     return made.front().convolution;
   }
-  try {
-    const PlanForThisRegion plan;
-    made.push_front({threads, OnednnConvolution(shape, direction, in)});
-    if (made.size() > most) made.pop_back();
-    return made.front().convolution;
-  } catch (const dnnl::error& error) {
-    throw Error("oneDNN: no convolution of (" + std::to_string(shape.rows) + ", " +
-                std::to_string(shape.height) + ", " + std::to_string(shape.width) + ", " +
-                std::to_string(shape.in) + ") to " + std::to_string(shape.out) +
-                " channels: " + error.what());
-  }
+  return rethrow_onednn(
+      [&]() -> OnednnConvolution& {
+        const PlanForThisRegion plan;
+        made.push_front({threads, OnednnConvolution(shape, direction, in)});
+        if (made.size() > most) made.pop_back();
+        return made.front().convolution;
+      },
+      [&] { return convolution_text(shape); });
 }
 
 }  // namespace meanflow::kernels::detail

@@ -6,6 +6,7 @@
 #ifdef MEANFLOW_WITH_ONEDNN
 #include <cstddef>
 
+#include <meanflow/kernels/onednn.hpp>
 #include <meanflow/kernels/onednn_conv.hpp>
 
 namespace meanflow::kernels::detail {
@@ -13,11 +14,8 @@ namespace meanflow::kernels::detail {
 /// Products of fewer operations gain nothing from being rounded first.
 inline constexpr std::size_t least_bfloat16_product = std::size_t{1} << 27;
 
-/// c (m, n) = op(a) (m, k) op(b) (k, n) + beta c, beta 0 or 1, with a and b rounded to bfloat16 and
-/// sums in float32.
-inline void onednn_bfloat16_gemm(bool transpose_a, bool transpose_b, std::size_t m, std::size_t n,
-                                 std::size_t k, const float* a, const float* b, float beta,
-                                 float* c) {
+inline void bfloat16_matmul(bool transpose_a, bool transpose_b, std::size_t m, std::size_t n,
+                            std::size_t k, const float* a, const float* b, float beta, float* c) {
   using dnnl::memory;
   const auto dim = [](std::size_t value) { return static_cast<memory::dim>(value); };
   const auto tag = [](bool transposed) {
@@ -54,6 +52,15 @@ inline void onednn_bfloat16_gemm(bool transpose_a, bool transpose_b, std::size_t
   dnnl::matmul(description)
       .execute(stream, {{DNNL_ARG_SRC, left}, {DNNL_ARG_WEIGHTS, right}, {DNNL_ARG_DST, result}});
   stream.wait();
+}
+
+/// c (m, n) = op(a) (m, k) op(b) (k, n) + beta c, beta 0 or 1, with a and b rounded to bfloat16 and
+/// sums in float32.
+inline void onednn_bfloat16_gemm(bool transpose_a, bool transpose_b, std::size_t m, std::size_t n,
+                                 std::size_t k, const float* a, const float* b, float beta,
+                                 float* c) {
+  rethrow_onednn([&] { bfloat16_matmul(transpose_a, transpose_b, m, n, k, a, b, beta, c); },
+                 [&] { return product_text(m, n, k); });
 }
 
 }  // namespace meanflow::kernels::detail

@@ -414,6 +414,20 @@ void flow_residual(Reference, std::size_t rows, std::size_t jump_rows, std::size
   }
 }
 
+/// losses[r] = weight square[r] and scales[r] = 2 weight / batch with weight =
+/// weighting(square[r], columns): each row's share in the mean loss over `batch` rows, and the
+/// factor that turns its error into the gradient of that.
+template <class Weighting, class T>
+void weigh_rows(Reference, const Weighting& weighting, std::size_t rows, std::size_t columns,
+                std::size_t batch, const T* square, double* losses, T* scales) {
+  for (std::size_t row = 0; row < rows; ++row) {
+    const double value = static_cast<double>(square[row]);
+    const double weight = weighting(value, columns);
+    losses[row] = weight * value;
+    scales[row] = static_cast<T>(2 * weight / static_cast<double>(batch));
+  }
+}
+
 /// y[r] = scales[r] x[r]; x and y may be the same.
 template <class T>
 void scale_rows(Reference, std::size_t rows, std::size_t columns, const T* scales, const T* x,

@@ -3,8 +3,8 @@
 /// Group normalisation, modulation and activation in one, as plain loops, channels last.
 ///
 /// With mean m and deviation s of each group of channels of a row over all its pixels,
-///   n = (x + e - m) / s,  s = sqrt(var + eps),   p = n a + b,   y = f(p),
-/// where e, a and b are one number per row and channel. Layer normalisation is one group.
+///   n = (x - m) / s,  s = sqrt(var + eps),   p = n a + b,   y = f(p),
+/// where a and b are one number per row and channel. Layer normalisation is one group.
 #pragma once
 
 #include <cmath>
@@ -28,17 +28,16 @@ struct NormShape {
 
 namespace kernels {
 
-/// Mean and 1 / s of every group: `mean` and `inverse` are (rows, groups). `e` may be null.
+/// Mean and 1 / s of every group: `mean` and `inverse` are (rows, groups).
 template <class T>
-void group_statistics(Reference, const NormShape& n, T epsilon, const T* x, const T* e, T* mean,
-                      T* inverse) {
+void group_statistics(Reference, const NormShape& n, T epsilon, const T* x, T* mean, T* inverse) {
   using std::sqrt;
   for (std::size_t r = 0; r < n.rows; ++r)
     for (std::size_t g = 0; g < n.groups; ++g) {
       const auto for_each = [&](auto f) {
         for (std::size_t p = 0; p < n.pixels; ++p)
           for (std::size_t c = g * n.group_channels(); c < (g + 1) * n.group_channels(); ++c)
-            f(x[r * n.image() + p * n.channels + c] + (e ? e[r * n.channels + c] : T(0)));
+            f(x[r * n.image() + p * n.channels + c]);
       };
       T sum(0), square(0);
       for_each([&](T value) { sum += value; });
@@ -49,25 +48,23 @@ void group_statistics(Reference, const NormShape& n, T epsilon, const T* x, cons
     }
 }
 
-/// y = f(n a + b); a and b are (rows, channels), e likewise or null.
+/// y = f(n a + b); a and b are (rows, channels).
 template <class F, class T>
-void group_norm(Reference, F f, const NormShape& n, const T* x, const T* e, const T* mean,
-                const T* inverse, const T* a, const T* b, T* y) {
+void group_norm(Reference, F f, const NormShape& n, const T* x, const T* mean, const T* inverse,
+                const T* a, const T* b, T* y) {
   for (std::size_t r = 0; r < n.rows; ++r)
     for (std::size_t p = 0; p < n.pixels; ++p)
       for (std::size_t c = 0; c < n.channels; ++c) {
         const std::size_t i = r * n.image() + p * n.channels + c, k = r * n.channels + c;
         const std::size_t group = r * n.groups + c / n.group_channels();
-        const T shifted = e ? x[i] + e[k] : x[i];
-        y[i] = f((shifted - mean[group]) * inverse[group] * a[k] + b[k]);
+        y[i] = f((x[i] - mean[group]) * inverse[group] * a[k] + b[k]);
       }
 }
 
-/// dy = f'(p) (dn a + n da + db) with dn = (d - mean(d) - n mean(n d)) / s, d = dx + de.
+/// dy = f'(p) (dn a + n da + db) with dn = (dx - mean(dx) - n mean(n dx)) / s.
 template <class F, class T>
-void group_norm_tangent(Reference, F f, const NormShape& n, const T* x, const T* dx, const T* e,
-                        const T* de, const T* mean, const T* inverse, const T* a, const T* da,
-                        const T* b, const T* db, T* dy) {
+void group_norm_tangent(Reference, F f, const NormShape& n, const T* x, const T* dx, const T* mean,
+                        const T* inverse, const T* a, const T* da, const T* b, const T* db, T* dy) {
   for (std::size_t r = 0; r < n.rows; ++r)
     for (std::size_t g = 0; g < n.groups; ++g) {
       const std::size_t group = r * n.groups + g;
@@ -75,8 +72,7 @@ void group_norm_tangent(Reference, F f, const NormShape& n, const T* x, const T*
         for (std::size_t p = 0; p < n.pixels; ++p)
           for (std::size_t c = g * n.group_channels(); c < (g + 1) * n.group_channels(); ++c) {
             const std::size_t i = r * n.image() + p * n.channels + c, k = r * n.channels + c;
-            const T normal = ((e ? x[i] + e[k] : x[i]) - mean[group]) * inverse[group];
-            body(i, k, normal, de ? dx[i] + de[k] : dx[i]);
+            body(i, k, (x[i] - mean[group]) * inverse[group], dx[i]);
           }
       };
       T sum(0), dot(0);
@@ -94,10 +90,10 @@ void group_norm_tangent(Reference, F f, const NormShape& n, const T* x, const T*
 }
 
 /// With q = g f'(p): ga = sum over pixels of q n, gb = sum of q (both (rows, channels)), and
-/// gx = (q a - mean(q a) - n mean(n q a)) / s, whose sum over pixels is ge (unless null).
+/// gx = (q a - mean(q a) - n mean(n q a)) / s.
 template <class F, class T>
-void group_norm_backward(Reference, F f, const NormShape& n, const T* x, const T* e, const T* mean,
-                         const T* inverse, const T* a, const T* b, const T* g, T* gx, T* ge, T* ga,
+void group_norm_backward(Reference, F f, const NormShape& n, const T* x, const T* mean,
+                         const T* inverse, const T* a, const T* b, const T* g, T* gx, T* ga,
                          T* gb) {
   for (std::size_t r = 0; r < n.rows; ++r)
     for (std::size_t group_index = 0; group_index < n.groups; ++group_index) {
@@ -107,15 +103,13 @@ void group_norm_backward(Reference, F f, const NormShape& n, const T* x, const T
         for (std::size_t p = 0; p < n.pixels; ++p)
           for (std::size_t c = first; c < first + n.group_channels(); ++c) {
             const std::size_t i = r * n.image() + p * n.channels + c, k = r * n.channels + c;
-            const T normal = ((e ? x[i] + e[k] : x[i]) - mean[group]) * inverse[group];
+            const T normal = (x[i] - mean[group]) * inverse[group];
             const T q = g[i] * f(Dual<T>(normal * a[k] + b[k], T(1))).tangent;
             body(i, k, normal, q);
           }
       };
-      for (std::size_t c = first; c < first + n.group_channels(); ++c) {
+      for (std::size_t c = first; c < first + n.group_channels(); ++c)
         ga[r * n.channels + c] = gb[r * n.channels + c] = T(0);
-        if (ge) ge[r * n.channels + c] = T(0);
-      }
       T sum(0), dot(0);
       for_each([&](std::size_t, std::size_t k, T normal, T q) {
         ga[k] += q * normal;
@@ -126,7 +120,6 @@ void group_norm_backward(Reference, F f, const NormShape& n, const T* x, const T
       const T size = T(n.group_size());
       for_each([&](std::size_t i, std::size_t k, T normal, T q) {
         gx[i] = (q * a[k] - sum / size - normal * (dot / size)) * inverse[group];
-        if (ge) ge[k] += gx[i];
       });
     }
 }

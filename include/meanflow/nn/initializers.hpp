@@ -49,7 +49,10 @@ void initialize(const Parameter<T, Device>& parameter, const Initializer& initia
     return [&stream, deviation] { return deviation * stream.normal<double>(); };
   };
   const auto set = [&parameter](auto draw) {
-    for (T& value : parameter.tensor().span()) value = static_cast<T>(draw());
+    Tensor<T> values(parameter.shape());
+    for (T& value : values.span()) value = static_cast<T>(draw());
+    detail::DeviceMemory<Device>::from_host(values.size() * sizeof(T), values.data(),
+                                            parameter.data());
   };
   switch (initializer.distribution) {
     case Distribution::zeros:

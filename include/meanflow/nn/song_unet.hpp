@@ -211,15 +211,19 @@ class SongUNet {
   [[nodiscard]] Tensor<T, Device> one_hot(const Tensor<std::int32_t, Device>& labels,
                                           std::size_t rows) const {
     const std::size_t classes = settings_.classes;
-    auto hot = Tensor<T, Device>::zeros({rows, classes});
-    for (std::size_t row = 0; row < labels.size(); ++row) {
-      const auto label = static_cast<std::size_t>(labels[row]);
-      if (labels[row] < 0 || label > classes)
-        throw ShapeError("SongUNet: label " + std::to_string(labels[row]) + " is not in [0, " +
+    if (labels.size() != rows && !labels.empty())
+      throw ShapeError("SongUNet: " + std::to_string(labels.size()) + " labels for a batch of " +
+                       std::to_string(rows) + " rows");
+    auto hot = Tensor<T>::zeros({rows, classes});
+    const Tensor<std::int32_t> known = to_host(labels);
+    for (std::size_t row = 0; row < known.size(); ++row) {
+      const auto label = static_cast<std::size_t>(known[row]);
+      if (known[row] < 0 || label > classes)
+        throw ShapeError("SongUNet: label " + std::to_string(known[row]) + " is not in [0, " +
                          std::to_string(classes) + "]");
       if (label < classes) hot[row * classes + label] = std::sqrt(static_cast<T>(classes));
     }
-    return hot;
+    return to_device<Device>(hot);
   }
 
   [[nodiscard]] bool attends(std::size_t resolution) const {

@@ -12,6 +12,7 @@
 #include <meanflow/ops/elementwise.hpp>
 #include <meanflow/ops/embedding.hpp>
 #include <meanflow/random/philox.hpp>
+#include <meanflow/tensor/transfer.hpp>
 
 namespace meanflow {
 
@@ -40,21 +41,21 @@ template <class T, class Device = Cpu>
                                                      bool endpoint = false) {
   const std::size_t half = dimension / 2;
   const double last = static_cast<double>(endpoint ? half - 1 : half);
-  Tensor<T, Device> frequencies({half});
+  Tensor<T> frequencies({half});
   for (std::size_t i = 0; i < half; ++i)
     frequencies[i] = static_cast<T>(std::pow(max_period, -static_cast<double>(i) / last));
-  return frequencies;
+  return to_device<Device>(frequencies);
 }
 
 /// The frequencies of random Fourier features, (dimension / 2): the same ones for the same seed.
 template <class T, class Device = Cpu>
 [[nodiscard]] Tensor<T, Device> fourier_frequencies(std::size_t dimension, double deviation,
                                                     std::uint64_t seed) {
-  Tensor<T, Device> frequencies({dimension / 2});
+  Tensor<T> frequencies({dimension / 2});
   RandomStream stream(seed, Purpose::initialisation, 1);
   for (T& frequency : frequencies.span())
     frequency = static_cast<T>(2 * std::numbers::pi * deviation * stream.normal<double>());
-  return frequencies;
+  return to_device<Device>(frequencies);
 }
 
 /// Turns r and t, (B, 1) each, into features (B, width()).

@@ -11,6 +11,7 @@
 #include <meanflow/kernels/reference.hpp>
 #include <meanflow/kernels/reference_conv.hpp>
 #include <meanflow/scalar/functors.hpp>
+#include <meanflow/tensor/transfer.hpp>
 
 namespace meanflow {
 
@@ -124,10 +125,10 @@ template <class T, class Device = Cpu>
                        ", but must be even");
   double sum = 0;
   for (double tap : taps) sum += tap;
-  Tensor<T, Device> filter({taps.size()});
+  Tensor<T> filter({taps.size()});
   for (std::size_t i = 0; i < taps.size(); ++i)
     filter[i] = static_cast<T>((direction == Resampling::up ? 2 : 1) * taps[i] / sum);
-  return filter;
+  return to_device<Device>(filter);
 }
 
 /// x (B, H, W, C) at half or twice the height and width, smoothed by a separable filter. Linear:

@@ -57,7 +57,8 @@ void check_labels(const Tensor<std::int32_t, Device>& labels, std::size_t rows,
   if (labels.size() != rows)
     throw ShapeError("class_embedding: " + std::to_string(labels.size()) +
                      " labels for a batch of " + std::to_string(rows) + " rows");
-  for (std::int32_t label : labels.span())
+  const Tensor<std::int32_t> known = to_host(labels);
+  for (std::int32_t label : known.span())
     if (label < 0 || static_cast<std::size_t>(label) >= table.shape()[0])
       throw ShapeError("class_embedding: label " + std::to_string(label) + " is not in [0, " +
                        std::to_string(table.shape()[0]) + "), the rows of " + table.name());

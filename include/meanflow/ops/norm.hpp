@@ -45,17 +45,17 @@ template <class F, ValueLike X>
   NormShape n = norm_shape(x, scale, shift, groups);
   NormResult<X> result{make_like(x, x.shape()), Tensor<T, Device>({n.rows, groups}),
                        Tensor<T, Device>({n.rows, groups})};
-  const T *in = buffer(x), *a = buffer(scale), *b = buffer(shift), *no_offset = nullptr;
+  const T *in = buffer(x), *a = buffer(scale), *b = buffer(shift);
   T* out = buffer(result.y);
-  group_statistics(Device{}, n, static_cast<T>(epsilon), in, no_offset, result.mean.data(),
+  group_statistics(Device{}, n, static_cast<T>(epsilon), in, result.mean.data(),
                    result.inverse.data());
   const T *mean = result.mean.data(), *inverse = result.inverse.data();
-  group_norm(Device{}, f, n, in, no_offset, mean, inverse, a, b, out);
+  group_norm(Device{}, f, n, in, mean, inverse, a, b, out);
   const std::size_t values = n.rows * n.image(), modulations = n.rows * n.channels;
   n.rows = tangent_rows(x);
   if (n.rows > 0)
-    group_norm_tangent(Device{}, f, n, in, in + values, no_offset, no_offset, mean, inverse, a,
-                       a + modulations, b, b + modulations, out + values);
+    group_norm_tangent(Device{}, f, n, in, in + values, mean, inverse, a, a + modulations, b,
+                       b + modulations, out + values);
   return result;
 }
 
@@ -89,10 +89,10 @@ template <class F = Identity, ValueLike X>
        scale_node = scale.node(), shift_node = shift.node()](auto& tape, Values g) {
         Values gx(input.shape()), ga(a.shape()), gb(b.shape());
         group_norm_backward(Device{}, f, n, static_cast<const T*>(input.data()),
-                            static_cast<const T*>(nullptr), static_cast<const T*>(mean.data()),
+                            static_cast<const T*>(mean.data()),
                             static_cast<const T*>(inverse.data()), static_cast<const T*>(a.data()),
                             static_cast<const T*>(b.data()), static_cast<const T*>(g.data()),
-                            gx.data(), static_cast<T*>(nullptr), ga.data(), gb.data());
+                            gx.data(), ga.data(), gb.data());
         tape.add_gradient(node, std::move(gx));
         tape.add_gradient(scale_node, std::move(ga));
         tape.add_gradient(shift_node, std::move(gb));

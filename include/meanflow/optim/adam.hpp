@@ -6,7 +6,9 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
+#include <meanflow/error.hpp>
 #include <meanflow/kernels/reference.hpp>
 #include <meanflow/tensor/tensor.hpp>
 
@@ -19,6 +21,21 @@ struct Adam {
   double epsilon = 1e-8;
   double weight_decay = 0;
   bool decoupled = true;  ///< AdamW: p -= lr * weight_decay * p; otherwise g += weight_decay * p
+
+  /// \throws SettingError if a number is out of range.
+  void check() const {
+    const auto share = [](const char* name, double value) {
+      if (!(value >= 0 && value < 1))
+        throw SettingError("Adam: " + std::string(name) + " is " + std::to_string(value) +
+                           ", but must be in [0, 1)");
+    };
+    share("beta1", beta1);
+    share("beta2", beta2);
+    if (!(epsilon > 0)) throw SettingError("Adam: epsilon must be greater than 0");
+    if (!(weight_decay >= 0))
+      throw SettingError("Adam: weight_decay is " + std::to_string(weight_decay) +
+                         ", but must be at least 0");
+  }
 };
 
 /// The moments of Adam for a flat buffer of parameters.

@@ -7,13 +7,16 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <variant>
+
+#include <meanflow/error.hpp>
 
 namespace meanflow {
 
 /// The same decay in every step.
 struct ConstantEma {
-  double decay = 0.9999;
+  double decay = 0.9999;  ///< in [0, 1]; 1 keeps the first values
 
   [[nodiscard]] double at(std::uint64_t /*step*/, std::size_t /*batch*/) const { return decay; }
 };
@@ -33,7 +36,7 @@ struct HalfLifeEma {
 
 /// decay = min(most, (1 + n) / (10 + n)) in step n.
 struct WarmupEma {
-  double most = 0.999;
+  double most = 0.999;  ///< in [0, 1]
 
   [[nodiscard]] double at(std::uint64_t step, std::size_t /*batch*/) const {
     const double n = static_cast<double>(step);
@@ -43,6 +46,26 @@ struct WarmupEma {
 
 /// Any of the rules, to be chosen at run time.
 using Averaging = std::variant<ConstantEma, HalfLifeEma, WarmupEma>;
+
+/// Throws SettingError if a number of the rule is out of range.
+inline void check(const Averaging& rule) {
+  const auto refuse = [](const std::string& name, double value, const char* range) {
+    throw SettingError(name + " is " + std::to_string(value) + ", but must be " + range);
+  };
+  const auto share = [&](const char* name, double value) {
+    if (!(value >= 0 && value <= 1)) refuse(name, value, "in [0, 1]");
+  };
+  const auto positive = [&](const char* name, double value) {
+    if (!(value > 0)) refuse(name, value, "greater than 0");
+  };
+  if (const auto* constant = std::get_if<ConstantEma>(&rule))
+    share("ConstantEma: decay", constant->decay);
+  if (const auto* warmup = std::get_if<WarmupEma>(&rule)) share("WarmupEma: most", warmup->most);
+  if (const auto* half_life = std::get_if<HalfLifeEma>(&rule)) {
+    positive("HalfLifeEma: half_life", half_life->half_life);
+    positive("HalfLifeEma: rampup", half_life->rampup);
+  }
+}
 
 /// The decay of a rule after step `step` (from 0) of batches of `batch` rows.
 [[nodiscard]] inline double decay_at(const Averaging& rule, std::uint64_t step, std::size_t batch) {

@@ -7,19 +7,33 @@
 #include <cmath>
 #include <cstdint>
 #include <numbers>
+#include <string>
+
+#include <meanflow/error.hpp>
 
 namespace meanflow {
 
 enum class Decay { constant, cosine };
 
-/// Linear warm-up to `peak`, then constant or falling as a half cosine to `final_fraction * peak`
-/// at the last step.
+/// Linear warm-up to `peak`, then falling as a half cosine, which would reach `final_fraction *
+/// peak` in the step after the last, or constant.
 struct LearningRate {
   double peak = 1e-3;
   std::uint64_t warmup_steps = 0;
   double warmup_start = 0;  ///< rate of the first step of the warm-up
-  Decay decay = Decay::constant;
-  double final_fraction = 0;
+  Decay decay = Decay::cosine;
+  double final_fraction = 0;  ///< in [0, 1]
+
+  /// \throws SettingError if a number is out of range.
+  void check() const {
+    if (!(peak > 0))
+      throw SettingError("LearningRate: peak is " + std::to_string(peak) +
+                         ", but must be greater than 0");
+    if (!(warmup_start >= 0)) throw SettingError("LearningRate: warmup_start must be at least 0");
+    if (!(final_fraction >= 0 && final_fraction <= 1))
+      throw SettingError("LearningRate: final_fraction is " + std::to_string(final_fraction) +
+                         ", but must be in [0, 1]");
+  }
 
   /// The rate of step 0, 1, ..., `steps` - 1.
   [[nodiscard]] double at(std::uint64_t step, std::uint64_t steps) const {

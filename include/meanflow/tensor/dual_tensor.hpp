@@ -33,8 +33,9 @@ class DualTensor {
       : DualTensor(primal.shape(), tangent.empty() ? 0 : tangent.rows()) {
     if (!tangent.empty() && primal.row_size() != tangent.row_size())
       throw_shape_error("DualTensor: tangent", tangent.shape(), primal.shape(), "rows differ");
-    std::copy_n(primal.data(), primal.size(), buffer_.data());
-    std::copy_n(tangent.data(), tangent.size(), buffer_.data() + primal.size());
+    using Memory = detail::DeviceMemory<Device>;
+    Memory::copy(primal.size() * sizeof(T), primal.data(), buffer_.data());
+    Memory::copy(tangent.size() * sizeof(T), tangent.data(), buffer_.data() + primal.size());
   }
 
   /// The shape of the values, (B, ...).

@@ -53,18 +53,23 @@ class Tensor {
 
   /// A tensor of `shape` with every element `value`.
   [[nodiscard]] static Tensor full(const Shape& shape, T value) {
+    if constexpr (!on_host<Device>) return from(shape, Tensor<T>::full(shape, value).span());
     Tensor tensor(shape);
     std::fill_n(tensor.data_, tensor.size(), value);
     return tensor;
   }
-  [[nodiscard]] static Tensor zeros(const Shape& shape) { return full(shape, T{}); }
+  [[nodiscard]] static Tensor zeros(const Shape& shape) {
+    Tensor tensor(shape);
+    Memory::zero(tensor.size() * sizeof(T), tensor.data_);
+    return tensor;
+  }
 
   /// A copy of `values`, which must have as many elements as `shape`.
   [[nodiscard]] static Tensor from(const Shape& shape, std::span<const T> values) {
     if (values.size() != shape.size())
       throw_shape_error("Tensor::from", Shape{values.size()}, shape, "element counts differ");
     Tensor tensor(shape);
-    std::copy(values.begin(), values.end(), tensor.data_);
+    Memory::from_host(values.size_bytes(), values.data(), tensor.data_);
     return tensor;
   }
   [[nodiscard]] static Tensor from(const Shape& shape, std::initializer_list<T> values) {
@@ -87,8 +92,17 @@ class Tensor {
 
   /// As with `std::span`, a constant handle does not make the elements constant.
   [[nodiscard]] T* data() const { return data_; }
-  [[nodiscard]] std::span<T> span() const { return {data_, size()}; }
-  [[nodiscard]] T& operator[](std::size_t index) const { return data_[index]; }
+  /// The numbers themselves are there on the host alone; see `to_host` (`tensor/transfer.hpp`).
+  [[nodiscard]] std::span<T> span() const
+    requires(on_host<Device>)
+  {
+    return {data_, size()};
+  }
+  [[nodiscard]] T& operator[](std::size_t index) const
+    requires(on_host<Device>)
+  {
+    return data_[index];
+  }
   [[nodiscard]] T* row(std::size_t index) const { return data_ + index * shape_.row_size(); }
 
   /// Rows [first, last) of the same memory.
@@ -115,16 +129,31 @@ class Tensor {
   [[nodiscard]] Tensor clone() const {
     if (empty()) return {};
     Tensor copy(shape_);
-    std::copy_n(data_, size(), copy.data_);
+    Memory::copy(size() * sizeof(T), data_, copy.data_);
     return copy;
   }
 
   /// Whether no other handle shares this memory, so that it may be overwritten unseen.
   [[nodiscard]] bool unique() const { return storage_.unique(); }
 
+  /// The same memory as a tensor of another device of the host.
+  template <class Other>
+    requires(on_host<Device> && on_host<Other>)
+  [[nodiscard]] Tensor<T, Other> on() const {
+    Tensor<T, Other> same;
+    same.shape_ = shape_;
+    same.storage_ = storage_;
+    same.data_ = data_;
+    return same;
+  }
+
  private:
+  template <class, class>
+  friend class Tensor;
+  using Memory = detail::DeviceMemory<Device>;
+
   Shape shape_;
-  detail::Storage storage_;
+  typename Memory::Storage storage_;
   T* data_ = nullptr;
 };
 

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -58,6 +59,21 @@ template <class Trainer>
   return identity;
 }
 
+/// Throws FileError if the file holds a tensor that this training has no place for.
+template <class Trainer>
+void check_parts(const Safetensors& file, const Trainer& trainer) {
+  std::vector<std::string> prefixes{"", "adam.first.", "adam.second."};
+  for (std::size_t k = 0; k < trainer.settings().averages.size(); ++k)
+    prefixes.push_back(average_prefix(k));
+  std::set<std::string> expected{"step"};
+  for (const ParameterEntry& entry : trainer.net().parameters().entries())
+    for (const std::string& prefix : prefixes) expected.insert(prefix + entry.name);
+  for (const std::string& name : file.names())
+    if (!expected.contains(name))
+      throw FileError(quoted(file.path()) + " was written for another net: it has " + shown(name) +
+                      ", which this one has not");
+}
+
 }  // namespace detail
 
 /// Writes the whole state of a training (`TrainingState`) to one safetensors file, whole or not at
@@ -79,11 +95,17 @@ void save_checkpoint(const std::filesystem::path& path, const Trainer& trainer,
     writer.metadata("meanflow." + key, value);
   const auto steps = static_cast<std::int64_t>(state.step);
   writer.add("step", {}, std::span<const std::int64_t>(&steps, 1));
-  add_parameters(writer, "", parameters, state.parameters);
-  add_parameters(writer, "adam.first.", parameters, state.first);
-  add_parameters(writer, "adam.second.", parameters, state.second);
+  using T = typename Trainer::T;
+  std::vector<Tensor<T>> written;  // until the file is
+  const auto add = [&](const std::string& prefix, const typename Trainer::Values& values) {
+    written.push_back(to_host(values));
+    add_parameters(writer, prefix, parameters, written.back());
+  };
+  add("", state.parameters);
+  add("adam.first.", state.first);
+  add("adam.second.", state.second);
   for (std::size_t k = 0; k < state.averages.size(); ++k)
-    add_parameters(writer, detail::average_prefix(k), parameters, state.averages[k]);
+    add(detail::average_prefix(k), state.averages[k]);
   writer.write(path);
 }
 
@@ -94,7 +116,7 @@ void save_checkpoint(const std::filesystem::path& path, const Trainer& trainer,
 /// of other settings; the trainer is then as it was.
 template <class Trainer>
 void load_checkpoint(const std::filesystem::path& path, Trainer& trainer) {
-  using Values = typename Trainer::Values;
+  using Values = Tensor<typename Trainer::T>;
   const Safetensors file(path);
   for (const auto& [key, expected] : detail::checkpoint_identity(trainer)) {
     const auto found = file.metadata().find("meanflow." + key);
@@ -110,8 +132,9 @@ void load_checkpoint(const std::filesystem::path& path, Trainer& trainer) {
   const auto read = [&](const std::string& prefix) {
     Values values = Values::zeros({parameters.flat_size()});
     read_parameters(file, prefix, parameters, values);
-    return values;
+    return to_device<typename Trainer::Device>(values);
   };
+  detail::check_parts(file, trainer);
   const std::int64_t step = file.read<std::int64_t>("step").at(0);
   if (step < 0)
     throw FileError(detail::quoted(path) + ": step is " + std::to_string(step) +
@@ -166,7 +189,8 @@ struct CheckpointSettings {
 }
 
 /// A callback of `MeanFlowTrainer::fit` that writes a checkpoint every so many steps and at the
-/// end, however the training ends, and keeps the last few.
+/// end, unless that is a NonFiniteError, and keeps the last few. Name it before other callbacks, so
+/// that a step is saved before one of them can fail.
 class Checkpoints {
  public:
   /// Makes the folder, and removes what a killed process may have left half-written in it.
@@ -193,6 +217,12 @@ class Checkpoints {
     return true;
   }
 
+  /// Throws FileError if the folder holds checkpoints of later steps: those of another training, or
+  /// of one that was not resumed. They would be taken for this training's own.
+  template <class Trainer>
+  void on_begin(Trainer& trainer) {
+    refuse_later(trainer.steps_done());
+  }
   template <class Trainer>
   void on_step(Trainer& trainer, const StepReport&) {
     if (settings_.every > 0 && trainer.steps_done() % settings_.every == 0) save(trainer);
@@ -202,15 +232,24 @@ class Checkpoints {
     if (saved_ != trainer.steps_done()) save(trainer);
   }
 
-  /// Writes a checkpoint now.
+  /// Writes a checkpoint now. Throws FileError if it cannot be written, or as `on_begin` does.
   template <class Trainer>
   void save(const Trainer& trainer) {
+    refuse_later(trainer.steps_done());
     save_checkpoint(checkpoint_path(settings_.folder, trainer.steps_done()), trainer, metadata_);
     saved_ = trainer.steps_done();
     remove_old();
   }
 
  private:
+  void refuse_later(std::uint64_t step) const {
+    const auto all = list_checkpoints(settings_.folder);
+    if (!all.empty() && all.back().first > step)
+      throw FileError(detail::quoted(settings_.folder) + " holds checkpoints up to step " +
+                      std::to_string(all.back().first) + ", but this training is at step " +
+                      std::to_string(step) + ": resume it, or choose another folder.");
+  }
+
   void remove_old() const {
     const auto all = list_checkpoints(settings_.folder);
     std::error_code ignored;  // a file that cannot be removed is no reason to stop training

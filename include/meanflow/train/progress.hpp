@@ -22,6 +22,17 @@ class ProgressBar {
   explicit ProgressBar(std::string title, std::FILE* out = stderr)
       : title_(std::move(title)), out_(out), terminal_(isatty(fileno(out)) != 0) {}
 
+  template <class Trainer>
+  void on_begin(Trainer&) {
+    count_ = 0;
+    shown_at_ = -1;
+  }
+
+  template <class Trainer>
+  void on_step(Trainer&, const StepReport& report) {
+    (*this)(report);
+  }
+
   void operator()(const StepReport& report) {
     if (report.steps == 0) return;
     // Smoothed, since a single batch's loss says little.

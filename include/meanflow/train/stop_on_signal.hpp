@@ -15,7 +15,12 @@ namespace detail {
 
 inline volatile std::sig_atomic_t stop_signal = 0;
 
-extern "C" inline void remember_stop_signal(int signal) { stop_signal = signal; }
+/// The next signal, of either kind, does what it does to a program that handles none.
+extern "C" inline void remember_stop_signal(int signal) {
+  stop_signal = signal;
+  ::signal(SIGINT, SIG_DFL);
+  ::signal(SIGTERM, SIG_DFL);
+}
 
 }  // namespace detail
 
@@ -28,7 +33,6 @@ class StopOnSignal {
     detail::stop_signal = 0;
     struct sigaction action {};
     action.sa_handler = detail::remember_stop_signal;
-    action.sa_flags = static_cast<int>(SA_RESETHAND);
     ::sigemptyset(&action.sa_mask);
     ::sigaction(SIGINT, &action, &interrupt_);
     ::sigaction(SIGTERM, &action, &terminate_);

@@ -4,12 +4,12 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 #include <type_traits>
@@ -27,6 +27,7 @@
 #include <meanflow/optim/ema.hpp>
 #include <meanflow/optim/learning_rate.hpp>
 #include <meanflow/random/philox.hpp>
+#include <meanflow/tensor/transfer.hpp>
 #include <meanflow/train/communicator.hpp>
 
 namespace meanflow {
@@ -36,7 +37,7 @@ struct TrainerSettings {
   std::uint64_t steps = 5000;
   std::size_t batch = 1024;  ///< rows per step, of each process
   Adam optimizer{};
-  LearningRate learning_rate{.decay = Decay::cosine};
+  LearningRate learning_rate{};
   std::vector<Averaging> averages{WarmupEma{}};  ///< kept side by side; the first one samples
   double clip_norm = 0;                          ///< of the whole gradient; 0 for no clipping
   LabelDropout label_dropout{};                  ///< rows that get the null class; none by default
@@ -80,7 +81,9 @@ struct TrainingState {
 };
 
 /// Where batches come from: `row_shape()` without the batch, and `fill(x, seed, step)`, which
-/// writes the rows x (B, ...) of a step. The same seed and step must give the same rows.
+/// writes the rows x (B, ...) of batch number `step`, or `fill(x, condition, seed, step)`, which
+/// writes what the net is told about them as well. The same seed and step must give the same rows.
+/// Of P processes, that of rank k asks for the batches k, P + k, 2 P + k, ...
 template <class S, class T, class Device = Cpu>
 concept DataSource = requires(S& source, Tensor<T, Device> x, std::uint64_t number) {
   { source.row_shape() } -> std::convertible_to<Shape>;
@@ -135,6 +138,8 @@ class MeanFlowTrainer {
   using Device = typename N::device_type;
   using Values = Tensor<T, Device>;
   using State = TrainingState<T, Device>;
+  /// Where data sources write.
+  using Host = std::conditional_t<on_host<Device>, Device, Cpu>;
 
   explicit MeanFlowTrainer(N net, TrainerSettings settings = {}, Path path = {}, Times times = {},
                            Weighting weighting = {}, Goal objective = {}, Exchange exchange = {})
@@ -148,6 +153,12 @@ class MeanFlowTrainer {
         adam_(net_.parameters().flat_size()),
         gradient_(Values::zeros({net_.parameters().flat_size()})) {
     if (settings_.batch == 0) throw SettingError("batch is 0, but must be at least 1");
+    if (!(settings_.clip_norm >= 0))
+      throw SettingError("clip_norm is " + std::to_string(settings_.clip_norm) +
+                         ", but must be at least 0");
+    settings_.optimizer.check();
+    settings_.learning_rate.check();
+    for (const Averaging& rule : settings_.averages) check(rule);
     if constexpr (requires { objective_.check(); }) objective_.check();
     settings_.label_dropout.check();
     check_precision(Device{}, settings_.precision);
@@ -172,7 +183,7 @@ class MeanFlowTrainer {
     prepare(rows);
     const std::size_t tiles = tile_count(x);
     prepare_lanes(std::min(lanes(Device{}), tiles));
-    const ComputeIn precision(settings_.precision);
+    const ComputeIn precision(settings_.precision, Device{});
     try {
       parallel_tasks(Device{}, tiles, [&](std::size_t tile, std::size_t lane) {
         run_tile(*lanes_[lane], x, condition, jumps, tile, tiles);
@@ -181,8 +192,8 @@ class MeanFlowTrainer {
       clear_lanes();
       throw;
     }
-    check_rows();
     const double norm = std::sqrt(reduce_gradients());
+    check_rows();
     if (!std::isfinite(norm)) fail("the gradient is not finite", {});
     StepReport report = summary(jumps);
     report.gradient_norm = norm;
@@ -193,38 +204,53 @@ class MeanFlowTrainer {
   }
 
   /// Trains to `settings.steps` on batches from `source`, telling the callbacks
-  /// (`TrainingCallback`) of every step.
-  template <DataSource<T, Device> Source, class... Callbacks>
+  /// (`TrainingCallback`) of every step. They are told of the end also when it is an exception,
+  /// which then goes on to the caller; but not after a NonFiniteError, since parameters that lead
+  /// to one are not worth saving.
+  template <DataSource<T, Host> Source, class... Callbacks>
     requires(TrainingCallback<Callbacks, MeanFlowTrainer> && ...)
   void fit(Source&& source, Callbacks&&... callbacks) {
     (detail::check_callback<std::remove_cvref_t<Callbacks>, MeanFlowTrainer>(), ...);
     Shape shape{settings_.batch};
     for (std::size_t extent : Shape(source.row_shape())) shape.push_back(extent);
-    Values x(shape);
-    Condition<T, Device> condition;
+    Tensor<T, Host> x(shape);
+    Condition<T, Host> condition;
     const auto start = std::chrono::steady_clock::now();
     (notify_begin(callbacks), ...);
-    while (step_ < settings_.steps) {
-      if constexpr (requires { source.fill(x, condition, settings_.seed, step_); })
-        source.fill(x, condition, settings_.seed, step_);
-      else
-        source.fill(x, settings_.seed, step_);
-      [[maybe_unused]] StepReport report = step(x, condition);
-      report.seconds =
-          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-      bool stops = false;
-      ((stops = notify_step(callbacks, report) || stops), ...);  // all of them are told
-      if (stops) break;
+    try {
+      while (step_ < settings_.steps) {
+        const std::uint64_t number = step_ * exchange_.size() + exchange_.rank();
+        if constexpr (requires { source.fill(x, condition, settings_.seed, number); })
+          source.fill(x, condition, settings_.seed, number);
+        else
+          source.fill(x, settings_.seed, number);
+        [[maybe_unused]] StepReport report = step_from_host(x, condition);
+        report.seconds =
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        bool stops = false;
+        ((stops = notify_step(callbacks, report) || stops), ...);  // all of them are told
+        if (stops) break;
+      }
+    } catch (const NonFiniteError&) {
+      throw;
+    } catch (...) {
+      (notify_failed_end(callbacks), ...);
+      throw;
     }
     (notify_end(callbacks), ...);
   }
 
-  /// Samples from noise (B, ...) with the first average, or the net itself if none is kept.
+  /// Samples from noise (B, ...) with the first average, or the net itself if none is kept: in
+  /// steps of the average velocity or, after flow matching, which learns the velocity alone, of
+  /// Euler's rule.
   [[nodiscard]] Values sample(const Values& noise, std::size_t steps = 1,
                               const Condition<T, Device>& condition = {}) {
     const UseValues<T, Device> averaged(net_.parameters(), best_values());
-    const ComputeIn precision(settings_.precision);
-    return meanflow::sample(net_, noise, steps, condition);
+    const ComputeIn precision(settings_.precision, Device{});
+    if constexpr (detail::needs_jumps<Goal>())
+      return meanflow::sample(net_, noise, steps, condition);
+    else
+      return meanflow::solve(net_, noise, steps, Solver::euler, condition);
   }
 
   [[nodiscard]] N& net() { return net_; }
@@ -286,24 +312,38 @@ class MeanFlowTrainer {
   struct Lane {
     Tape<T, Device> tape;
     Values gradient;
-    std::vector<double> losses;
   };
 
-  static constexpr std::size_t chunk = 8192;  // elements of the flat buffers that stay in cache
+  /// Elements of the flat buffers that are worked on together: on the host what stays in cache.
+  [[nodiscard]] std::size_t chunk() const {
+    return on_host<Device> ? 8192 : std::max<std::size_t>(gradient_.size(), 1);
+  }
+
+  [[nodiscard]] StepReport step_from_host(const Tensor<T, Host>& x,
+                                          const Condition<T, Host>& condition) {
+    if constexpr (on_host<Device>)
+      return step(x, condition);
+    else
+      return step(
+          to_device<Device>(x),
+          {to_device<Device>(condition.labels), to_device<Device>(condition.augmentation), {}});
+  }
 
   void prepare(std::size_t rows) {
     for (auto* values :
          {&rows_.loss, &rows_.square, &rows_.velocity_square, &rows_.derivative_square})
       values->resize(rows);
-    partial_norms_.resize((gradient_.size() + chunk - 1) / chunk);
+    partial_norms_.resize((gradient_.size() + chunk() - 1) / chunk());
   }
 
+  /// The first lane adds to the gradient itself, the others to gradients of their own.
   void prepare_lanes(std::size_t count) {
     while (lanes_.size() < count) {
       lanes_.push_back(std::make_unique<Lane>());
-      lanes_.back()->gradient = Values::zeros({gradient_.size()});
+      lanes_.back()->gradient = lanes_.size() == 1 ? gradient_ : Values::zeros({gradient_.size()});
       lanes_.back()->tape.bind(net_.parameters(), lanes_.back()->gradient);
     }
+    fill(Device{}, gradient_.size(), T(0), gradient_.data());
   }
 
   [[nodiscard]] std::size_t tile_count(const Values& x) const {
@@ -330,16 +370,16 @@ class MeanFlowTrainer {
       throw Error(
           "trainer: the objective's residual does not depend on the net's parameters; its node "
           "must be that of u, computed by the net from values on the given tape");
-    lane.losses.resize(count);
-    weigh(weighting_, residual, x.rows() * exchange_.size(), lane.losses);
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::size_t row = tile_rows[i];
-      rows_.loss[row] = lane.losses[i];
-      rows_.square[row] = static_cast<double>(residual.square[i]);
-      rows_.velocity_square[row] = static_cast<double>(residual.velocity_square[i]);
-      rows_.derivative_square[row] = static_cast<double>(residual.derivative_square[i]);
-    }
+    const Tensor<double, Device> losses = weigh(weighting_, residual, x.rows() * exchange_.size());
     lane.tape.backward(residual.node, residual.error);
+    const auto report = [&](const auto& values, std::vector<double>& to) {
+      const auto known = to_host(values);
+      for (std::size_t i = 0; i < count; ++i) to[tile_rows[i]] = static_cast<double>(known[i]);
+    };
+    report(losses, rows_.loss);
+    report(residual.square, rows_.square);
+    report(residual.velocity_square, rows_.velocity_square);
+    report(residual.derivative_square, rows_.derivative_square);
   }
 
   /// Which rows of the batch a tile holds: first those that jump, then the others.
@@ -355,9 +395,8 @@ class MeanFlowTrainer {
                                                 const Rows& rows) const {
     const std::size_t columns = x.row_size(), rest = rows.count - rows.jumps;
     const Shape shape = x.shape().with_rows(rows.count);
-    FlowBatch<T, Device> batch{Values(shape),           Values(shape), Values({rows.count, 1}),
-                               Values({rows.count, 1}), rows.jumps,    {}};
     Values data(shape), noise(shape);
+    Tensor<T> r({rows.count, 1}), t({rows.count, 1});
     const auto both = [&](auto f) {
       if (rows.jumps > 0) f(rows.jump_begin, std::size_t{0}, rows.jumps);
       if (rest > 0) f(rows.rest_begin, rows.jumps, rest);
@@ -370,26 +409,30 @@ class MeanFlowTrainer {
     for (std::size_t i = 0; i < rows.count; ++i) {
       RandomStream stream(settings_.seed, Purpose::times, step_, row_number(x, rows[i]));
       const auto pair = times_.sample(stream, i < rows.jumps);
-      batch.r[i] = static_cast<T>(pair.r);
-      batch.t[i] = static_cast<T>(pair.t);
+      r[i] = static_cast<T>(pair.r);
+      t[i] = static_cast<T>(pair.t);
     }
+    FlowBatch<T, Device> batch{Values(shape),        Values(shape), to_device<Device>(r),
+                               to_device<Device>(t), rows.jumps,    {}};
     interpolate(Device{}, path_, rows.count, columns, static_cast<const T*>(batch.t.data()),
                 static_cast<const T*>(data.data()), static_cast<const T*>(noise.data()),
                 batch.z.data(), batch.v.data());
     batch.condition = gather(condition, rows, rest);
     drop_labels(batch.condition, rows, x);
-    batch.condition.dropout = {settings_.seed, step_, Tensor<std::uint64_t, Device>({rows.count})};
-    for (std::size_t i = 0; i < rows.count; ++i)
-      batch.condition.dropout.rows[i] = row_number(x, rows[i]);
+    Tensor<std::uint64_t> numbers({rows.count});
+    for (std::size_t i = 0; i < rows.count; ++i) numbers[i] = row_number(x, rows[i]);
+    batch.condition.dropout = {settings_.seed, step_, to_device<Device>(numbers)};
     return batch;
   }
 
   void drop_labels(Condition<T, Device>& condition, const Rows& rows, const Values& x) const {
     const LabelDropout& dropout = settings_.label_dropout;
     if (condition.labels.empty() || dropout.rate <= 0) return;
+    const Tensor<std::int32_t> labels = to_host(condition.labels);
     for (std::size_t i = 0; i < rows.count; ++i)
       if (dropout.drops(rows[i], x.rows(), settings_.seed, step_, row_number(x, 0)))
-        condition.labels[i] = null_class_;
+        labels[i] = null_class_;
+    condition.labels = to_device<Device>(labels);
   }
 
   [[nodiscard]] Condition<T, Device> gather(const Condition<T, Device>& condition, const Rows& rows,
@@ -408,25 +451,28 @@ class MeanFlowTrainer {
     return {pick(condition.labels), pick(condition.augmentation), {}};
   }
 
-  /// Adds the lanes' gradients, clears them for the next step, and returns the squared norm.
+  /// Adds the other lanes' gradients to that of the first, clears them for the next step, and
+  /// returns the squared norm of the sum.
   [[nodiscard]] double reduce_gradients() {
     parallel_for(Device{}, partial_norms_.size(), 1, [&](std::size_t first, std::size_t last) {
       for (std::size_t i = first; i < last; ++i) {
-        const std::size_t begin = i * chunk, size = std::min(chunk, gradient_.size() - begin);
+        const std::size_t begin = i * chunk(), size = std::min(chunk(), gradient_.size() - begin);
         T* sum = gradient_.data() + begin;
-        for (std::size_t lane = 0; lane < lanes_.size(); ++lane) {
+        for (std::size_t lane = 1; lane < lanes_.size(); ++lane) {
           T* part = lanes_[lane]->gradient.data() + begin;
-          if (lane == 0)
-            copy(Device{}, size, static_cast<const T*>(part), sum);
-          else
-            accumulate(Device{}, size, static_cast<const T*>(part), sum);
+          accumulate(Device{}, size, static_cast<const T*>(part), sum);
           fill(Device{}, size, T(0), part);
         }
         if (exchange_.size() == 1)
           partial_norms_[i] = square_norm(Device{}, size, static_cast<const T*>(sum));
       }
     });
-    if (exchange_.size() > 1) exchange_gradients();
+    if (exchange_.size() > 1) {
+      // All processes have to hear of it, or the others would wait for this one's next gradient.
+      if (!rows_are_finite())
+        fill(Device{}, 1, std::numeric_limits<T>::quiet_NaN(), gradient_.data());
+      exchange_gradients();
+    }
     double sum = 0;
     for (double part : partial_norms_) sum += part;
     return sum;
@@ -436,8 +482,8 @@ class MeanFlowTrainer {
     exchange_.sum(gradient_);
     parallel_for(Device{}, partial_norms_.size(), 1, [&](std::size_t first, std::size_t last) {
       for (std::size_t i = first; i < last; ++i)
-        partial_norms_[i] = square_norm(Device{}, std::min(chunk, gradient_.size() - i * chunk),
-                                        static_cast<const T*>(gradient_.data() + i * chunk));
+        partial_norms_[i] = square_norm(Device{}, std::min(chunk(), gradient_.size() - i * chunk()),
+                                        static_cast<const T*>(gradient_.data() + i * chunk()));
     });
   }
 
@@ -454,10 +500,10 @@ class MeanFlowTrainer {
     const Values& parameters = net_.parameters().values();
     decays_.resize(averages_.size());
     for (std::size_t k = 0; k < averages_.size(); ++k)
-      decays_[k] = decay_at(settings_.averages[k], step_, rows_.loss.size());
+      decays_[k] = decay_at(settings_.averages[k], step_, rows_.loss.size() * exchange_.size());
     parallel_for(Device{}, partial_norms_.size(), 1, [&](std::size_t first, std::size_t last) {
       for (std::size_t i = first; i < last; ++i) {
-        const std::size_t begin = i * chunk, size = std::min(chunk, gradient_.size() - begin);
+        const std::size_t begin = i * chunk(), size = std::min(chunk(), gradient_.size() - begin);
         T* p = parameters.data() + begin;
         adam(Device{}, size, c, static_cast<const T*>(gradient_.data() + begin),
              adam_.first.data() + begin, adam_.second.data() + begin, p);
@@ -482,6 +528,11 @@ class MeanFlowTrainer {
     }
     report.derivative_norm /= static_cast<double>(std::max<std::size_t>(jumps, 1));
     return report;
+  }
+
+  [[nodiscard]] bool rows_are_finite() const {
+    return std::all_of(rows_.loss.begin(), rows_.loss.end(),
+                       [](double loss) { return std::isfinite(loss); });
   }
 
   void check_rows() {
@@ -534,6 +585,15 @@ class MeanFlowTrainer {
   template <class C>
   void notify_end(C& callback) {
     if constexpr (requires { callback.on_end(*this); }) callback.on_end(*this);
+  }
+
+  /// As `notify_end`, for a training that an exception ends: that one is reported, not another.
+  template <class C>
+  void notify_failed_end(C& callback) {
+    try {
+      notify_end(callback);
+    } catch (...) {
+    }
   }
 
   N net_;

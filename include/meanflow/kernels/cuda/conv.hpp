@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Convolutions by cuDNN, channels last, and resampling. `kernels/reference_conv.hpp` says what
+/// each computes.
+#pragma once
+
+#include <cstddef>
+#include <list>
+#include <string>
+#include <type_traits>
+
+#include <meanflow/kernels/conv_shape.hpp>
+#include <meanflow/kernels/cuda/elementwise.hpp>
+#include <meanflow/kernels/reference_conv.hpp>
+
+#if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
+#include <cuda_bf16.h>
+#else
+#include <meanflow/kernels/cpu_conv.hpp>
+#endif
+
+namespace meanflow::kernels {
+
+#if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
+
+namespace cuda {
+
+/// to = from, each number converted.
+template <class From, class To>
+void convert(std::size_t n, const From* from, To* to) {
+  for_each_index(n, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    to[i] = static_cast<To>(static_cast<float>(from[i]));
+  });
+}
+
+/// w (out, in, k, k), as PyTorch has it, to (out, k, k, in), as cuDNN wants it for images with
+/// channels last.
+template <class To>
+void channels_last(const ConvShape& s, const float* w, To* packed) {
+  const std::size_t in = s.in, taps = s.kernel * s.kernel;
+  for_each_index(s.out * taps * in, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    const std::size_t o = i / (taps * in), tap = i / in % taps, c = i % in;
+    packed[i] = static_cast<To>(w[(o * in + c) * taps + tap]);
+  });
+}
+
+/// w += the same, the other way round.
+template <class From>
+void add_channels_first(const ConvShape& s, const From* packed, float* w) {
+  const std::size_t in = s.in, taps = s.kernel * s.kernel;
+  for_each_index(s.out * taps * in, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    const std::size_t o = i / (taps * in), tap = i / in % taps, c = i % in;
+    w[(o * in + c) * taps + tap] += static_cast<float>(packed[i]);
+  });
+}
+
+/// A convolution in one of its three directions: descriptors, the algorithm that cuDNN chose, and
+/// the memory that it wants.
+class Convolution {
+ public:
+  enum class Direction { forward, backward_data, backward_weights };
+
+  Convolution(const ConvShape& shape, Direction direction, Precision precision)
+      : shape_(shape), direction_(direction), precision_(precision) {
+    const auto extent = [](std::size_t value) { return static_cast<int>(value); };
+    const cudnnDataType_t type =
+        precision == Precision::bfloat16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
+    call(cudnnCreateTensorDescriptor(&x_));
+    call(cudnnCreateTensorDescriptor(&y_));
+    call(cudnnCreateFilterDescriptor(&weights_));
+    call(cudnnCreateConvolutionDescriptor(&convolution_));
+    call(cudnnSetTensor4dDescriptor(x_, CUDNN_TENSOR_NHWC, type, extent(shape.rows),
+                                    extent(shape.in), extent(shape.height), extent(shape.width)));
+    call(cudnnSetTensor4dDescriptor(y_, CUDNN_TENSOR_NHWC, type, extent(shape.rows),
+                                    extent(shape.out), extent(shape.out_height()),
+                                    extent(shape.out_width())));
+    call(cudnnSetFilter4dDescriptor(weights_, type, CUDNN_TENSOR_NHWC, extent(shape.out),
+                                    extent(shape.in), extent(shape.kernel), extent(shape.kernel)));
+    const int padding = extent(shape.padding), stride = extent(shape.stride);
+    call(cudnnSetConvolution2dDescriptor(convolution_, padding, padding, stride, stride, 1, 1,
+                                         CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));
+    call(cudnnSetConvolutionMathType(
+        convolution_, precision == Precision::float32 ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH));
+    choose();
+  }
+  Convolution(const Convolution&) = delete;
+  Convolution& operator=(const Convolution&) = delete;
+  ~Convolution() {
+    static_cast<void>(cudnnDestroyConvolutionDescriptor(convolution_));
+    static_cast<void>(cudnnDestroyFilterDescriptor(weights_));
+    static_cast<void>(cudnnDestroyTensorDescriptor(y_));
+    static_cast<void>(cudnnDestroyTensorDescriptor(x_));
+  }
+
+  [[nodiscard]] bool is(const ConvShape& shape, Direction direction, Precision precision) const {
+    return shape == shape_ && direction == direction_ && precision == precision_;
+  }
+
+  /// Images at both ends and weights with channels last, in the type of the precision; writes to
+  /// what the direction leads to.
+  void run(void* x, void* y, void* weights) const {
+    const float one = 1, zero = 0;
+    const Scratch<std::byte> workspace(bytes_);
+    switch (direction_) {
+      case Direction::forward:
+        return call(cudnnConvolutionForward(context().dnn, &one, x_, x, weights_, weights,
+                                            convolution_, forward_, workspace.data(), bytes_, &zero,
+                                            y_, y));
+      case Direction::backward_data:
+        return call(cudnnConvolutionBackwardData(context().dnn, &one, weights_, weights, y_, y,
+                                                 convolution_, backward_data_, workspace.data(),
+                                                 bytes_, &zero, x_, x));
+      case Direction::backward_weights:
+        return call(cudnnConvolutionBackwardFilter(context().dnn, &one, x_, x, y_, y, convolution_,
+                                                   backward_weights_, workspace.data(), bytes_,
+                                                   &zero, weights_, weights));
+    }
+  }
+
+ private:
+  void call(cudnnStatus_t status) const {
+    if (status != CUDNN_STATUS_SUCCESS) check(status, text());
+  }
+  [[nodiscard]] std::string text() const {
+    const auto n = [](std::size_t value) { return std::to_string(value); };
+    return "the convolution of (" + n(shape_.rows) + ", " + n(shape_.height) + ", " +
+           n(shape_.width) + ", " + n(shape_.in) + ") to " + n(shape_.out) + " channels";
+  }
+
+  void choose() {
+    int found = 0;
+    if (direction_ == Direction::forward) {
+      cudnnConvolutionFwdAlgoPerf_t best{};
+      call(cudnnGetConvolutionForwardAlgorithm_v7(context().dnn, x_, weights_, convolution_, y_, 1,
+                                                  &found, &best));
+      call(best.status);
+      forward_ = best.algo;
+      bytes_ = best.memory;
+    } else if (direction_ == Direction::backward_data) {
+      cudnnConvolutionBwdDataAlgoPerf_t best{};
+      call(cudnnGetConvolutionBackwardDataAlgorithm_v7(context().dnn, weights_, y_, convolution_,
+                                                       x_, 1, &found, &best));
+      call(best.status);
+      backward_data_ = best.algo;
+      bytes_ = best.memory;
+    } else {
+      cudnnConvolutionBwdFilterAlgoPerf_t best{};
+      call(cudnnGetConvolutionBackwardFilterAlgorithm_v7(context().dnn, x_, y_, convolution_,
+                                                         weights_, 1, &found, &best));
+      call(best.status);
+      backward_weights_ = best.algo;
+      bytes_ = best.memory;
+    }
+  }
+
+  ConvShape shape_;
+  Direction direction_;
+  Precision precision_;
+  cudnnTensorDescriptor_t x_ = nullptr, y_ = nullptr;
+  cudnnFilterDescriptor_t weights_ = nullptr;
+  cudnnConvolutionDescriptor_t convolution_ = nullptr;
+  cudnnConvolutionFwdAlgo_t forward_{};
+  cudnnConvolutionBwdDataAlgo_t backward_data_{};
+  cudnnConvolutionBwdFilterAlgo_t backward_weights_{};
+  std::size_t bytes_ = 0;
+};
+
+/// The convolution of that shape, made at its first use and kept by the calling thread, as its
+/// stream is.
+[[nodiscard]] inline const Convolution& convolution(const ConvShape& shape,
+                                                    Convolution::Direction direction) {
+  constexpr std::size_t most = 512;
+  thread_local std::list<Convolution> made;
+  for (auto one = made.begin(); one != made.end(); ++one) {
+    if (!one->is(shape, direction, precision())) continue;
+    made.splice(made.begin(), made, one);
+    return made.front();
+  }
+  made.emplace_front(shape, direction, precision());
+  if (made.size() > most) made.pop_back();
+  return made.front();
+}
+
+/// Where a convolution reads or writes: the tensor itself, or its numbers in bfloat16.
+class Operand {
+ public:
+  Operand(std::size_t size, float* values)
+      : size_(size), values_(values), rounded_(precision() == Precision::bfloat16 ? size : 0) {}
+
+  [[nodiscard]] void* read() const {
+    if (precision() != Precision::bfloat16) return values_;
+    convert(size_, static_cast<const float*>(values_), rounded_.data());
+    return rounded_.data();
+  }
+  [[nodiscard]] void* write() const {
+    return precision() == Precision::bfloat16 ? static_cast<void*>(rounded_.data()) : values_;
+  }
+  void written() const {
+    if (precision() == Precision::bfloat16)
+      convert(size_, static_cast<const __nv_bfloat16*>(rounded_.data()), values_);
+  }
+
+ private:
+  std::size_t size_;
+  float* values_;
+  Scratch<__nv_bfloat16> rounded_;
+};
+
+/// Calls f(weights with channels last) in the type of the precision.
+template <class F>
+void with_packed(const ConvShape& s, const float* w, F f) {
+  const std::size_t size = s.out * s.in * s.kernel * s.kernel;
+  if (precision() == Precision::bfloat16) {
+    const Scratch<__nv_bfloat16> packed(size);
+    channels_last(s, w, packed.data());
+    f(packed.data());
+  } else {
+    const Scratch<float> packed(size);
+    channels_last(s, w, packed.data());
+    f(packed.data());
+  }
+}
+
+[[nodiscard]] inline std::size_t input_size(const ConvShape& s) {
+  return s.rows * s.height * s.width * s.in;
+}
+[[nodiscard]] inline std::size_t output_size(const ConvShape& s) {
+  return s.rows * s.out_height() * s.out_width() * s.out;
+}
+
+}  // namespace cuda
+
+inline void conv2d(Cuda, const ConvShape& s, const float* x, const float* w, float* y) {
+  if (s.rows == 0) return;
+  const cuda::Operand in(cuda::input_size(s), const_cast<float*>(x)), out(cuda::output_size(s), y);
+  cuda::with_packed(s, w, [&](void* packed) {
+    cuda::convolution(s, cuda::Convolution::Direction::forward).run(in.read(), out.write(), packed);
+  });
+  out.written();
+}
+
+inline void conv2d_backward_data(Cuda, const ConvShape& s, const float* g, const float* w,
+                                 float* gx) {
+  if (s.rows == 0) return;
+  const cuda::Operand out(cuda::input_size(s), gx), in(cuda::output_size(s), const_cast<float*>(g));
+  cuda::with_packed(s, w, [&](void* packed) {
+    cuda::convolution(s, cuda::Convolution::Direction::backward_data)
+        .run(out.write(), in.read(), packed);
+  });
+  out.written();
+}
+
+inline void conv2d_backward_weights(Cuda, const ConvShape& s, const float* x, const float* g,
+                                    float* gw) {
+  if (s.rows == 0) return;
+  const cuda::Operand in(cuda::input_size(s), const_cast<float*>(x)),
+      up(cuda::output_size(s), const_cast<float*>(g));
+  const std::size_t size = s.out * s.in * s.kernel * s.kernel;
+  const auto& plan = cuda::convolution(s, cuda::Convolution::Direction::backward_weights);
+  if (precision() == Precision::bfloat16) {
+    const cuda::Scratch<__nv_bfloat16> packed(size);
+    plan.run(in.read(), up.read(), packed.data());
+    cuda::add_channels_first(s, packed.data(), gw);
+  } else {
+    const cuda::Scratch<float> packed(size);
+    plan.run(in.read(), up.read(), packed.data());
+    cuda::add_channels_first(s, packed.data(), gw);
+  }
+}
+
+#else
+
+template <class T>
+void conv2d(Cuda, const ConvShape& s, const T* x, const T* w, T* y) {
+  conv2d(Cpu{}, s, x, w, y);
+}
+template <class T>
+void conv2d_backward_data(Cuda, const ConvShape& s, const T* g, const T* w, T* gx) {
+  conv2d_backward_data(Cpu{}, s, g, w, gx);
+}
+template <class T>
+void conv2d_backward_weights(Cuda, const ConvShape& s, const T* x, const T* g, T* gw) {
+  conv2d_backward_weights(Cpu{}, s, x, g, gw);
+}
+
+#endif
+
+// A thread for each element of the result. The fine pixel at `f` of an axis meets tap k of the
+// coarse pixel at c where f = 2 c + k - p.
+template <class T>
+void resample(Cuda, Resampling direction, std::size_t rows, std::size_t height, std::size_t width,
+              std::size_t channels, std::size_t taps, const T* f, const T* x, T* y) {
+  const bool up = direction == Resampling::up;
+  const std::size_t out_height = up ? 2 * height : height / 2;
+  const std::size_t out_width = up ? 2 * width : width / 2;
+  const std::size_t pad = taps / 2 - 1;
+  cuda::for_each_index(
+      rows * out_height * out_width * channels, [=] MEANFLOW_HOST_DEVICE(std::size_t index) {
+        const std::size_t c = index % channels, ox = index / channels % out_width;
+        const std::size_t oy = index / (channels * out_width) % out_height;
+        const std::size_t r = index / (channels * out_width * out_height);
+        T sum(0);
+        for (std::size_t ky = 0; ky < taps; ++ky)
+          for (std::size_t kx = 0; kx < taps; ++kx) {
+            std::size_t iy, ix;
+            if (up) {
+              if (oy + pad < ky || ox + pad < kx) continue;
+              const std::size_t twice_y = oy + pad - ky, twice_x = ox + pad - kx;
+              if (twice_y % 2 != 0 || twice_x % 2 != 0) continue;
+              iy = twice_y / 2;
+              ix = twice_x / 2;
+            } else {
+              if (2 * oy + ky < pad || 2 * ox + kx < pad) continue;
+              iy = 2 * oy + ky - pad;
+              ix = 2 * ox + kx - pad;
+            }
+            if (iy >= height || ix >= width) continue;
+            sum += f[ky] * f[kx] * x[((r * height + iy) * width + ix) * channels + c];
+          }
+        y[index] = sum;
+      });
+}
+
+}  // namespace meanflow::kernels

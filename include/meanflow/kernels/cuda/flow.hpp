@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Random numbers, the path, the loss and the optimizer. `kernels/reference.hpp` says what each
+/// computes.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+#include <meanflow/kernels/cuda/elementwise.hpp>
+#include <meanflow/random/philox.hpp>
+
+namespace meanflow::kernels {
+
+// ------------------------------------------------------------------------ random numbers
+
+// A thread takes what one block of four words gives: four numbers of float, or two of double.
+template <class T>
+void fill_normal_rows(Cuda, std::uint64_t seed, Purpose purpose, std::uint64_t step,
+                      std::size_t first_row, std::size_t rows, std::size_t columns, T* y) {
+  constexpr std::size_t each = 16 / sizeof(T);
+  const std::size_t blocks = (columns + each - 1) / each;
+  cuda::for_each_index(rows * blocks, [=] MEANFLOW_HOST_DEVICE(std::size_t index) {
+    const std::size_t r = index / blocks, block = index % blocks;
+    RandomStream stream(seed, purpose, step, first_row + r);
+    stream.seek(static_cast<std::uint32_t>(block));
+    const std::size_t first = block * each;
+    const std::size_t last = first + each < columns ? first + each : columns;
+    for (std::size_t c = first; c < last; ++c) y[r * columns + c] = stream.template normal<T>();
+  });
+}
+
+template <class T>
+void dropout(Cuda, std::size_t rows, std::size_t tangent_rows, std::size_t columns, double rate,
+             std::uint64_t seed, std::uint64_t step, const std::uint64_t* numbers,
+             std::uint32_t block, const T* x, T* y) {
+  constexpr std::size_t each = 4;
+  const std::size_t blocks = (columns + each - 1) / each;
+  const double threshold = rate * 4294967296.0;  // 2^32
+  const T scale = T(1 / (1 - rate));
+  cuda::for_each_index(rows * blocks, [=] MEANFLOW_HOST_DEVICE(std::size_t index) {
+    const std::size_t r = index / blocks, part = index % blocks;
+    RandomStream stream(seed, Purpose::dropout, step, numbers[r]);
+    stream.seek(block + static_cast<std::uint32_t>(part));
+    const std::size_t first = part * each;
+    const std::size_t last = first + each < columns ? first + each : columns;
+    for (std::size_t c = first; c < last; ++c) {
+      const T factor = static_cast<double>(stream.bits()) < threshold ? T(0) : scale;
+      y[r * columns + c] = factor * x[r * columns + c];
+      const std::size_t tangent = (rows + r) * columns + c;
+      if (r < tangent_rows) y[tangent] = factor * x[tangent];
+    }
+  });
+}
+
+// -------------------------------------------------------------------------- flow and loss
+
+template <class Path, class T>
+void interpolate(Cuda, const Path& path, std::size_t rows, std::size_t columns, const T* t,
+                 const T* x, const T* e, T* z, T* v) {
+  cuda::for_each_index(rows * columns, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    const Dual<T> time(t[i / columns], T(1));
+    const Dual<T> alpha = path.alpha(time), sigma = path.sigma(time);
+    z[i] = alpha.primal * x[i] + sigma.primal * e[i];
+    v[i] = alpha.tangent * x[i] + sigma.tangent * e[i];
+  });
+}
+
+namespace cuda {
+
+template <class T>
+struct Squares {
+  T error{}, velocity{}, derivative{};
+  friend MEANFLOW_HOST_DEVICE Squares operator+(const Squares& a, const Squares& b) {
+    return {a.error + b.error, a.velocity + b.velocity, a.derivative + b.derivative};
+  }
+};
+
+}  // namespace cuda
+
+template <class T>
+void flow_residual(Cuda, std::size_t rows, std::size_t jump_rows, std::size_t columns, const T* u,
+                   const T* derivative, const T* v, const T* r, const T* t, T* error, T* square,
+                   T* velocity_square, T* derivative_square) {
+  cuda::reduce_rows<cuda::Squares<T>>(
+      rows, columns,
+      [=] MEANFLOW_HOST_DEVICE(std::size_t row, std::size_t c) {
+        const std::size_t i = row * columns + c;
+        const T difference = u[i] - v[i];
+        const T slope = row < jump_rows ? derivative[i] : T(0);
+        const T e = difference + (t[row] - r[row]) * slope;
+        error[i] = e;
+        return cuda::Squares<T>{e * e, difference * difference, slope * slope};
+      },
+      [=] MEANFLOW_HOST_DEVICE(std::size_t row, cuda::Squares<T> sums) {
+        square[row] = sums.error;
+        velocity_square[row] = sums.velocity;
+        derivative_square[row] = sums.derivative;
+      });
+}
+
+template <class Weighting, class T>
+void weigh_rows(Cuda, const Weighting& weighting, std::size_t rows, std::size_t columns,
+                std::size_t batch, const T* square, double* losses, T* scales) {
+  cuda::for_each_index(rows, [=] MEANFLOW_HOST_DEVICE(std::size_t row) {
+    const double value = static_cast<double>(square[row]);
+    const double weight = weighting(value, columns);
+    losses[row] = weight * value;
+    scales[row] = static_cast<T>(2 * weight / static_cast<double>(batch));
+  });
+}
+
+template <class T>
+void scale_rows(Cuda, std::size_t rows, std::size_t columns, const T* scales, const T* x, T* y) {
+  cuda::for_each_index(rows * columns, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    y[i] = scales[i / columns] * x[i];
+  });
+}
+
+template <class T>
+void step_along(Cuda, std::size_t n, T scale, const T* u, T* z) {
+  cuda::for_each_index(n, [=] MEANFLOW_HOST_DEVICE(std::size_t i) { z[i] -= scale * u[i]; });
+}
+
+// ---------------------------------------------------------------------------- optimizer
+
+template <class T>
+void adam(Cuda, std::size_t n, const AdamCoefficients& c, const T* g, T* m, T* v, T* p) {
+  const T scale = T(c.gradient_scale), l2 = T(c.l2), beta1 = T(c.beta1), rest1 = T(1 - c.beta1),
+          beta2 = T(c.beta2), rest2 = T(1 - c.beta2), root = T(1 / std::sqrt(c.correction2)),
+          epsilon = T(c.epsilon), decay = T(1 - c.learning_rate * c.weight_decay),
+          rate = T(c.learning_rate / c.correction1);
+  cuda::for_each_index(n, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    using std::sqrt;
+    const T gradient = scale * g[i] + l2 * p[i];
+    m[i] = beta1 * m[i] + rest1 * gradient;
+    v[i] = beta2 * v[i] + rest2 * gradient * gradient;
+    p[i] = p[i] * decay - rate * m[i] / (sqrt(v[i]) * root + epsilon);
+  });
+}
+
+template <class T>
+void average(Cuda, std::size_t n, double decay, const T* p, T* average) {
+  const T share = T(1 - decay);
+  cuda::for_each_index(
+      n, [=] MEANFLOW_HOST_DEVICE(std::size_t i) { average[i] += share * (p[i] - average[i]); });
+}
+
+}  // namespace meanflow::kernels

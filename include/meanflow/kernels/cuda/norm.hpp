@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Normalisation over groups of channels and over the last axis. `kernels/reference_norm.hpp` says
+/// what each computes.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+
+#include <meanflow/kernels/cuda/elementwise.hpp>
+#include <meanflow/kernels/reference_norm.hpp>
+
+namespace meanflow::kernels {
+
+namespace cuda {
+
+/// `NormShape` as the device reads it, and where the elements of a group lie.
+struct Groups {
+  std::size_t rows, pixels, channels, groups, each;
+
+  explicit Groups(const NormShape& n)
+      : rows(n.rows),
+        pixels(n.pixels),
+        channels(n.channels),
+        groups(n.groups),
+        each(n.group_channels()) {}
+
+  [[nodiscard]] MEANFLOW_HOST_DEVICE std::size_t size() const { return pixels * each; }
+  [[nodiscard]] MEANFLOW_HOST_DEVICE std::size_t elements() const {
+    return rows * pixels * channels;
+  }
+  /// The element number i of group number `group` of all rows.
+  [[nodiscard]] MEANFLOW_HOST_DEVICE std::size_t element(std::size_t group, std::size_t i) const {
+    const std::size_t row = group / groups, channel = group % groups * each + i % each;
+    return (row * pixels + i / each) * channels + channel;
+  }
+  /// Of an element: its group among those of all rows, and its row and channel.
+  [[nodiscard]] MEANFLOW_HOST_DEVICE std::size_t group(std::size_t element) const {
+    return element / (pixels * channels) * groups + element % channels / each;
+  }
+  [[nodiscard]] MEANFLOW_HOST_DEVICE std::size_t modulation(std::size_t element) const {
+    return element / (pixels * channels) * channels + element % channels;
+  }
+};
+
+}  // namespace cuda
+
+template <class T>
+void group_statistics(Cuda, const NormShape& shape, T epsilon, const T* x, T* mean, T* inverse) {
+  const cuda::Groups n(shape);
+  const std::size_t all = n.rows * n.groups;
+  const T share = T(1) / T(n.size());
+  cuda::reduce_rows<T>(
+      all, n.size(),
+      [=] MEANFLOW_HOST_DEVICE(std::size_t g, std::size_t i) { return x[n.element(g, i)]; },
+      [=] MEANFLOW_HOST_DEVICE(std::size_t g, T sum) { mean[g] = share * sum; });
+  cuda::reduce_rows<T>(
+      all, n.size(),
+      [=] MEANFLOW_HOST_DEVICE(std::size_t g, std::size_t i) {
+        const T d = x[n.element(g, i)] - mean[g];
+        return d * d;
+      },
+      [=] MEANFLOW_HOST_DEVICE(std::size_t g, T sum) {
+        using std::sqrt;
+        inverse[g] = T(1) / sqrt(share * sum + epsilon);
+      });
+}
+
+template <class F, class T>
+void group_norm(Cuda, F f, const NormShape& shape, const T* x, const T* mean, const T* inverse,
+                const T* a, const T* b, T* y) {
+  const cuda::Groups n(shape);
+  cuda::for_each_index(n.elements(), [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    const std::size_t g = n.group(i), k = n.modulation(i);
+    y[i] = f((x[i] - mean[g]) * inverse[g] * a[k] + b[k]);
+  });
+}
+
+template <class F, class T>
+void group_norm_tangent(Cuda, F f, const NormShape& shape, const T* x, const T* dx, const T* mean,
+                        const T* inverse, const T* a, const T* da, const T* b, const T* db, T* dy) {
+  const cuda::Groups n(shape);
+  const cuda::Scratch<cuda::Pair<T>> memory(n.rows * n.groups);
+  cuda::Pair<T>* means = memory.data();
+  const T share = T(1) / T(n.size());
+  cuda::reduce_rows<cuda::Pair<T>>(
+      n.rows * n.groups, n.size(),
+      [=] MEANFLOW_HOST_DEVICE(std::size_t g, std::size_t i) {
+        const std::size_t at = n.element(g, i);
+        return cuda::Pair<T>{dx[at], (x[at] - mean[g]) * inverse[g] * dx[at]};
+      },
+      [=] MEANFLOW_HOST_DEVICE(std::size_t g, cuda::Pair<T> sums) {
+        means[g] = {share * sums.first, share * sums.second};
+      });
+  cuda::for_each_index(n.elements(), [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    const std::size_t g = n.group(i), k = n.modulation(i);
+    const T normal = (x[i] - mean[g]) * inverse[g];
+    const T dn = (dx[i] - means[g].first - normal * means[g].second) * inverse[g];
+    const T slope = f(Dual<T>(normal * a[k] + b[k], T(1))).tangent;
+    dy[i] = slope * (dn * a[k] + normal * da[k] + db[k]);
+  });
+}
+
+template <class F, class T>
+void group_norm_backward(Cuda, F f, const NormShape& shape, const T* x, const T* mean,
+                         const T* inverse, const T* a, const T* b, const T* g, T* gx, T* ga,
+                         T* gb) {
+  const cuda::Groups n(shape);
+  const cuda::Scratch<cuda::Pair<T>> memory(n.rows * n.groups);
+  cuda::Pair<T>* means = memory.data();
+  const T share = T(1) / T(n.size());
+  // q = g f'(p) is kept in gx between the passes.
+  cuda::for_each_index(n.elements(), [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    const std::size_t group = n.group(i), k = n.modulation(i);
+    const T normal = (x[i] - mean[group]) * inverse[group];
+    gx[i] = g[i] * f(Dual<T>(normal * a[k] + b[k], T(1))).tangent;
+  });
+  cuda::reduce_rows<cuda::Pair<T>>(
+      n.rows * n.channels, n.pixels,
+      [=] MEANFLOW_HOST_DEVICE(std::size_t k, std::size_t p) {
+        const std::size_t i = (k / n.channels * n.pixels + p) * n.channels + k % n.channels;
+        const std::size_t group = n.group(i);
+        return cuda::Pair<T>{gx[i] * (x[i] - mean[group]) * inverse[group], gx[i]};
+      },
+      [=] MEANFLOW_HOST_DEVICE(std::size_t k, cuda::Pair<T> sums) {
+        ga[k] = sums.first;
+        gb[k] = sums.second;
+      });
+  cuda::reduce_rows<cuda::Pair<T>>(
+      n.rows * n.groups, n.each,
+      [=] MEANFLOW_HOST_DEVICE(std::size_t group, std::size_t c) {
+        const std::size_t k = group * n.each + c;
+        return cuda::Pair<T>{gb[k] * a[k], ga[k] * a[k]};
+      },
+      [=] MEANFLOW_HOST_DEVICE(std::size_t group, cuda::Pair<T> sums) {
+        means[group] = {share * sums.first, share * sums.second};
+      });
+  cuda::for_each_index(n.elements(), [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    const std::size_t group = n.group(i);
+    const T normal = (x[i] - mean[group]) * inverse[group];
+    gx[i] = (gx[i] * a[n.modulation(i)] - means[group].first - normal * means[group].second) *
+            inverse[group];
+  });
+}
+
+// ---------------------------------------------------------------- over the last axis alone
+
+template <class T>
+void row_norm(Cuda, Centred centred, std::size_t rows, std::size_t tangent_rows,
+              std::size_t columns, T epsilon, const T* x, const T* w, const T* b, T* y, T* normal,
+              T* inverse) {
+  const bool moves = centred == Centred::yes;
+  const T share = T(1) / T(columns);
+  const cuda::Scratch<cuda::Pair<T>> memory(rows);
+  cuda::Pair<T>* means = memory.data();
+  cuda::reduce_rows<T>(
+      rows, columns,
+      [=] MEANFLOW_HOST_DEVICE(std::size_t r, std::size_t c) {
+        return moves ? x[r * columns + c] : T(0);
+      },
+      [=] MEANFLOW_HOST_DEVICE(std::size_t r, T sum) { means[r].first = share * sum; });
+  cuda::reduce_rows<T>(
+      rows, columns,
+      [=] MEANFLOW_HOST_DEVICE(std::size_t r, std::size_t c) {
+        const T d = x[r * columns + c] - means[r].first;
+        return d * d;
+      },
+      [=] MEANFLOW_HOST_DEVICE(std::size_t r, T sum) {
+        using std::sqrt;
+        inverse[r] = T(1) / sqrt(share * sum + epsilon);
+      });
+  cuda::for_each_index(rows * columns, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    const std::size_t r = i / columns, c = i % columns;
+    normal[i] = (x[i] - means[r].first) * inverse[r];
+    y[i] = (w ? normal[i] * w[c] : normal[i]) + (b ? b[c] : T(0));
+  });
+  if (tangent_rows == 0) return;
+  const T* dx = x + rows * columns;
+  T* dy = y + rows * columns;
+  cuda::reduce_rows<cuda::Pair<T>>(
+      tangent_rows, columns,
+      [=] MEANFLOW_HOST_DEVICE(std::size_t r, std::size_t c) {
+        const std::size_t i = r * columns + c;
+        return cuda::Pair<T>{moves ? dx[i] : T(0), normal[i] * dx[i]};
+      },
+      [=] MEANFLOW_HOST_DEVICE(std::size_t r, cuda::Pair<T> sums) {
+        means[r] = {share * sums.first, share * sums.second};
+      });
+  cuda::for_each_index(tangent_rows * columns, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    const std::size_t r = i / columns;
+    const T dn = (dx[i] - means[r].first - normal[i] * means[r].second) * inverse[r];
+    dy[i] = w ? dn * w[i % columns] : dn;
+  });
+}
+
+template <class T>
+void row_norm_backward(Cuda, Centred centred, std::size_t rows, std::size_t columns,
+                       const T* normal, const T* inverse, const T* w, const T* g, T* gx, T* gw,
+                       T* gb) {
+  const bool moves = centred == Centred::yes;
+  const T share = T(1) / T(columns);
+  const cuda::Scratch<cuda::Pair<T>> memory(rows);
+  cuda::Pair<T>* means = memory.data();
+  cuda::reduce_rows<cuda::Pair<T>>(
+      rows, columns,
+      [=] MEANFLOW_HOST_DEVICE(std::size_t r, std::size_t c) {
+        const std::size_t i = r * columns + c;
+        const T q = w ? g[i] * w[c] : g[i];
+        return cuda::Pair<T>{moves ? q : T(0), normal[i] * q};
+      },
+      [=] MEANFLOW_HOST_DEVICE(std::size_t r, cuda::Pair<T> sums) {
+        means[r] = {share * sums.first, share * sums.second};
+      });
+  cuda::for_each_index(rows * columns, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    const std::size_t r = i / columns;
+    const T q = w ? g[i] * w[i % columns] : g[i];
+    gx[i] = (q - means[r].first - normal[i] * means[r].second) * inverse[r];
+  });
+  cuda::reduce_rows<cuda::Pair<T>>(
+      gw || gb ? columns : 0, rows,
+      [=] MEANFLOW_HOST_DEVICE(std::size_t c, std::size_t r) {
+        const std::size_t i = r * columns + c;
+        return cuda::Pair<T>{g[i] * normal[i], g[i]};
+      },
+      [=] MEANFLOW_HOST_DEVICE(std::size_t c, cuda::Pair<T> sums) {
+        if (gw) gw[c] += sums.first;
+        if (gb) gb[c] += sums.second;
+      });
+}
+
+}  // namespace meanflow::kernels

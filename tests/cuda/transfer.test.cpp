@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+#include <cstdint>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <meanflow/cuda.hpp>
+
+using namespace meanflow;
+
+namespace {
+
+template <class X>
+concept HasSpan = requires(const X& x) { x.span(); };
+template <class X>
+concept HasElements = requires(const X& x) { x[0]; };
+
+static_assert(HasSpan<Tensor<float>> && HasElements<Tensor<float, Reference>>);
+static_assert(!HasSpan<Tensor<float, Cuda>> && !HasElements<Tensor<float, Cuda>>);
+
+std::vector<float> numbers_of(const Tensor<float, Cuda>& x) {
+  const Tensor<float> there = to_host(x);
+  return {there.span().begin(), there.span().end()};
+}
+
+}  // namespace
+
+TEST_CASE("numbers go to the device and back") {
+  const auto x = Tensor<float>::from({2, 3}, {1, 2, 3, 4, 5, 6});
+  const auto y = to_device<Cuda>(x);
+  x[0] = 9;
+  CHECK(y.shape() == Shape{2, 3});
+  CHECK(numbers_of(y) == std::vector<float>{1, 2, 3, 4, 5, 6});
+  CHECK(numbers_of(y.rows(1, 2)) == std::vector<float>{4, 5, 6});
+  CHECK(numbers_of(Tensor<float, Cuda>::full({3}, 7)) == std::vector<float>{7, 7, 7});
+  CHECK(numbers_of(Tensor<float, Cuda>::zeros({2})) == std::vector<float>{0, 0});
+  CHECK(to_device<Cuda>(Tensor<float>{}).empty());
+  CHECK(to_host(Tensor<float, Cuda>{}).empty());
+}
+
+TEST_CASE("a clone has numbers of its own, a copy has not") {
+  const auto x = Tensor<float, Cuda>::zeros({2});
+  const auto same = x;
+  const auto other = x.clone();
+  fill(Cuda{}, 2, 1.0f, x.data());
+  CHECK(numbers_of(same) == std::vector<float>{1, 1});
+  CHECK(numbers_of(other) == std::vector<float>{0, 0});
+  CHECK_FALSE(x.unique());
+  CHECK(other.unique());
+}
+
+TEST_CASE("between devices of the host nothing is copied") {
+  const auto x = Tensor<float>::zeros({2});
+  const auto y = to_device<Reference>(x);
+  CHECK(y.data() == x.data());
+  CHECK(to_host(y).data() == x.data());
+}
+
+TEST_CASE("noise is that of the processor") {
+  for (const std::size_t columns : {1, 2, 5, 300}) {
+    const Tensor<float> expected = normal_noise({7, columns}, 3, 11);
+    const Tensor<float> found = to_host(normal_noise<float, Cuda>({7, columns}, 3, 11));
+    const Tensor<double> wide = normal_noise<double>({7, columns}, 3, 11);
+    const Tensor<double> found_wide = to_host(normal_noise<double, Cuda>({7, columns}, 3, 11));
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      CHECK(found[i] == doctest::Approx(expected[i]).epsilon(1e-5));
+      CHECK(found_wide[i] == doctest::Approx(wide[i]).epsilon(1e-12));
+    }
+  }
+}
