@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Training steps and one-step sampling. Names: training_step/NET/OBJECTIVE/BATCH, where meanflow_75
-// has r < t in 75 % of the rows; sampling/NET/BATCH. Times are of the wall clock.
+// has r < t in 75 % of the rows; sampling/NET/BATCH. Times are of the wall clock. bench_training
+// runs on the processor, bench_training_cuda on a GPU.
 #include <functional>
 #include <string>
 #include <vector>
@@ -13,6 +14,14 @@ namespace {
 
 using namespace meanflow;
 
+#ifdef __CUDACC__
+using Device = Cuda;
+constexpr bool on_gpu = true;
+#else
+using Device = Cpu;
+constexpr bool on_gpu = false;
+#endif
+
 /// A net to time: how it is made, what it is called with, and the batches.
 template <class Net>
 struct Case {
@@ -22,18 +31,16 @@ struct Case {
   std::size_t classes = 0;
   std::vector<std::size_t> batches;
 
-  [[nodiscard]] Tensor<float> noise(std::size_t batch) const {
+  [[nodiscard]] Tensor<float, Device> noise(std::size_t batch) const {
     Shape shape{batch};
     for (const std::size_t extent : row) shape.push_back(extent);
-    return normal_noise(shape, 1);
+    return normal_noise<float, Device>(shape, 1);
   }
-  [[nodiscard]] Condition<float> condition(std::size_t batch) const {
-    Condition<float> condition;
-    if (classes == 0) return condition;
-    condition.labels = Tensor<std::int32_t>({batch});
-    for (std::size_t i = 0; i < batch; ++i)
-      condition.labels[i] = static_cast<std::int32_t>(i % classes);
-    return condition;
+  [[nodiscard]] Condition<float, Device> condition(std::size_t batch) const {
+    if (classes == 0) return {};
+    Tensor<std::int32_t> labels({batch});
+    for (std::size_t i = 0; i < batch; ++i) labels[i] = static_cast<std::int32_t>(i % classes);
+    return {to_device<Device>(labels), {}, {}};
   }
 };
 
@@ -42,7 +49,7 @@ void training_step(benchmark::State& state, const Case<Net>& net, Objective obje
                    double jump_fraction, Precision precision) {
   const auto batch = static_cast<std::size_t>(state.range(0));
   try {
-    check_precision(Cpu{}, precision);
+    check_precision(Device{}, precision);
   } catch (const SettingError& error) {
     return state.SkipWithError(error.what());
   }
@@ -62,7 +69,11 @@ void sampling(benchmark::State& state, const Case<Net>& described) {
   const auto batch = static_cast<std::size_t>(state.range(0));
   const auto noise = described.noise(batch);
   const auto condition = described.condition(batch);
-  for (auto _ : state) benchmark::DoNotOptimize(sample(net, noise, 1, condition).data());
+  for (auto _ : state) {
+    const auto samples = sample(net, noise, 1, condition);
+    benchmark::DoNotOptimize(samples.data());
+    wait(Device{});
+  }
 }
 
 template <class Net, class F>
@@ -86,6 +97,10 @@ void add(const Case<Net>& net) {
   step("meanflow_25", MeanFlow{}, 0.25);
   step("meanflow_75", MeanFlow{}, 0.75);
   step("meanflow_75_bfloat16", MeanFlow{}, 0.75, Precision::bfloat16);
+  if (on_gpu) {
+    step("flow_matching_tf32", FlowMatching{}, 0, Precision::tf32);
+    step("meanflow_75_tf32", MeanFlow{}, 0.75, Precision::tf32);
+  }
   step("meanflow_100", MeanFlow{}, 1);
   step("improved_meanflow_75", ImprovedMeanFlow{}, 0.75);
   add_one("sampling/" + net.name, net, sampling<Net>);
@@ -94,19 +109,22 @@ void add(const Case<Net>& net) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  add<Mlp<float>>({.name = "mlp_256x4",
-                   .make = [] { return Mlp<float>({.hidden = 256, .layers = 4}); },
-                   .row = {2},
-                   .batches = {1024, 4096}});
-  add<MeanFlowNet<float>>({.name = "meanflownet",
-                           .make = [] { return MeanFlowNet<float>(); },
-                           .row = {32, 32, 3},
-                           .classes = 10,
-                           .batches = {32}});
-  add<SongUNet<float>>({.name = "songunet",
-                        .make = [] { return SongUNet<float>(); },
-                        .row = {32, 32, 3},
-                        .batches = {4}});
+  using LargeMlp = Mlp<float, Device>;
+  add<LargeMlp>({.name = "mlp_256x4",
+                 .make = [] { return LargeMlp({.hidden = 256, .layers = 4}); },
+                 .row = {2},
+                 .batches = {1024, 4096}});
+  add<MeanFlowNet<float, Device>>(
+      {.name = "meanflownet",
+       .make = [] { return MeanFlowNet<float, Device>(); },
+       .row = {32, 32, 3},
+       .classes = 10,
+       .batches = on_gpu ? std::vector<std::size_t>{32, 256} : std::vector<std::size_t>{32}});
+  add<SongUNet<float, Device>>(
+      {.name = "songunet",
+       .make = [] { return SongUNet<float, Device>(); },
+       .row = {32, 32, 3},
+       .batches = on_gpu ? std::vector<std::size_t>{128, 256} : std::vector<std::size_t>{4}});
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   benchmark::RunSpecifiedBenchmarks();

@@ -18,6 +18,6 @@ if(CUDAToolkit_FOUND AND MEANFLOW_CUDNN_INCLUDE_DIR AND MEANFLOW_CUDNN_LIBRARY)
     # cuDNN 9 calls the functions deprecated that need no 100 lines for a convolution. nvcc (13.0)
     # breaks down in dnnl.hpp, so the processor's kernels in CUDA sources do without oneDNN.
     target_compile_options(meanflow::cuda INTERFACE
-      "$<$<COMPILE_LANGUAGE:CUDA>:--extended-lambda;--expt-relaxed-constexpr;-Wno-deprecated-declarations;-UMEANFLOW_WITH_ONEDNN>")
+      "$<$<COMPILE_LANGUAGE:CUDA>:--extended-lambda;--expt-relaxed-constexpr;-Wno-deprecated-declarations;-Xcompiler=-fopenmp;-UMEANFLOW_WITH_ONEDNN>")
   endif()
 endif()

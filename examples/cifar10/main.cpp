@@ -55,6 +55,11 @@ void add_train(CLI::App& app, cifar10::TrainRequest& request) {
   app.add_option("--set", request.changes, about_set)
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
+  app.add_option_function<std::string>(
+         "--device", [&request](const std::string& device) { request.on_cuda = device == "cuda"; },
+         "where to train: cpu or cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->default_str("cpu");
   app.add_flag("--quiet", request.quiet, "no progress bar");
 }
 

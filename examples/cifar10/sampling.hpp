@@ -11,6 +11,7 @@
 #include <meanflow/flow/guidance.hpp>
 #include <meanflow/flow/sampler.hpp>
 #include <meanflow/io/image.hpp>
+#include <meanflow/tensor/transfer.hpp>
 
 #include "nets.hpp"
 
@@ -27,10 +28,10 @@ struct Sampling {
 
 using Labels = std::function<std::int32_t(std::size_t picture)>;
 
-template <meanflow::Net N>
-[[nodiscard]] meanflow::Tensor<float> denoise(const N& net, const meanflow::Tensor<float>& noise,
-                                              const meanflow::Condition<float>& condition,
-                                              const Sampling& sampling) {
+template <meanflow::Net N, class Device>
+[[nodiscard]] meanflow::Tensor<float, Device> denoise(
+    const N& net, const meanflow::Tensor<float, Device>& noise,
+    const meanflow::Condition<float, Device>& condition, const Sampling& sampling) {
   if (sampling.solve)
     return meanflow::solve(net, noise, sampling.nfe, meanflow::Solver::euler, condition);
   return meanflow::sample(net, noise, sampling.nfe, condition);
@@ -41,17 +42,20 @@ template <meanflow::Net N>
 [[nodiscard]] meanflow::Tensor<float> sample_batch(const N& net, const ImageFormat& format,
                                                    std::size_t first, std::size_t count,
                                                    const Labels& labels, const Sampling& sampling) {
-  const auto noise = meanflow::normal_noise({count, format.height, format.width, format.channels},
-                                            sampling.seed, first);
-  meanflow::Condition<float> condition;
+  using Device = typename N::device_type;
+  const auto noise = meanflow::normal_noise<float, Device>(
+      {count, format.height, format.width, format.channels}, sampling.seed, first);
+  meanflow::Condition<float, Device> condition;
   if (labels) {
-    condition.labels = meanflow::Tensor<std::int32_t>({count});
-    for (std::size_t i = 0; i < count; ++i) condition.labels[i] = labels(first + i);
+    meanflow::Tensor<std::int32_t> known({count});
+    for (std::size_t i = 0; i < count; ++i) known[i] = labels(first + i);
+    condition.labels = meanflow::to_device<Device>(known);
   }
-  if (sampling.guidance == 1) return denoise(net, noise, condition, sampling);
+  if (sampling.guidance == 1) return meanflow::to_host(denoise(net, noise, condition, sampling));
   if constexpr (requires { net.null_class(); })
     if (labels)
-      return denoise(meanflow::GuidedSampling(net, sampling.guidance), noise, condition, sampling);
+      return meanflow::to_host(
+          denoise(meanflow::GuidedSampling(net, sampling.guidance), noise, condition, sampling));
   throw meanflow::SettingError("guidance at sampling needs a net that was trained with classes");
 }
 

@@ -64,7 +64,9 @@ void train(const TrainRequest& request) {
     throw meanflow::FileError(run.workdir.string() + " cannot be made: " + failure.message());
   if (!run.quiet) report_kernels();
   write_text(run.workdir / "config.yaml", to_yaml(run.settings));
-  if (std::holds_alternative<meanflow::SongUNetSettings>(run.settings.net))
+  if (request.on_cuda)
+    train_on_cuda(std::move(run));
+  else if (std::holds_alternative<meanflow::SongUNetSettings>(run.settings.net))
     train_song_unet(std::move(run));
   else
     train_mean_flow_net(std::move(run));

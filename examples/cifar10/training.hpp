@@ -17,6 +17,7 @@ struct TrainRequest {
   std::filesystem::path config, data, workdir;
   std::vector<std::string> changes;
   bool quiet = false;
+  bool on_cuda = false;  ///< train on a GPU
 };
 
 /// Trains, or goes on where a training in this folder stopped.
@@ -34,5 +35,7 @@ struct Run {
 // Each is compiled by itself, since a trainer takes a while.
 void train_mean_flow_net(Run run);
 void train_song_unet(Run run);
+/// Either, on a GPU. \throws meanflow::SettingError if the program was built without CUDA.
+void train_on_cuda(Run run);
 
 }  // namespace cifar10

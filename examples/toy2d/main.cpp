@@ -57,6 +57,8 @@ void add_training_options(CLI::App& app, toy2d::Settings& s) {
   app.add_option("--seed", s.seed, "same seed and threads: same results to the byte");
   app.add_option("--threads", s.threads, "threads to use; 0 for all")
       ->check(CLI::NonNegativeNumber);
+  app.add_option("--device", s.device, "where to train: cpu or cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_option("--out", s.out, "folder to write to");
   app.add_option("--samples", s.samples, "points to sample and to compare with")
       ->check(CLI::Range(2, 1'000'000));

@@ -33,6 +33,7 @@ struct Settings {
   std::string time_encoding = "raw";
   std::uint64_t seed = 0;
   int threads = 0;
+  std::string device = "cpu";
   std::string out = "out/toy2d";
   std::size_t samples = 8000;
   std::uint64_t baseline_steps = 0;
@@ -79,7 +80,8 @@ struct TimesChoice {
 }
 
 /// The net that the settings describe.
-[[nodiscard]] inline meanflow::Mlp<float> make_net(const Settings& s, std::uint64_t seed) {
+template <class Device = meanflow::Cpu>
+[[nodiscard]] meanflow::Mlp<float, Device> make_net(const Settings& s, std::uint64_t seed) {
   meanflow::TimeEmbeddingSettings time;
   time.inputs = time_inputs_by_name.at(s.time_inputs);
   time.encoding = time_encodings_by_name.at(s.time_encoding);
@@ -89,7 +91,7 @@ struct TimesChoice {
     time.scale = 6.283185307179586;
     time.max_period = 16;
   }
-  return meanflow::Mlp<float>(
+  return meanflow::Mlp<float, Device>(
       {.dimension = 2, .hidden = s.hidden, .layers = s.layers, .time = time, .seed = seed});
 }
 

@@ -16,12 +16,11 @@ namespace {
 /// What a value in float may deviate from the one in double.
 constexpr double float_bound = 1e-4;
 
-/// f<T, Device>(name) for each of them. A GPU has no convolutions of double.
+/// f<T, Device>(name) for each of them.
 template <class F>
 void for_each_way(F f) {
+  f.template operator()<double, meanflow::Cuda>("double");
   f.template operator()<float, meanflow::Cuda>("float");
-  if constexpr (!meanflow::kernels::cuda::on_gpu)
-    f.template operator()<double, meanflow::Cuda>("double");
 }
 
 #else

@@ -5,6 +5,8 @@
 
 #include <cstddef>
 
+#include <meanflow/config.hpp>
+
 namespace meanflow {
 
 /// x (rows, height, width, in) and weights (out, in, kernel, kernel) give y (rows, out_height(),
@@ -12,10 +14,10 @@ namespace meanflow {
 struct ConvShape {
   std::size_t rows, height, width, in, out, kernel, stride, padding;
 
-  [[nodiscard]] constexpr std::size_t out_height() const {
+  [[nodiscard]] MEANFLOW_HOST_DEVICE constexpr std::size_t out_height() const {
     return (height + 2 * padding - kernel) / stride + 1;
   }
-  [[nodiscard]] constexpr std::size_t out_width() const {
+  [[nodiscard]] MEANFLOW_HOST_DEVICE constexpr std::size_t out_width() const {
     return (width + 2 * padding - kernel) / stride + 1;
   }
   [[nodiscard]] constexpr ConvShape with_rows(std::size_t count) const {

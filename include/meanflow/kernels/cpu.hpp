@@ -73,6 +73,8 @@ inline void check_precision(Cpu, Precision wanted) {
 #endif
 }
 
+inline void wait(Cpu) {}
+
 [[nodiscard]] inline std::size_t lanes(Cpu) {
   return omp_in_parallel() ? 1 : static_cast<std::size_t>(omp_get_max_threads());
 }

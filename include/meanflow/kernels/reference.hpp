@@ -55,6 +55,9 @@ inline void check_precision(Reference, Precision wanted) {
     throw SettingError("precision: the plain loops compute in the type that they are given alone");
 }
 
+/// Waits until the device has done all that it was asked for.
+inline void wait(Reference) {}
+
 /// How many workers `parallel_tasks` uses.
 [[nodiscard]] inline std::size_t lanes(Reference) { return 1; }
 

@@ -192,13 +192,19 @@ class MeanFlowTrainer {
       clear_lanes();
       throw;
     }
-    const double norm = std::sqrt(reduce_gradients());
-    check_rows();
-    if (!std::isfinite(norm)) fail("the gradient is not finite", {});
+    const double rate = settings_.learning_rate.at(step_, settings_.steps);
+    double norm = 0;
+    if constexpr (on_host<Device>) {
+      norm = std::sqrt(reduce_gradients());
+      check_rows();
+      check_gradient(norm);
+      update(rate, norm);
+    } else {
+      norm = update_on_device(rate);
+    }
     StepReport report = summary(jumps);
     report.gradient_norm = norm;
-    report.learning_rate = settings_.learning_rate.at(step_, settings_.steps);
-    update(report.learning_rate, norm);
+    report.learning_rate = rate;
     ++step_;
     return report;
   }
@@ -372,14 +378,12 @@ class MeanFlowTrainer {
           "must be that of u, computed by the net from values on the given tape");
     const Tensor<double, Device> losses = weigh(weighting_, residual, x.rows() * exchange_.size());
     lane.tape.backward(residual.node, residual.error);
-    const auto report = [&](const auto& values, std::vector<double>& to) {
-      const auto known = to_host(values);
-      for (std::size_t i = 0; i < count; ++i) to[tile_rows[i]] = static_cast<double>(known[i]);
-    };
-    report(losses, rows_.loss);
-    report(residual.square, rows_.square);
-    report(residual.velocity_square, rows_.velocity_square);
-    report(residual.derivative_square, rows_.derivative_square);
+    TileReport report{tile_rows, losses, residual.square, residual.velocity_square,
+                      residual.derivative_square};
+    if constexpr (on_host<Device>)
+      collect(report);
+    else
+      reports_.push_back(std::move(report));
   }
 
   /// Which rows of the batch a tile holds: first those that jump, then the others.
@@ -389,6 +393,25 @@ class MeanFlowTrainer {
       return i < jumps ? jump_begin + i : rest_begin + (i - jumps);
     }
   };
+
+  /// What is reported of a tile's rows, on the device until the whole step has been asked for.
+  struct TileReport {
+    Rows rows;
+    Tensor<double, Device> loss;
+    Values square, velocity_square, derivative_square;
+  };
+
+  void collect(const TileReport& tile) {
+    const auto rows_to = [&](const auto& values, std::vector<double>& to) {
+      const auto known = to_host(values);
+      for (std::size_t i = 0; i < known.size(); ++i)
+        to[tile.rows[i]] = static_cast<double>(known[i]);
+    };
+    rows_to(tile.loss, rows_.loss);
+    rows_to(tile.square, rows_.square);
+    rows_to(tile.velocity_square, rows_.velocity_square);
+    rows_to(tile.derivative_square, rows_.derivative_square);
+  }
 
   [[nodiscard]] FlowBatch<T, Device> make_batch(const Values& x,
                                                 const Condition<T, Device>& condition,
@@ -514,6 +537,37 @@ class MeanFlowTrainer {
     });
   }
 
+  /// The same on a device that is not waited for: whether the numbers are finite and how far they
+  /// are to be clipped is decided there, and known here when all has been asked for. Returns the
+  /// norm of the gradient.
+  [[nodiscard]] double update_on_device(double learning_rate) {
+    const std::size_t size = gradient_.size();
+    for (const TileReport& tile : reports_)
+      poison(Device{}, tile.loss.size(), static_cast<const double*>(tile.loss.data()),
+             gradient_.data());
+    if (exchange_.size() > 1) exchange_.sum(gradient_);
+    const Tensor<double, Device> square({1});
+    const double* square_norm_at = square.data();
+    square_norm(Device{}, size, static_cast<const T*>(gradient_.data()), square.data());
+    const AdamCoefficients c =
+        adam_coefficients(settings_.optimizer, learning_rate, adam_.count + 1);
+    const T* parameters = net_.parameters().values().data();
+    guarded_adam(Device{}, size, c, settings_.clip_norm, square_norm_at,
+                 static_cast<const T*>(gradient_.data()), adam_.first.data(), adam_.second.data(),
+                 net_.parameters().values().data());
+    for (std::size_t k = 0; k < averages_.size(); ++k)
+      guarded_average(Device{}, size,
+                      decay_at(settings_.averages[k], step_, rows_.loss.size() * exchange_.size()),
+                      square_norm_at, parameters, averages_[k].data());
+    for (const TileReport& tile : reports_) collect(tile);
+    reports_.clear();
+    const double norm = std::sqrt(to_host(square)[0]);
+    check_rows();
+    check_gradient(norm);
+    ++adam_.count;
+    return norm;
+  }
+
   [[nodiscard]] StepReport summary(std::size_t jumps) const {
     StepReport report;
     report.step = step_;
@@ -542,8 +596,13 @@ class MeanFlowTrainer {
     if (!bad.empty()) fail("the loss is not finite", std::move(bad));
   }
 
+  void check_gradient(double norm) {
+    if (!std::isfinite(norm)) fail("the gradient is not finite", {});
+  }
+
   /// Forgets what a step that failed has left behind.
   void clear_lanes() {
+    reports_.clear();
     for (auto& lane : lanes_) {
       lane->tape.clear();
       fill(Device{}, lane->gradient.size(), T(0), lane->gradient.data());
@@ -608,6 +667,7 @@ class MeanFlowTrainer {
   std::vector<Values> averages_;
   std::vector<double> decays_;
   std::vector<double> partial_norms_;
+  std::vector<TileReport> reports_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   RowReports rows_;
   std::int32_t null_class_ = -1;  // set where labels are dropped

@@ -11,17 +11,110 @@
 
 #include <meanflow/kernels/conv_shape.hpp>
 #include <meanflow/kernels/cuda/elementwise.hpp>
+#include <meanflow/kernels/cuda/product.hpp>
 #include <meanflow/kernels/reference_conv.hpp>
 
 #if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
 #include <cuda_bf16.h>
-#else
-#include <meanflow/kernels/cpu_conv.hpp>
 #endif
 
 namespace meanflow::kernels {
 
+namespace cuda {
+
+// --------------------------------------------------------------- by products of patches
+
+/// The element of a patch number `column` (in, k, k) that an output pixel sees: whether it is
+/// within the image, and where.
+struct PatchElement {
+  bool inside;
+  std::size_t place;
+};
+
+[[nodiscard]] MEANFLOW_HOST_DEVICE inline PatchElement patch_element(const ConvShape& s,
+                                                                     std::size_t out_width,
+                                                                     std::size_t pixel,
+                                                                     std::size_t column) {
+  const std::size_t kx = column % s.kernel, ky = column / s.kernel % s.kernel;
+  const std::size_t channel = column / (s.kernel * s.kernel);
+  const std::size_t y = pixel / out_width * s.stride + ky, x = pixel % out_width * s.stride + kx;
+  const bool inside =
+      y >= s.padding && y < s.height + s.padding && x >= s.padding && x < s.width + s.padding;
+  return {inside, inside ? ((y - s.padding) * s.width + x - s.padding) * s.in + channel : 0};
+}
+
+/// An image's patches, (pixels, in k k): a row times w (out, in, k, k) is a pixel of the result.
+template <class T>
+void patches(const ConvShape& s, const T* image, T* rows) {
+  const std::size_t size = s.in * s.kernel * s.kernel, width = s.out_width();
+  for_each_index(s.out_height() * width * size, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    const PatchElement from = patch_element(s, width, i / size, i % size);
+    rows[i] = from.inside ? image[from.place] : T(0);
+  });
+}
+
+/// The adjoint of `patches`: each element of the image sums what the patches hold of it.
+template <class T>
+void sum_patches(const ConvShape& s, const T* rows, T* image) {
+  const std::size_t size = s.in * s.kernel * s.kernel;
+  const std::size_t height = s.out_height(), width = s.out_width();
+  for_each_index(s.height * s.width * s.in, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    const std::size_t channel = i % s.in, x = i / s.in % s.width, y = i / (s.in * s.width);
+    T sum(0);
+    for (std::size_t ky = 0; ky < s.kernel; ++ky)
+      for (std::size_t kx = 0; kx < s.kernel; ++kx) {
+        if (y + s.padding < ky || x + s.padding < kx) continue;
+        const std::size_t down = y + s.padding - ky, right = x + s.padding - kx;
+        if (down % s.stride != 0 || right % s.stride != 0) continue;
+        if (down / s.stride >= height || right / s.stride >= width) continue;
+        const std::size_t pixel = down / s.stride * width + right / s.stride;
+        sum += rows[pixel * size + (channel * s.kernel + ky) * s.kernel + kx];
+      }
+    image[i] = sum;
+  });
+}
+
+/// f(patches' memory, input image, output image) for every row; x and y as the direction has them.
+template <class T, class X, class Y, class F>
+void for_each_image(const ConvShape& s, X* x, Y* y, F f) {
+  const std::size_t pixels = s.out_height() * s.out_width();
+  const Scratch<T> rows(pixels * s.in * s.kernel * s.kernel);
+  for (std::size_t r = 0; r < s.rows; ++r)
+    f(rows.data(), x + r * s.height * s.width * s.in, y + r * pixels * s.out);
+}
+
+template <class T>
+void conv2d_by_products(const ConvShape& s, const T* x, const T* w, T* y) {
+  for_each_image<T>(s, x, y, [&](T* rows, const T* image, T* out) {
+    patches(s, image, rows);
+    gemm(Cuda{}, Transpose::no, Transpose::yes, s.out_height() * s.out_width(), s.out,
+         s.in * s.kernel * s.kernel, static_cast<const T*>(rows), w, T(0), out);
+  });
+}
+
+template <class T>
+void conv2d_backward_data_by_products(const ConvShape& s, const T* g, const T* w, T* gx) {
+  for_each_image<T>(s, gx, g, [&](T* rows, T* image, const T* up) {
+    gemm(Cuda{}, Transpose::no, Transpose::no, s.out_height() * s.out_width(),
+         s.in * s.kernel * s.kernel, s.out, up, w, T(0), rows);
+    sum_patches(s, static_cast<const T*>(rows), image);
+  });
+}
+
+template <class T>
+void conv2d_backward_weights_by_products(const ConvShape& s, const T* x, const T* g, T* gw) {
+  for_each_image<T>(s, x, g, [&](T* rows, const T* image, const T* up) {
+    patches(s, image, rows);
+    gemm(Cuda{}, Transpose::yes, Transpose::no, s.out, s.in * s.kernel * s.kernel,
+         s.out_height() * s.out_width(), up, static_cast<const T*>(rows), T(1), gw);
+  });
+}
+
+}  // namespace cuda
+
 #if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
+
+// ----------------------------------------------------------------------------- by cuDNN
 
 namespace cuda {
 
@@ -228,9 +321,7 @@ void with_packed(const ConvShape& s, const float* w, F f) {
   return s.rows * s.out_height() * s.out_width() * s.out;
 }
 
-}  // namespace cuda
-
-inline void conv2d(Cuda, const ConvShape& s, const float* x, const float* w, float* y) {
+inline void cudnn_conv2d(const ConvShape& s, const float* x, const float* w, float* y) {
   if (s.rows == 0) return;
   const cuda::Operand in(cuda::input_size(s), const_cast<float*>(x)), out(cuda::output_size(s), y);
   cuda::with_packed(s, w, [&](void* packed) {
@@ -239,8 +330,8 @@ inline void conv2d(Cuda, const ConvShape& s, const float* x, const float* w, flo
   out.written();
 }
 
-inline void conv2d_backward_data(Cuda, const ConvShape& s, const float* g, const float* w,
-                                 float* gx) {
+inline void cudnn_conv2d_backward_data(const ConvShape& s, const float* g, const float* w,
+                                       float* gx) {
   if (s.rows == 0) return;
   const cuda::Operand out(cuda::input_size(s), gx), in(cuda::output_size(s), const_cast<float*>(g));
   cuda::with_packed(s, w, [&](void* packed) {
@@ -250,8 +341,8 @@ inline void conv2d_backward_data(Cuda, const ConvShape& s, const float* g, const
   out.written();
 }
 
-inline void conv2d_backward_weights(Cuda, const ConvShape& s, const float* x, const float* g,
-                                    float* gw) {
+inline void cudnn_conv2d_backward_weights(const ConvShape& s, const float* x, const float* g,
+                                          float* gw) {
   if (s.rows == 0) return;
   const cuda::Operand in(cuda::input_size(s), const_cast<float*>(x)),
       up(cuda::output_size(s), const_cast<float*>(g));
@@ -268,22 +359,33 @@ inline void conv2d_backward_weights(Cuda, const ConvShape& s, const float* x, co
   }
 }
 
-#else
+}  // namespace cuda
+
+#endif
 
 template <class T>
 void conv2d(Cuda, const ConvShape& s, const T* x, const T* w, T* y) {
-  conv2d(Cpu{}, s, x, w, y);
-}
-template <class T>
-void conv2d_backward_data(Cuda, const ConvShape& s, const T* g, const T* w, T* gx) {
-  conv2d_backward_data(Cpu{}, s, g, w, gx);
-}
-template <class T>
-void conv2d_backward_weights(Cuda, const ConvShape& s, const T* x, const T* g, T* gw) {
-  conv2d_backward_weights(Cpu{}, s, x, g, gw);
+#if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
+  if constexpr (std::is_same_v<T, float>) return cuda::cudnn_conv2d(s, x, w, y);
+#endif
+  cuda::conv2d_by_products(s, x, w, y);
 }
 
+template <class T>
+void conv2d_backward_data(Cuda, const ConvShape& s, const T* g, const T* w, T* gx) {
+#if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
+  if constexpr (std::is_same_v<T, float>) return cuda::cudnn_conv2d_backward_data(s, g, w, gx);
 #endif
+  cuda::conv2d_backward_data_by_products(s, g, w, gx);
+}
+
+template <class T>
+void conv2d_backward_weights(Cuda, const ConvShape& s, const T* x, const T* g, T* gw) {
+#if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
+  if constexpr (std::is_same_v<T, float>) return cuda::cudnn_conv2d_backward_weights(s, x, g, gw);
+#endif
+  cuda::conv2d_backward_weights_by_products(s, x, g, gw);
+}
 
 // A thread for each element of the result. The fine pixel at `f` of an axis meets tap k of the
 // coarse pixel at c where f = 2 c + k - p.

@@ -27,6 +27,11 @@ template <class F>
 void parallel_tasks(Cuda, std::size_t tasks, F f) {
   for (std::size_t task = 0; task < tasks; ++task) f(task, std::size_t{0});
 }
+inline void wait(Cuda) {
+#if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
+  cuda::context().wait();
+#endif
+}
 [[nodiscard]] inline std::size_t lanes(Cuda) { return 1; }
 [[nodiscard]] inline std::size_t row_tiles(Cuda, std::size_t /*rows*/, std::size_t /*parameters*/,
                                            std::size_t /*tile_rows*/ = 0) {

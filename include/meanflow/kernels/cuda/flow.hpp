@@ -125,6 +125,62 @@ void step_along(Cuda, std::size_t n, T scale, const T* u, T* z) {
 
 // ---------------------------------------------------------------------------- optimizer
 
+// What the trainer needs of a device that it does not wait for: the squared norm of the gradient
+// stays there, and decides there.
+
+/// *gradient += 0 times the sum of the losses: not a number if one of them is not finite.
+template <class T>
+void poison(Cuda, std::size_t rows, const double* losses, T* gradient) {
+  cuda::reduce_rows<double>(
+      1, rows, [=] MEANFLOW_HOST_DEVICE(std::size_t, std::size_t row) { return 0 * losses[row]; },
+      [=] MEANFLOW_HOST_DEVICE(std::size_t, double sum) { *gradient += static_cast<T>(sum); });
+}
+
+namespace cuda {
+
+/// Whether a squared norm is finite.
+[[nodiscard]] MEANFLOW_HOST_DEVICE inline bool is_finite(double value) {
+  return value - value == 0;
+}
+
+/// What a gradient of that squared norm is multiplied by to be no longer than `clip_norm`.
+[[nodiscard]] MEANFLOW_HOST_DEVICE inline double clip_factor(double clip_norm, double square) {
+  using std::sqrt;
+  const double norm = sqrt(square);
+  return clip_norm > 0 && norm > clip_norm ? clip_norm / norm : 1.0;
+}
+
+}  // namespace cuda
+
+/// `adam` on the gradient clipped to `clip_norm` (0: not at all), given its squared norm; nothing
+/// if that is not finite.
+template <class T>
+void guarded_adam(Cuda, std::size_t n, const AdamCoefficients& c, double clip_norm,
+                  const double* square_norm, const T* g, T* m, T* v, T* p) {
+  const T l2 = T(c.l2), beta1 = T(c.beta1), rest1 = T(1 - c.beta1), beta2 = T(c.beta2),
+          rest2 = T(1 - c.beta2), root = T(1 / std::sqrt(c.correction2)), epsilon = T(c.epsilon),
+          decay = T(1 - c.learning_rate * c.weight_decay),
+          rate = T(c.learning_rate / c.correction1);
+  cuda::for_each_index(n, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    using std::sqrt;
+    if (!cuda::is_finite(*square_norm)) return;
+    const T gradient = T(cuda::clip_factor(clip_norm, *square_norm)) * g[i] + l2 * p[i];
+    m[i] = beta1 * m[i] + rest1 * gradient;
+    v[i] = beta2 * v[i] + rest2 * gradient * gradient;
+    p[i] = p[i] * decay - rate * m[i] / (sqrt(v[i]) * root + epsilon);
+  });
+}
+
+/// `average`, if the squared norm is finite.
+template <class T>
+void guarded_average(Cuda, std::size_t n, double decay, const double* square_norm, const T* p,
+                     T* average) {
+  const T share = T(1 - decay);
+  cuda::for_each_index(n, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    if (cuda::is_finite(*square_norm)) average[i] += share * (p[i] - average[i]);
+  });
+}
+
 template <class T>
 void adam(Cuda, std::size_t n, const AdamCoefficients& c, const T* g, T* m, T* v, T* p) {
   const T scale = T(c.gradient_scale), l2 = T(c.l2), beta1 = T(c.beta1), rest1 = T(1 - c.beta1),

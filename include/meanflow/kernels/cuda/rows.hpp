@@ -25,12 +25,12 @@ void add_to_rows(Cuda, std::size_t rows, std::size_t columns, T scale, const T* 
       rows * columns, [=] MEANFLOW_HOST_DEVICE(std::size_t i) { gx[i] += scale * g[i / columns]; });
 }
 
-// In two stages, so that all of the device takes part.
+/// *square = sum of x^2, in double, on the device. In two stages, so that all of it takes part.
 template <class T>
-[[nodiscard]] double square_norm(Cuda, std::size_t n, const T* x) {
+void square_norm(Cuda, std::size_t n, const T* x, double* square) {
   constexpr std::size_t most = 1024;
   const std::size_t parts = n < most ? 1 : most, each = (n + parts - 1) / parts;
-  const cuda::Scratch<double> partial(parts + 1);
+  const cuda::Scratch<double> partial(parts);
   double* sums = partial.data();
   cuda::reduce_rows<double>(
       parts, each,
@@ -42,10 +42,16 @@ template <class T>
       [=] MEANFLOW_HOST_DEVICE(std::size_t part, double sum) { sums[part] = sum; });
   cuda::reduce_rows<double>(
       1, parts, [=] MEANFLOW_HOST_DEVICE(std::size_t, std::size_t i) { return sums[i]; },
-      [=] MEANFLOW_HOST_DEVICE(std::size_t, double sum) { sums[parts] = sum; });
-  double total = 0;
-  meanflow::detail::DeviceMemory<Cuda>::to_host(sizeof total, sums + parts, &total);
-  return total;
+      [=] MEANFLOW_HOST_DEVICE(std::size_t, double sum) { *square = sum; });
+}
+
+template <class T>
+[[nodiscard]] double square_norm(Cuda, std::size_t n, const T* x) {
+  const cuda::Scratch<double> square(1);
+  square_norm(Cuda{}, n, x, square.data());
+  double value = 0;
+  meanflow::detail::DeviceMemory<Cuda>::to_host(sizeof value, square.data(), &value);
+  return value;
 }
 
 // ------------------------------------------------------------------ softmax, embeddings

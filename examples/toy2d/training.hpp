@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+// The data, and a net that is trained on them.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <meanflow/meanflow.hpp>
+
+#include "settings.hpp"
+
+namespace toy2d {
+
+using meanflow::Tensor;
+using Points = std::vector<float>;  // (N, 2)
+
+// ------------------------------------------------------------------------------- data
+
+/// original = mean + scale * point
+struct Scaling {
+  std::array<double, 2> mean{0, 0};
+  double scale = 1;
+
+  [[nodiscard]] Points operator()(Points points) const {
+    for (std::size_t i = 0; i < points.size(); ++i)
+      points[i] = static_cast<float>(mean[i % 2] + scale * static_cast<double>(points[i]));
+    return points;
+  }
+};
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Scaling, mean, scale)
+
+/// A named set or the points of a file, in the scale that the net sees.
+class Data {
+ public:
+  explicit Data(const Settings& settings) {
+    if (settings.data.empty())
+      set_ = meanflow::toy2d_from_name(settings.dataset);
+    else
+      points_ = std::make_shared<const meanflow::PointSet>(
+          settings.data, meanflow::PointSetOptions{.seed = settings.seed});
+    if (points_ && points_->dim() != 2)
+      throw meanflow::FileError(settings.data + ": has " + std::to_string(points_->dim()) +
+                                " columns, expected 2");
+  }
+
+  [[nodiscard]] meanflow::Shape row_shape() const { return {2}; }
+
+  void fill(const Tensor<float>& x, std::uint64_t seed, std::uint64_t step) const {
+    if (points_)
+      meanflow::PointSetSource{points_}.fill(x, seed, step);
+    else
+      meanflow::Toy2dSource{set_}.fill(x, seed, step);
+  }
+
+  /// Points that training has not seen: fresh ones, or those held out.
+  [[nodiscard]] Points fresh(std::size_t count, std::uint64_t seed) const {
+    if (points_) {
+      const auto held_out = points_->held_out();
+      return {held_out.begin(), held_out.begin() + static_cast<std::ptrdiff_t>(
+                                                       2 * std::min(count, held_out.size() / 2))};
+    }
+    Points points(2 * count);
+    meanflow::sample_toy2d(set_, points, seed, ~std::uint32_t{0});
+    return points;
+  }
+
+  /// Points as training sees them, for the noise floor.
+  [[nodiscard]] Points training(std::size_t count, std::uint64_t seed) const {
+    auto x = Tensor<float>({count, 2});
+    fill(x, seed, 0xfffffffe);
+    return {x.data(), x.data() + x.size()};
+  }
+
+  /// How points are mapped to what the user gave.
+  [[nodiscard]] Scaling scaling() const {
+    if (!points_) return {};
+    return {{points_->mean()[0], points_->mean()[1]}, points_->scale()};
+  }
+
+ private:
+  meanflow::Toy2d set_{};
+  std::shared_ptr<const meanflow::PointSet> points_;
+};
+
+[[nodiscard]] inline Points to_points(const Tensor<float>& x) {
+  return {x.data(), x.data() + x.size()};
+}
+
+// --------------------------------------------------------------------------- training
+
+/// What a training run leaves behind: the averaged net and the curves.
+struct Trained {
+  meanflow::Mlp<float> net;
+  std::vector<double> loss{}, square{}, velocity_square{};
+  double seconds = 0;
+};
+
+/// Keeps the curves of a training run.
+struct Recorder {
+  Trained& trained;
+
+  void operator()(const meanflow::StepReport& report) const {
+    trained.loss.push_back(report.loss);
+    trained.square.push_back(report.square);
+    trained.velocity_square.push_back(report.velocity_square);
+    trained.seconds = report.seconds;
+  }
+};
+
+template <class Device, class Times, class Objective>
+[[nodiscard]] Trained train_with(const Settings& s, const Data& data, const std::string& title,
+                                 std::uint64_t steps, Times times, Objective objective) {
+  Trained trained{.net = make_net<>(s, s.seed)};
+  times.jump_fraction = s.jump_fraction;
+  meanflow::MeanFlowTrainer trainer(
+      make_net<Device>(s, s.seed),
+      {.steps = steps,
+       .batch = s.batch,
+       .learning_rate = {.peak = s.lr, .decay = meanflow::Decay::cosine},
+       .averages = {meanflow::WarmupEma{s.ema}},
+       .seed = s.seed},
+      meanflow::LinearPath{}, times, meanflow::AdaptiveWeighting{.p = s.weighting_p}, objective);
+  if (s.quiet)
+    trainer.fit(data, Recorder{trained});
+  else
+    trainer.fit(data, Recorder{trained}, meanflow::ProgressBar(title));
+  trained.net.parameters().assign(meanflow::to_host(trainer.best_values()));
+  return trained;
+}
+
+template <class Device>
+[[nodiscard]] Trained train_on(const Settings& s, const Data& data, const std::string& objective,
+                               std::uint64_t steps) {
+  const TimesChoice choice = parse_times(s.times);
+  const auto with_times = [&](auto goal) {
+    if (choice.uniform)
+      return train_with<Device>(s, data, objective, steps, meanflow::UniformTimes{}, goal);
+    return train_with<Device>(s, data, objective, steps,
+                              meanflow::LogitNormalTimes{.t = {choice.mean, choice.deviation}},
+                              goal);
+  };
+  if (objective == "meanflow")
+    return with_times(meanflow::MeanFlow{.direction = tangents_by_name.at(s.tangent)});
+  if (objective == "improved-meanflow") return with_times(meanflow::ImprovedMeanFlow{});
+  return with_times(meanflow::FlowMatching{});
+}
+
+/// On a GPU. Throws meanflow::SettingError if the program was built without CUDA.
+[[nodiscard]] Trained train_on_cuda(const Settings& s, const Data& data,
+                                    const std::string& objective, std::uint64_t steps);
+
+}  // namespace toy2d

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Trainings to compare between devices. nvcc cannot compile the vectors of the processor's
+/// kernels, so each device has a source file of its own: `on_cpu.cpp`, and `on_cuda.cpp` or its
+/// .cu.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+#include <meanflow/tensor/tensor.hpp>
+#include <meanflow/train/trainer.hpp>
+
+namespace meanflow::test {
+
+/// What a training of 20 steps reported, and where it arrived.
+struct Course {
+  std::vector<StepReport> reports;
+  Tensor<float> parameters, average;
+};
+
+/// A training that met a number that is not finite in one row of its second step and went on
+/// without.
+struct Interrupted {
+  std::vector<std::size_t> rows;  // that were named
+  Tensor<float> before, after;    // parameters before and after that step
+  Course course;                  // of three steps, and the same without the bad one
+  Course uninterrupted;
+};
+
+/// The trainings of one device.
+struct Courses {
+  Course (*mlp)();
+  Course (*mean_flow_net)();
+  Course (*song_unet)();
+  Tensor<float> (*samples)(const Tensor<float>& noise, std::size_t steps);  // after `fit`
+  Tensor<float> (*write_checkpoint)(const std::filesystem::path&);          // gives the parameters
+  Tensor<float> (*read_checkpoint)(const std::filesystem::path&);
+  Tensor<float> (*read_average)(const std::filesystem::path&);
+  Interrupted (*interrupted)();
+};
+
+[[nodiscard]] Courses courses_on_cpu();
+[[nodiscard]] Courses courses_on_cuda();
+
+}  // namespace meanflow::test
