@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# meanflow::cuda, where nvcc, the CUDA toolkit and cuDNN are: the device Cuda. Included by the project
-# itself and by its installed package. Sets MEANFLOW_CUDA_FOUND and MEANFLOW_THRUST_INCLUDE_DIR.
+# meanflow::cuda, where nvcc, the CUDA toolkit and cuDNN are: the device Cuda. The
+# installed package does not have it yet. Sets MEANFLOW_CUDA_FOUND and MEANFLOW_THRUST_INCLUDE_DIR.
 set(MEANFLOW_CUDA_FOUND OFF)
 find_package(CUDAToolkit 12 QUIET)
 find_path(MEANFLOW_CUDNN_INCLUDE_DIR cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
@@ -11,13 +11,14 @@ find_path(MEANFLOW_THRUST_INCLUDE_DIR thrust/for_each.h
 if(CUDAToolkit_FOUND AND MEANFLOW_CUDNN_INCLUDE_DIR AND MEANFLOW_CUDNN_LIBRARY)
   set(MEANFLOW_CUDA_FOUND ON)
   if(NOT TARGET meanflow::cuda)
-    add_library(meanflow::cuda INTERFACE IMPORTED)
-    target_link_libraries(meanflow::cuda INTERFACE
+    add_library(meanflow_cuda INTERFACE)
+    add_library(meanflow::cuda ALIAS meanflow_cuda)
+    target_link_libraries(meanflow_cuda INTERFACE
       meanflow::meanflow CUDA::cudart CUDA::cublas ${MEANFLOW_CUDNN_LIBRARY})
-    target_include_directories(meanflow::cuda INTERFACE ${MEANFLOW_CUDNN_INCLUDE_DIR})
+    target_include_directories(meanflow_cuda INTERFACE ${MEANFLOW_CUDNN_INCLUDE_DIR})
     # cuDNN 9 calls the functions deprecated that need no 100 lines for a convolution. nvcc (13.0)
     # breaks down in dnnl.hpp, so the processor's kernels in CUDA sources do without oneDNN.
-    target_compile_options(meanflow::cuda INTERFACE
+    target_compile_options(meanflow_cuda INTERFACE
       "$<$<COMPILE_LANGUAGE:CUDA>:--extended-lambda;--expt-relaxed-constexpr;-Wno-deprecated-declarations;-Xcompiler=-fopenmp;-UMEANFLOW_WITH_ONEDNN>")
   endif()
 endif()
