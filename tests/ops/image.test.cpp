@@ -9,6 +9,7 @@
 #include <meanflow/kernels/cpu_norm.hpp>
 #include <meanflow/ops/attention.hpp>
 #include <meanflow/ops/conv.hpp>
+#include <meanflow/ops/elementwise.hpp>
 #include <meanflow/ops/expand.hpp>
 #include <meanflow/ops/norm.hpp>
 

@@ -10,14 +10,14 @@
 namespace meanflow::kernels::detail {
 
 /// A buffer of `size` numbers from the pool, for as long as it is in scope; nothing is set.
-template <class T>
+template <class T, class Device = Cpu>
 class Scratch {
  public:
   explicit Scratch(std::size_t size) : storage_(size * sizeof(T)) {}
   [[nodiscard]] T* data() const { return static_cast<T*>(storage_.data()); }
 
  private:
-  meanflow::detail::Storage storage_;
+  typename meanflow::detail::DeviceMemory<Device>::Storage storage_;
 };
 
 }  // namespace meanflow::kernels::detail

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <meanflow/kernels/cuda/context.hpp>
+#include <meanflow/kernels/scratch.hpp>
 #include <meanflow/tensor/memory.hpp>
 
 namespace meanflow {
@@ -150,16 +151,9 @@ struct detail::DeviceMemory<Cuda> : detail::DeviceMemory<Cpu> {};
 
 namespace kernels::cuda {
 
-/// A buffer of `size` numbers on the device for as long as it is in scope; nothing is set.
+/// A buffer on the device for as long as it is in scope.
 template <class T>
-class Scratch {
- public:
-  explicit Scratch(std::size_t size) : storage_(size * sizeof(T)) {}
-  [[nodiscard]] T* data() const { return static_cast<T*>(storage_.data()); }
-
- private:
-  meanflow::detail::DeviceMemory<Cuda>::Storage storage_;
-};
+using Scratch = kernels::detail::Scratch<T, Cuda>;
 
 }  // namespace kernels::cuda
 }  // namespace meanflow
