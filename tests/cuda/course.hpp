@@ -35,7 +35,7 @@ struct Interrupted {
 struct Courses {
   Course (*mlp)();
   Course (*mean_flow_net)();
-  Course (*song_unet)();
+  Course (*song_unet)(bool replay);
   Tensor<float> (*samples)(const Tensor<float>& noise, std::size_t steps);  // after `fit`
   Tensor<float> (*write_checkpoint)(const std::filesystem::path&);          // gives the parameters
   Tensor<float> (*read_checkpoint)(const std::filesystem::path&);

@@ -83,7 +83,7 @@ template <class Device>
 }
 
 template <class Device>
-[[nodiscard]] Course song_unet_course() {
+[[nodiscard]] Course song_unet_course(bool replay) {
   const SongUNetSettings net{.resolution = 8,
                              .classes = 3,
                              .dropout = 0.2,
@@ -91,7 +91,9 @@ template <class Device>
                              .channel_mult = {1, 2},
                              .blocks = 1,
                              .attention_resolutions = {4}};
-  return course_of(MeanFlowTrainer(SongUNet<float, Device>(net), course_settings(4), LinearPath{},
+  TrainerSettings settings = course_settings(4);
+  settings.replay = replay;
+  return course_of(MeanFlowTrainer(SongUNet<float, Device>(net), settings, LinearPath{},
                                    LogitNormalTimes{}, AdaptiveWeighting{}, ImprovedMeanFlow{}),
                    {4, 8, 8, 3}, 3);
 }

@@ -55,7 +55,14 @@ TEST_CASE("a MeanFlowNet with attention, labels and guidance takes the same cour
 }
 
 TEST_CASE("a SongUNet with dropout and classes takes the same course") {
-  expect_same(on_cuda.song_unet(), on_cpu.song_unet());
+  expect_same(on_cuda.song_unet(true), on_cpu.song_unet(true));
+}
+
+TEST_CASE("steps that are replayed are those that were recorded, to the bit") {
+  const Course replayed = on_cuda.song_unet(true), asked = on_cuda.song_unet(false);
+  for (std::size_t i = 0; i < 20; ++i) CHECK(replayed.reports[i].loss == asked.reports[i].loss);
+  CHECK(largest_difference(replayed.parameters, asked.parameters) == 0);
+  CHECK(largest_difference(replayed.average, asked.average) == 0);
 }
 
 TEST_CASE("a number that is not finite changes nothing on the device, and names its row") {

@@ -136,13 +136,10 @@ TEST_CASE("guidance at sampling takes nets that give their parameters by value")
 }
 
 TEST_CASE("dropping labels exactly takes the last rows, those with r = t first") {
-  const LabelDropout dropout{.rate = 0.25};
-  std::size_t dropped = 0;
-  for (std::size_t row = 0; row < 20; ++row) {
-    CHECK(dropout.drops(row, 20, 1, 7) == (row >= 15));
-    dropped += dropout.drops(row, 20, 1, 7);
-  }
-  CHECK(dropped == 5);
+  const DroppedRows rule = LabelDropout{.rate = 0.25}.rule(20, 1);
+  for (std::size_t row = 0; row < 20; ++row) CHECK(rule(row, 7) == (row >= 15));
+  const DroppedRows none = LabelDropout{}.rule(20, 1);
+  for (std::size_t row = 0; row < 20; ++row) CHECK_FALSE(none(row, 7));
 }
 
 TEST_CASE("dropping labels by chance meets the rate on average and repeats itself") {
@@ -150,8 +147,8 @@ TEST_CASE("dropping labels by chance meets the rate on average and repeats itsel
   std::size_t dropped = 0;
   for (std::uint64_t step = 0; step < 100; ++step)
     for (std::size_t row = 0; row < 100; ++row) {
-      dropped += dropout.drops(row, 100, 1, step);
-      CHECK(dropout.drops(row, 100, 1, step) == dropout.drops(row, 200, 1, step));
+      dropped += dropout.rule(100, 1)(row, step);
+      CHECK(dropout.rule(100, 1)(row, step) == dropout.rule(200, 1)(row, step));
     }
   CHECK(dropped > 2300);
   CHECK(dropped < 2700);

@@ -135,6 +135,24 @@ void make_jpeg(const Path& folder) {
   }
 }
 
+void make_yaml(const Path& folder) {
+  write_bytes(folder / "all",
+              "# as in configs\n"
+              "data: {kind: folder, fraction: 0.5, labels: true, flip: false}\n"
+              "net: {kind: mean_flow_net, base: 16, multipliers: [1, 2, 2], blocks: 1}\n"
+              "times: {distribution: logit_normal, t: {mean: -0.4, deviation: 1.4}}\n"
+              "weighting: {p: 0.75, epsilon: 1.0e-3}\n"
+              "averages: [{rule: warmup, most: 0.995}, {rule: constant}]\n"s);
+  write_bytes(folder / "lines",
+              "train:\n  steps: 1500\n  clip_norm: 1\n  label_dropout:\n    rate: 0.1\n"
+              "guidance:\n  omega: 2\n  kappa: .5\nlog: {every: 25}\n"s);
+  write_bytes(folder / "song_unet", "net: {kind: song_unet, dropout: 0.1}\ndata: ~\n"s);
+  write_bytes(folder / "liar-anchors",
+              "a: &a [x,x,x,x]\nb: &b [*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b]\ntrain: &d {steps: *c}\n"
+              "net: *d\n<<: *d\n"s);
+  write_bytes(folder / "liar-deep", "train: " + std::string(500, '[') + "\n");
+}
+
 void write_seeds(const Path& folder, const std::string& target, void (*make)(const Path&)) {
   const Path seeds = folder / target;
   std::filesystem::remove_all(seeds);
@@ -163,4 +181,5 @@ int main(int count, char** arguments) {
   write_seeds(folder, "cifar10", make_cifar10);
   write_seeds(folder, "png", make_png);
   write_seeds(folder, "jpeg", make_jpeg);
+  write_seeds(folder, "yaml", make_yaml);
 }

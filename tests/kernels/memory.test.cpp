@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <cmath>
 #include <cstdint>
 #include <numeric>
 #include <stdexcept>
@@ -43,14 +44,35 @@ TEST_CASE_TEMPLATE("gather_rows and scatter_add_rows", T, float, double) {
   const auto table = numbers<T>(4 * columns, 1), x = numbers<T>(rows * columns, 2);
   expect_same<T>(
       [&](auto device, auto& y) {
-        gather_rows(device, rows, columns, table.data(), labels.data(), y.data());
+        gather_rows(device, rows, columns, 4, table.data(), labels.data(), y.data());
       },
       x, 0);
   expect_same<T>(
       [&](auto device, auto& t) {
-        scatter_add_rows(device, rows, columns, x.data(), labels.data(), t.data());
+        scatter_add_rows(device, rows, columns, 4, x.data(), labels.data(), t.data());
       },
       table, 0);
+}
+
+TEST_CASE_TEMPLATE("labels outside the table touch nothing, and are seen", Device, Reference, Cpu) {
+  const std::vector<std::int32_t> labels{2, -1, 1};
+  const std::vector<float> table{1, 2, 3, 4};
+  std::vector<float> y(6), sums{0, 0, 0, 0}, hot(6);
+  gather_rows(Device{}, 3, 2, 2, table.data(), labels.data(), y.data());
+  for (const std::size_t i : {0, 1, 2, 3}) CHECK(std::isnan(y[i]));
+  CHECK((y[4] == 3 && y[5] == 4));
+  scatter_add_rows(Device{}, 3, 2, 2, y.data(), labels.data(), sums.data());
+  CHECK(sums == std::vector<float>{0, 0, 3, 4});
+  one_hot(Device{}, 3, 2, 5.0F, labels.data(), hot.data());
+  CHECK((hot[0] == 0 && hot[1] == 0));  // of the class that is none
+  CHECK((std::isnan(hot[2]) && std::isnan(hot[3])));
+  CHECK((hot[4] == 0 && hot[5] == 5));
+}
+
+TEST_CASE_TEMPLATE("count_up", Device, Reference, Cpu) {
+  std::vector<std::uint64_t> y(3);
+  count_up(Device{}, 3, 7, y.data());
+  CHECK(y == std::vector<std::uint64_t>{7, 8, 9});
 }
 
 TEST_CASE("parallel_for covers the range once") {

@@ -56,7 +56,8 @@ void expect_derivatives(const N& net, const Condition<double>& condition) {
 
 Condition<double> condition_of(std::initializer_list<std::int32_t> labels) {
   Condition<double> condition{Tensor<std::int32_t>::from({rows}, labels), {}};
-  condition.dropout = {1, 2, Tensor<std::uint64_t>::from({rows}, {4, 9})};
+  condition.dropout = {1, Tensor<std::uint64_t>::full({1}, 2),
+                       Tensor<std::uint64_t>::from({rows}, {4, 9})};
   return condition;
 }
 

@@ -19,7 +19,7 @@ template <class Device = Cpu>
 DropoutDraw<Device> draw_of(std::size_t rows, std::uint64_t first = 0, std::uint64_t step = 3) {
   Tensor<std::uint64_t> numbers({rows});
   for (std::size_t row = 0; row < rows; ++row) numbers[row] = first + row;
-  return {7, step, to_device<Device>(numbers)};
+  return {7, Tensor<std::uint64_t, Device>::full({1}, step), to_device<Device>(numbers)};
 }
 
 template <class X>
@@ -73,4 +73,8 @@ TEST_CASE("rates and draws that cannot be are refused") {
                        SettingError);
   CHECK_THROWS_WITH_AS((void)dropout(x, 0.5, draw_of(2), 0),
                        "dropout: masks for 2 rows, but the batch has 3", ShapeError);
+  DropoutDraw<> draw = draw_of(3);
+  draw.step = {};
+  CHECK_THROWS_WITH_AS((void)dropout(x, 0.5, draw, 0), "dropout: the draw has no number of a step",
+                       ShapeError);
 }

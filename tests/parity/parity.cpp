@@ -4,7 +4,10 @@
 // loops in double, or on a device of its own (`devices.hpp`). One line per case; exit code 1 if one
 // is out of bounds.
 //
-//   parity [FOLDER]     default: $MEANFLOW_REFERENCE_DIR, else the copy in tests/parity/reference
+//   parity [--fast] [FOLDER]
+//
+//   --fast    without the plain loops, which take hours for nets of full size
+//   FOLDER    default: $MEANFLOW_REFERENCE_DIR, else the copy in tests/parity/reference
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -14,7 +17,9 @@
 #include <functional>
 #include <iostream>
 #include <map>
+#include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -416,12 +421,18 @@ bool run_op(const std::string& op, const Json& about, const fs::path& file, Repo
 
 // ------------------------------------------------------------------------------- cases
 
+struct Arguments {
+  fs::path folder;
+  bool fast = false;
+};
+
 /// One line: covered in all ways, or skipped.
 template <class Run>
-bool run_case(const std::string& name, Run run) {
+bool run_case(const std::string& name, bool fast, Run run) {
   std::string text;
   bool passed = true, covered = true;
   const auto run_in = [&]<class T, class Device>(const char* way) {
+    if (fast && std::is_same_v<Device, Reference>) return;
     Report report;
     covered &= run.template operator()<T, Device>(report);
     passed &= report.passed();
@@ -438,37 +449,46 @@ bool run_case(const std::string& name, Run run) {
   return passed || !covered;
 }
 
-bool run_entry(const Json& entry, const fs::path& folder) {
+bool run_entry(const Json& entry, const Arguments& arguments) {
+  const fs::path& folder = arguments.folder;
+  const bool fast = arguments.fast;
   const std::string file = entry.at("file");
   if (entry.at("case") == "params") return true;  // read by the cases that use them
   const std::string name = file.substr(0, file.rfind(".safetensors"));
   if (entry.at("case") != "ops")
-    return run_case(name, [&]<class T, class Device>(Report& report) {
+    return run_case(name, fast, [&]<class T, class Device>(Report& report) {
       return run_net<T, Device>(entry, folder, report);
     });
   bool passed = true;
   for (const auto& [op, about] : entry.at("ops").items())
-    passed &= run_case(name + "." + op, [&]<class T, class Device>(Report& report) {
+    passed &= run_case(name + "." + op, fast, [&]<class T, class Device>(Report& report) {
       return run_op<T, Device>(op, about, folder / file, report);
     });
   return passed;
 }
 
-fs::path reference_folder(int argc, char** argv) {
-  if (argc > 1) return argv[1];
-  if (const char* folder = std::getenv("MEANFLOW_REFERENCE_DIR")) return folder;
-  return MEANFLOW_DEFAULT_REFERENCE_DIR;
+Arguments arguments_of(int argc, char** argv) {
+  const char* variable = std::getenv("MEANFLOW_REFERENCE_DIR");
+  Arguments arguments{variable ? variable : MEANFLOW_DEFAULT_REFERENCE_DIR};
+  for (const std::string text : std::span(argv, std::size_t(argc)).subspan(1)) {
+    if (text == "--fast")
+      arguments.fast = true;
+    else
+      arguments.folder = text;
+  }
+  return arguments;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) try {
-  const fs::path folder = reference_folder(argc, argv);
+  const Arguments arguments = arguments_of(argc, argv);
+  const fs::path& folder = arguments.folder;
   std::ifstream file(folder / "manifest.json");
   if (!file) throw FileError((folder / "manifest.json").string() + ": cannot be opened");
   const Json manifest = Json::parse(file);
   bool passed = true;
-  for (const Json& entry : manifest.at("cases")) passed &= run_entry(entry, folder);
+  for (const Json& entry : manifest.at("cases")) passed &= run_entry(entry, arguments);
   return passed ? 0 : 1;
 } catch (const std::exception& error) {
   std::cerr << "parity: " << error.what() << '\n';

@@ -12,6 +12,7 @@
 #include <string>
 #include <utility>
 
+#include <meanflow/config.hpp>
 #include <meanflow/flow/objective.hpp>
 #include <meanflow/nn/net.hpp>
 #include <meanflow/ops/elementwise.hpp>
@@ -21,6 +22,20 @@ namespace meanflow {
 
 /// Whether a share of rows is met exactly in every batch, or by chance in each row.
 enum class DropCount { exact, by_chance };
+
+/// Which rows lose their label; a rule for every step, which devices can call.
+struct DroppedRows {
+  double rate = 0;
+  DropCount count = DropCount::exact;
+  std::size_t kept = 0;  ///< rows that come before the dropped ones, by `exact`
+  std::uint64_t seed = 0;
+  std::uint64_t first_row = 0;  ///< number of row 0 among those of all processes
+
+  [[nodiscard]] MEANFLOW_HOST_DEVICE bool operator()(std::size_t row, std::uint64_t step) const {
+    if (count == DropCount::exact) return row >= kept;
+    return RandomStream(seed, Purpose::labels, step, first_row + row).uniform<double>() < rate;
+  }
+};
 
 /// Which rows of a batch lose their label, that is get the null class.
 struct LabelDropout {
@@ -35,16 +50,26 @@ struct LabelDropout {
                          ", but must be in [0, 1]");
   }
 
-  /// Whether row `row` of `batch` loses its label. By `exact`, the last rows do: those with r = t
-  /// come last, and they are dropped first, as the published code has it. `first_row` is the number
-  /// of row 0 among those of all processes.
-  [[nodiscard]] bool drops(std::size_t row, std::size_t batch, std::uint64_t seed,
-                           std::uint64_t step, std::uint64_t first_row = 0) const {
-    if (rate <= 0) return false;
-    if (count == DropCount::by_chance)
-      return RandomStream(seed, Purpose::labels, step, first_row + row).uniform<double>() < rate;
+  /// The rule for batches of `batch` rows. By `exact`, the last rows lose theirs: those with r = t
+  /// come last, and they are dropped first, as the published code has it.
+  [[nodiscard]] DroppedRows rule(std::size_t batch, std::uint64_t seed,
+                                 std::uint64_t first_row = 0) const {
     const auto dropped = static_cast<std::size_t>(std::llround(rate * static_cast<double>(batch)));
-    return row + dropped >= batch;
+    return {rate, count, batch - dropped, seed, first_row};
+  }
+};
+
+/// The shares of `Guided` at a row's time and label.
+struct GuidanceRule {
+  double omega, kappa, t_start, t_end;
+  std::int32_t null_class;
+
+  struct Shares {
+    double of_data, of_null, of_class;
+  };
+  [[nodiscard]] MEANFLOW_HOST_DEVICE Shares operator()(double t, std::int32_t label) const {
+    if (t < t_start || t > t_end || label == null_class) return {1, 0, 0};
+    return {omega, 1 - omega - kappa, kappa};
   }
 };
 
@@ -81,23 +106,17 @@ struct Guided {
     if (batch.condition.labels.size() != rows)
       throw ShapeError("guidance: a batch of " + std::to_string(rows) + " rows has " +
                        std::to_string(batch.condition.labels.size()) + " labels");
-    Tensor<T> of_data({rows}), of_null({rows}), of_class({rows});
-    const Tensor<T> times = to_host(batch.t);
-    const Tensor<std::int32_t> labels = to_host(batch.condition.labels);
-    for (std::size_t row = 0; row < rows; ++row) {
-      const double t = static_cast<double>(times[row]);
-      const bool guides = t >= t_start && t <= t_end && labels[row] != null;
-      of_data[row] = static_cast<T>(guides ? omega : 1);
-      of_null[row] = static_cast<T>(guides ? 1 - omega - kappa : 0);
-      of_class[row] = static_cast<T>(guides ? kappa : 0);
-    }
+    const Tensor<T, Device> of_data({rows}), of_null({rows}), of_class({rows});
+    kernels::guidance_shares(Device{}, GuidanceRule{omega, kappa, t_start, t_end, null}, rows,
+                             static_cast<const T*>(batch.t.data()),
+                             static_cast<const std::int32_t*>(batch.condition.labels.data()),
+                             of_data.data(), of_null.data(), of_class.data());
     Condition<T, Device> without = batch.condition;
     without.labels = Tensor<std::int32_t, Device>::full({rows}, null);
-    Tensor<T, Device> v = scaled(batch.v, to_device<Device>(of_data));
-    add(v, scaled(evaluate(net, batch.z, batch.t, batch.t, without), to_device<Device>(of_null)));
+    Tensor<T, Device> v = scaled(batch.v, of_data);
+    add(v, scaled(evaluate(net, batch.z, batch.t, batch.t, without), of_null));
     if (kappa != 0)
-      add(v, scaled(evaluate(net, batch.z, batch.t, batch.t, batch.condition),
-                    to_device<Device>(of_class)));
+      add(v, scaled(evaluate(net, batch.z, batch.t, batch.t, batch.condition), of_class));
     return v;
   }
 

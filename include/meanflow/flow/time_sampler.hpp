@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include <meanflow/config.hpp>
 #include <meanflow/error.hpp>
 #include <meanflow/random/philox.hpp>
 
@@ -29,7 +30,8 @@ struct TimePair {
 ///  2. `sampler.sample(stream, jump)`: the `TimePair<float>` of a row; `jump` tells whether it is
 ///     one of the first K.
 /// Semantics: 0 <= r <= t <= 1, and r = t unless `jump`. All randomness comes from the stream, so
-/// that a row's times depend on nothing but seed, step and row.
+/// that a row's times depend on nothing but seed, step and row. On a GPU `sample` is called there,
+/// so it must be a MEANFLOW_HOST_DEVICE function of an object that can be copied as bytes.
 template <class S>
 concept TimeSampler = requires(const S& sampler, RandomStream& stream, std::size_t batch) {
   { sampler.jump_rows(batch, stream) } -> std::convertible_to<std::size_t>;
@@ -39,7 +41,7 @@ concept TimeSampler = requires(const S& sampler, RandomStream& stream, std::size
 /// t ~ U(0, 1), both ends excluded: a path's derivative need not exist there.
 struct UniformTime {
   template <class T>
-  [[nodiscard]] T draw(RandomStream& stream) const {
+  [[nodiscard]] MEANFLOW_HOST_DEVICE T draw(RandomStream& stream) const {
     return stream.uniform_open<T>();
   }
 };
@@ -50,9 +52,10 @@ struct LogitNormalTime {
   double deviation = 1;
 
   template <class T>
-  [[nodiscard]] T draw(RandomStream& stream) const {
+  [[nodiscard]] MEANFLOW_HOST_DEVICE T draw(RandomStream& stream) const {
+    using std::exp;
     const T logit = static_cast<T>(mean) + static_cast<T>(deviation) * stream.normal<T>();
-    return 1 / (1 + std::exp(-logit));
+    return 1 / (1 + exp(-logit));
   }
 };
 
@@ -88,7 +91,7 @@ struct PairedTimes {
     return rows;
   }
 
-  [[nodiscard]] TimePair<float> sample(RandomStream& stream, bool jump) const {
+  [[nodiscard]] MEANFLOW_HOST_DEVICE TimePair<float> sample(RandomStream& stream, bool jump) const {
     const float first = t.template draw<float>(stream);
     const float second = (r ? *r : t).template draw<float>(stream);
     if (pairing == Pairing::equal_then_min) return {jump ? std::min(first, second) : first, first};

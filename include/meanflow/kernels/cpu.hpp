@@ -175,19 +175,25 @@ void copy_columns(Cpu, std::size_t rows, std::size_t columns, const T* x, std::s
 }
 
 template <class T>
-void gather_rows(Cpu, std::size_t rows, std::size_t columns, const T* table,
+void gather_rows(Cpu, std::size_t rows, std::size_t columns, std::size_t classes, const T* table,
                  const std::int32_t* labels, T* y) {
-  for (std::size_t r = 0; r < rows; ++r)
-    std::copy_n(table + static_cast<std::size_t>(labels[r]) * columns, columns, y + r * columns);
+  gather_rows(Reference{}, rows, columns, classes, table, labels, y);
 }
 
 template <class T>
-void scatter_add_rows(Cpu, std::size_t rows, std::size_t columns, const T* x,
+void scatter_add_rows(Cpu, std::size_t rows, std::size_t columns, std::size_t classes, const T* x,
                       const std::int32_t* labels, T* table) {
-  for (std::size_t r = 0; r < rows; ++r) {
-    T* out = table + static_cast<std::size_t>(labels[r]) * columns;
-    for (std::size_t c = 0; c < columns; ++c) out[c] += x[r * columns + c];
-  }
+  scatter_add_rows(Reference{}, rows, columns, classes, x, labels, table);
+}
+
+template <class T>
+void one_hot(Cpu, std::size_t rows, std::size_t classes, T scale, const std::int32_t* labels,
+             T* y) {
+  one_hot(Reference{}, rows, classes, scale, labels, y);
+}
+
+inline void count_up(Cpu, std::size_t n, std::uint64_t first, std::uint64_t* y) {
+  count_up(Reference{}, n, first, y);
 }
 
 // ----------------------------------------------------------------------- element-wise
@@ -473,13 +479,13 @@ void gemm(Cpu, Transpose transpose_a, Transpose transpose_b, std::size_t m, std:
 
 template <class T>
 void dropout(Cpu, std::size_t rows, std::size_t tangent_rows, std::size_t columns, double rate,
-             std::uint64_t seed, std::uint64_t step, const std::uint64_t* numbers,
+             std::uint64_t seed, const std::uint64_t* step, const std::uint64_t* numbers,
              std::uint32_t block, const T* x, T* y) {
   const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / 8 / (columns + 1));
   parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
     for (std::size_t r = first; r < last; ++r) {
       const std::size_t at = r * columns, tangent = (rows + r) * columns;
-      detail::dropout_row(columns, rate, detail::dropout_stream(seed, step, numbers[r], block),
+      detail::dropout_row(columns, rate, detail::dropout_stream(seed, *step, numbers[r], block),
                           x + at, r < tangent_rows ? x + tangent : nullptr, y + at, y + tangent);
     }
   });
@@ -571,6 +577,24 @@ void fill_normal_rows(Cpu, std::uint64_t seed, Purpose purpose, std::uint64_t st
     fill_normal_rows(Reference{}, seed, purpose, step, first_row + first, last - first, columns,
                      y + first * columns);
   });
+}
+
+template <class Times, class T>
+void sample_times(Cpu, const Times& times, std::uint64_t seed, std::uint64_t step,
+                  std::uint64_t first_row, std::size_t rows, bool jump, T* r, T* t) {
+  sample_times(Reference{}, times, seed, step, first_row, rows, jump, r, t);
+}
+
+template <class Rule>
+void drop_labels(Cpu, const Rule& rule, std::uint64_t step, std::size_t first_row, std::size_t rows,
+                 std::int32_t null_class, std::int32_t* labels) {
+  drop_labels(Reference{}, rule, step, first_row, rows, null_class, labels);
+}
+
+template <class Rule, class T>
+void guidance_shares(Cpu, const Rule& rule, std::size_t rows, const T* t,
+                     const std::int32_t* labels, T* of_data, T* of_null, T* of_class) {
+  guidance_shares(Reference{}, rule, rows, t, labels, of_data, of_null, of_class);
 }
 
 template <class Path, class T>

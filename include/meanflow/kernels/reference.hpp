@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include <meanflow/kernels/broadcast.hpp>
 #include <meanflow/kernels/precision.hpp>
@@ -97,22 +98,51 @@ void copy_columns(Reference, std::size_t rows, std::size_t columns, const T* x,
       y[r * y_stride + c] = add ? y[r * y_stride + c] + x[r * x_stride + c] : x[r * x_stride + c];
 }
 
-/// y[r] = table[labels[r]]; labels in [0, classes) are the caller's to check.
-template <class T>
-void gather_rows(Reference, std::size_t rows, std::size_t columns, const T* table,
-                 const std::int32_t* labels, T* y) {
-  for (std::size_t r = 0; r < rows; ++r)
-    for (std::size_t c = 0; c < columns; ++c)
-      y[r * columns + c] = table[static_cast<std::size_t>(labels[r]) * columns + c];
+namespace detail {
+
+[[nodiscard]] MEANFLOW_HOST_DEVICE constexpr bool is_label(std::int32_t label,
+                                                           std::size_t classes) {
+  return label >= 0 && static_cast<std::size_t>(label) < classes;
 }
 
-/// table[labels[r]] += x[r]
+}  // namespace detail
+
+/// y[r] = table[labels[r]]; not a number for a label outside [0, classes), the table's rows.
 template <class T>
-void scatter_add_rows(Reference, std::size_t rows, std::size_t columns, const T* x,
-                      const std::int32_t* labels, T* table) {
+void gather_rows(Reference, std::size_t rows, std::size_t columns, std::size_t classes,
+                 const T* table, const std::int32_t* labels, T* y) {
   for (std::size_t r = 0; r < rows; ++r)
     for (std::size_t c = 0; c < columns; ++c)
+      y[r * columns + c] = detail::is_label(labels[r], classes)
+                               ? table[static_cast<std::size_t>(labels[r]) * columns + c]
+                               : std::numeric_limits<T>::quiet_NaN();
+}
+
+/// table[labels[r]] += x[r]; nothing for a label outside [0, classes).
+template <class T>
+void scatter_add_rows(Reference, std::size_t rows, std::size_t columns, std::size_t classes,
+                      const T* x, const std::int32_t* labels, T* table) {
+  for (std::size_t r = 0; r < rows; ++r)
+    for (std::size_t c = 0; c < columns && detail::is_label(labels[r], classes); ++c)
       table[static_cast<std::size_t>(labels[r]) * columns + c] += x[r * columns + c];
+}
+
+/// y (rows, classes): `scale` at the label of a row and zero elsewhere. A label of `classes` is
+/// none, all zeros; any other outside [0, classes) makes the row not a number.
+template <class T>
+void one_hot(Reference, std::size_t rows, std::size_t classes, T scale, const std::int32_t* labels,
+             T* y) {
+  for (std::size_t r = 0; r < rows; ++r)
+    for (std::size_t c = 0; c < classes; ++c)
+      y[r * classes + c] = !detail::is_label(labels[r], classes + 1)
+                               ? std::numeric_limits<T>::quiet_NaN()
+                           : static_cast<std::size_t>(labels[r]) == c ? scale
+                                                                      : T(0);
+}
+
+/// y[i] = first + i
+inline void count_up(Reference, std::size_t n, std::uint64_t first, std::uint64_t* y) {
+  for (std::size_t i = 0; i < n; ++i) y[i] = first + i;
 }
 
 // ------------------------------------------------------------------------- element-wise
@@ -285,15 +315,15 @@ void dropout_row(std::size_t columns, double rate, RandomStream stream, const T*
 }  // namespace detail
 
 /// y[r] = x[r] m / (1 - rate), with m = 0 or 1 for each element: word 4 * block + c of the stream
-/// (seed, dropout, step, numbers[r]) decides about column c, dropping with probability `rate`. Rows
-/// from `rows` on are tangents of the first ones and share their masks. y may be x.
+/// (seed, dropout, *step, numbers[r]) decides about column c, dropping with probability `rate`.
+/// Rows from `rows` on are tangents of the first ones and share their masks. y may be x.
 template <class T>
 void dropout(Reference, std::size_t rows, std::size_t tangent_rows, std::size_t columns,
-             double rate, std::uint64_t seed, std::uint64_t step, const std::uint64_t* numbers,
-             std::uint32_t block, const T* x, T* y) {
+             double rate, std::uint64_t seed, const std::uint64_t* step,
+             const std::uint64_t* numbers, std::uint32_t block, const T* x, T* y) {
   for (std::size_t r = 0; r < rows; ++r) {
     const std::size_t at = r * columns, tangent = (rows + r) * columns;
-    detail::dropout_row(columns, rate, detail::dropout_stream(seed, step, numbers[r], block),
+    detail::dropout_row(columns, rate, detail::dropout_stream(seed, *step, numbers[r], block),
                         x + at, r < tangent_rows ? x + tangent : nullptr, y + at, y + tangent);
   }
 }
@@ -374,6 +404,39 @@ void fill_normal_rows(Reference, std::uint64_t seed, Purpose purpose, std::uint6
   for (std::size_t r = 0; r < rows; ++r) {
     RandomStream stream(seed, purpose, step, first_row + r);
     for (std::size_t c = 0; c < columns; ++c) y[r * columns + c] = stream.template normal<T>();
+  }
+}
+
+/// (r, t)[i] = the pair that the sampler `times` draws at (step, first_row + i).
+template <class Times, class T>
+void sample_times(Reference, const Times& times, std::uint64_t seed, std::uint64_t step,
+                  std::uint64_t first_row, std::size_t rows, bool jump, T* r, T* t) {
+  for (std::size_t i = 0; i < rows; ++i) {
+    RandomStream stream(seed, Purpose::times, step, first_row + i);
+    const auto pair = times.sample(stream, jump);
+    r[i] = static_cast<T>(pair.r);
+    t[i] = static_cast<T>(pair.t);
+  }
+}
+
+/// labels[i] = null_class where the rule says so of row first_row + i at that step.
+template <class Rule>
+void drop_labels(Reference, const Rule& rule, std::uint64_t step, std::size_t first_row,
+                 std::size_t rows, std::int32_t null_class, std::int32_t* labels) {
+  for (std::size_t i = 0; i < rows; ++i)
+    if (rule(first_row + i, step)) labels[i] = null_class;
+}
+
+/// What guidance in the target makes a velocity of, row by row: shares of that of the data, of the
+/// net without a class, and of the net with the class.
+template <class Rule, class T>
+void guidance_shares(Reference, const Rule& rule, std::size_t rows, const T* t,
+                     const std::int32_t* labels, T* of_data, T* of_null, T* of_class) {
+  for (std::size_t r = 0; r < rows; ++r) {
+    const auto shares = rule(static_cast<double>(t[r]), labels[r]);
+    of_data[r] = static_cast<T>(shares.of_data);
+    of_null[r] = static_cast<T>(shares.of_null);
+    of_class[r] = static_cast<T>(shares.of_class);
   }
 }
 

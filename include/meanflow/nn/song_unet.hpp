@@ -214,16 +214,16 @@ class SongUNet {
     if (labels.size() != rows && !labels.empty())
       throw ShapeError("SongUNet: " + std::to_string(labels.size()) + " labels for a batch of " +
                        std::to_string(rows) + " rows");
-    auto hot = Tensor<T>::zeros({rows, classes});
-    const Tensor<std::int32_t> known = to_host(labels);
-    for (std::size_t row = 0; row < known.size(); ++row) {
-      const auto label = static_cast<std::size_t>(known[row]);
-      if (known[row] < 0 || label > classes)
-        throw ShapeError("SongUNet: label " + std::to_string(known[row]) + " is not in [0, " +
-                         std::to_string(classes) + "]");
-      if (label < classes) hot[row * classes + label] = std::sqrt(static_cast<T>(classes));
-    }
-    return to_device<Device>(hot);
+    if (labels.empty()) return Tensor<T, Device>::zeros({rows, classes});
+    if constexpr (on_host<Device>)
+      for (std::int32_t label : labels.span())
+        if (!kernels::detail::is_label(label, classes + 1))
+          throw ShapeError("SongUNet: label " + std::to_string(label) + " is not in [0, " +
+                           std::to_string(classes) + "]");
+    Tensor<T, Device> hot({rows, classes});
+    kernels::one_hot(Device{}, rows, classes, std::sqrt(static_cast<T>(classes)),
+                     static_cast<const std::int32_t*>(labels.data()), hot.data());
+    return hot;
   }
 
   [[nodiscard]] bool attends(std::size_t resolution) const {

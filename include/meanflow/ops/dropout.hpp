@@ -18,7 +18,8 @@ namespace meanflow {
 /// evaluation of a step see the same one, whatever the threads and pieces of the batch.
 template <class Device = Cpu>
 struct DropoutDraw {
-  std::uint64_t seed = 0, step = 0;
+  std::uint64_t seed = 0;
+  Tensor<std::uint64_t, Device> step{};  ///< (1) number of the step, where the device reads it
   Tensor<std::uint64_t, Device> rows{};  ///< (B) numbers of the rows; empty: nothing is dropped
 };
 
@@ -37,11 +38,13 @@ template <ValueLike X>
   if (draw.rows.size() != x.rows())
     throw ShapeError("dropout: masks for " + std::to_string(draw.rows.size()) +
                      " rows, but the batch has " + std::to_string(x.rows()));
+  if (draw.step.size() != 1) throw ShapeError("dropout: the draw has no number of a step");
   using T = typename X::value_type;
   X y = make_like(x, x.shape());
   dropout(typename X::device_type{}, x.rows(), tangent_rows(x), x.shape().row_size(), rate,
-          draw.seed, draw.step, static_cast<const std::uint64_t*>(draw.rows.data()),
-          dropout_block(layer), static_cast<const T*>(buffer(x)), buffer(y));
+          draw.seed, static_cast<const std::uint64_t*>(draw.step.data()),
+          static_cast<const std::uint64_t*>(draw.rows.data()), dropout_block(layer),
+          static_cast<const T*>(buffer(x)), buffer(y));
   return y;
 }
 

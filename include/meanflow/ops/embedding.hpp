@@ -57,26 +57,28 @@ void check_labels(const Tensor<std::int32_t, Device>& labels, std::size_t rows,
   if (labels.size() != rows)
     throw ShapeError("class_embedding: " + std::to_string(labels.size()) +
                      " labels for a batch of " + std::to_string(rows) + " rows");
-  const Tensor<std::int32_t> known = to_host(labels);
-  for (std::int32_t label : known.span())
-    if (label < 0 || static_cast<std::size_t>(label) >= table.shape()[0])
-      throw ShapeError("class_embedding: label " + std::to_string(label) + " is not in [0, " +
-                       std::to_string(table.shape()[0]) + "), the rows of " + table.name());
+  if constexpr (on_host<Device>)
+    for (std::int32_t label : labels.span())
+      if (!kernels::detail::is_label(label, table.shape()[0]))
+        throw ShapeError("class_embedding: label " + std::to_string(label) + " is not in [0, " +
+                         std::to_string(table.shape()[0]) + "), the rows of " + table.name());
 }
 
 }  // namespace detail
 
 /// y[b] = table[labels[b]]; table (classes, C), y (B, C). `like` is a value of the same batch,
 /// which decides the kind of the result. Labels have no tangent, so dy = 0; the gradient is added
-/// to the rows that were taken. Throws ShapeError on a label outside the table.
+/// to the rows that were taken. Throws ShapeError on a label outside the table; a device that is
+/// not waited for makes its row not a number instead.
 template <class T, class Device>
 [[nodiscard]] Tensor<T, Device> class_embedding(const Parameter<T, Device>& table,
                                                 const Tensor<std::int32_t, Device>& labels,
                                                 const Tensor<T, Device>& like) {
   detail::check_labels(labels, like.rows(), table);
   Tensor<T, Device> y({like.rows(), table.shape()[1]});
-  gather_rows(Device{}, like.rows(), table.shape()[1], static_cast<const T*>(table.data()),
-              static_cast<const std::int32_t*>(labels.data()), y.data());
+  gather_rows(Device{}, like.rows(), table.shape()[1], table.shape()[0],
+              static_cast<const T*>(table.data()), static_cast<const std::int32_t*>(labels.data()),
+              y.data());
   return y;
 }
 
@@ -86,8 +88,9 @@ template <class T, class Device>
                                                     const DualTensor<T, Device>& like) {
   detail::check_labels(labels, like.rows(), table);
   DualTensor<T, Device> y({like.rows(), table.shape()[1]}, like.tangent_rows());
-  gather_rows(Device{}, like.rows(), table.shape()[1], static_cast<const T*>(table.data()),
-              static_cast<const std::int32_t*>(labels.data()), y.buffer().data());
+  gather_rows(Device{}, like.rows(), table.shape()[1], table.shape()[0],
+              static_cast<const T*>(table.data()), static_cast<const std::int32_t*>(labels.data()),
+              y.buffer().data());
   fill(Device{}, y.tangent().size(), T(0), y.tangent().data());
   return y;
 }
@@ -97,12 +100,12 @@ template <ValueLike X, class T, class Device>
                                      const Tensor<std::int32_t, Device>& labels,
                                      const Var<X>& like) {
   T* gradient = like.tape().gradient_of(table);
-  return detail::recorded(like.tape(), class_embedding(table, labels, like.value()),
-                          gradient != nullptr, [gradient, labels](auto&, Tensor<T, Device> g) {
-                            scatter_add_rows(
-                                Device{}, g.rows(), g.row_size(), static_cast<const T*>(g.data()),
-                                static_cast<const std::int32_t*>(labels.data()), gradient);
-                          });
+  return detail::recorded(
+      like.tape(), class_embedding(table, labels, like.value()), gradient != nullptr,
+      [gradient, labels, classes = table.shape()[0]](auto&, Tensor<T, Device> g) {
+        scatter_add_rows(Device{}, g.rows(), g.row_size(), classes, static_cast<const T*>(g.data()),
+                         static_cast<const std::int32_t*>(labels.data()), gradient);
+      });
 }
 
 }  // namespace meanflow

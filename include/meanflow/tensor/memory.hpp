@@ -4,6 +4,7 @@
 /// the system for nothing after its first rounds: no growth, no page faults.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstddef>
@@ -171,7 +172,7 @@ class Storage {
 };
 
 /// How the memory of a device is had, and how numbers get there and back. Devices with memory of
-/// their own specialise it; all sizes are in bytes.
+/// their own specialise it; sizes are in bytes.
 template <class Device>
 struct DeviceMemory {
   static_assert(on_host<Device>,
@@ -185,6 +186,10 @@ struct DeviceMemory {
   static void copy(std::size_t bytes, const void* from, void* to) { from_host(bytes, from, to); }
   static void zero(std::size_t bytes, void* to) {
     if (bytes > 0) std::memset(to, 0, bytes);
+  }
+  template <class T>
+  static void fill(std::size_t count, T value, T* to) {
+    std::fill_n(to, count, value);
   }
 };
 

@@ -53,9 +53,8 @@ class Tensor {
 
   /// A tensor of `shape` with every element `value`.
   [[nodiscard]] static Tensor full(const Shape& shape, T value) {
-    if constexpr (!on_host<Device>) return from(shape, Tensor<T>::full(shape, value).span());
     Tensor tensor(shape);
-    std::fill_n(tensor.data_, tensor.size(), value);
+    Memory::fill(tensor.size(), value, tensor.data_);
     return tensor;
   }
   [[nodiscard]] static Tensor zeros(const Shape& shape) {

@@ -32,4 +32,10 @@ template <class Device, class T>
   }
 }
 
+/// Overwrites the numbers of a tensor with those at `values` on the host.
+template <class T, class Device>
+void write(const Tensor<T, Device>& tensor, const T* values) {
+  detail::DeviceMemory<Device>::from_host(tensor.size() * sizeof(T), values, tensor.data());
+}
+
 }  // namespace meanflow

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -22,6 +23,8 @@
 #include <meanflow/flow/path_schedule.hpp>
 #include <meanflow/flow/sampler.hpp>
 #include <meanflow/flow/time_sampler.hpp>
+#include <meanflow/kernels/recording.hpp>
+#include <meanflow/kernels/step_numbers.hpp>
 #include <meanflow/nn/net.hpp>
 #include <meanflow/optim/adam.hpp>
 #include <meanflow/optim/ema.hpp>
@@ -43,6 +46,10 @@ struct TrainerSettings {
   LabelDropout label_dropout{};                  ///< rows that get the null class; none by default
   std::uint64_t seed = 0;                        ///< of data, noise and times
   std::size_t tile_rows = 0;  ///< rows worked on together; 0: what suits the device and the net
+  /// Whether a device that can (a GPU: as a CUDA graph) records a step and replays it as long as
+  /// batches keep their shape. Off is for nets and objectives of one's own that hand the device
+  /// numbers of the host which change from step to step.
+  bool replay = true;
   /// Of convolutions and large products; parameters, moments, averages and sums stay in T.
   Precision precision = Precision::float32;
 };
@@ -175,34 +182,17 @@ class MeanFlowTrainer {
   StepReport step(const Values& x, const Condition<T, Device>& condition = {}) {
     const std::size_t rows = x.rows();
     detail::check_condition("trainer", condition, rows);
-    RandomStream stream(settings_.seed, Purpose::times, step_, ~std::uint32_t{0});
-    const std::size_t jumps = detail::needs_jumps<Goal>() ? times_.jump_rows(rows, stream) : 0;
-    if (jumps > rows)
-      throw SettingError("the time sampler lets " + std::to_string(jumps) + " of " +
-                         std::to_string(rows) + " rows jump");
+    const Split split{rows, jump_count(rows), tile_count(x)};
     prepare(rows);
-    const std::size_t tiles = tile_count(x);
-    prepare_lanes(std::min(lanes(Device{}), tiles));
+    prepare_lanes(std::min(lanes(Device{}), split.tiles));
     const ComputeIn precision(settings_.precision, Device{});
-    try {
-      parallel_tasks(Device{}, tiles, [&](std::size_t tile, std::size_t lane) {
-        run_tile(*lanes_[lane], x, condition, jumps, tile, tiles);
-      });
-    } catch (...) {
-      clear_lanes();
-      throw;
-    }
     const double rate = settings_.learning_rate.at(step_, settings_.steps);
     double norm = 0;
-    if constexpr (on_host<Device>) {
-      norm = std::sqrt(reduce_gradients());
-      check_rows();
-      check_gradient(norm);
-      update(rate, norm);
-    } else {
-      norm = update_on_device(rate);
-    }
-    StepReport report = summary(jumps);
+    if constexpr (on_host<Device>)
+      norm = step_on_host(x, condition, split, rate);
+    else
+      norm = step_on_device(x, condition, split, rate);
+    StepReport report = summary(split.jumps);
     report.gradient_norm = norm;
     report.learning_rate = rate;
     ++step_;
@@ -325,14 +315,43 @@ class MeanFlowTrainer {
     return on_host<Device> ? 8192 : std::max<std::size_t>(gradient_.size(), 1);
   }
 
+  /// How many of the rows jump.
+  [[nodiscard]] std::size_t jump_count(std::size_t rows) const {
+    if constexpr (!detail::needs_jumps<Goal>()) {
+      return 0;
+    } else {
+      RandomStream stream(settings_.seed, Purpose::times, step_, ~std::uint32_t{0});
+      const std::size_t jumps = times_.jump_rows(rows, stream);
+      if (jumps > rows)
+        throw SettingError("the time sampler lets " + std::to_string(jumps) + " of " +
+                           std::to_string(rows) + " rows jump");
+      return jumps;
+    }
+  }
+
   [[nodiscard]] StepReport step_from_host(const Tensor<T, Host>& x,
                                           const Condition<T, Host>& condition) {
     if constexpr (on_host<Device>)
       return step(x, condition);
-    else
+    else {
+      check_labels(condition.labels);
       return step(
           to_device<Device>(x),
           {to_device<Device>(condition.labels), to_device<Device>(condition.augmentation), {}});
+    }
+  }
+
+  /// Classes that the net does not have, where they can still be seen.
+  void check_labels(const Tensor<std::int32_t, Host>& labels) const {
+    if constexpr (requires {
+                    { net_.null_class() } -> std::convertible_to<std::optional<std::int32_t>>;
+                  }) {
+      const std::optional<std::int32_t> null = net_.null_class();
+      for (std::size_t row = 0; null && row < labels.size(); ++row)
+        if (labels[row] < 0 || labels[row] > *null)
+          throw ShapeError("trainer: label " + std::to_string(labels[row]) + " of row " +
+                           std::to_string(row) + " is not in [0, " + std::to_string(*null) + "]");
+    }
   }
 
   void prepare(std::size_t rows) {
@@ -349,41 +368,12 @@ class MeanFlowTrainer {
       lanes_.back()->gradient = lanes_.size() == 1 ? gradient_ : Values::zeros({gradient_.size()});
       lanes_.back()->tape.bind(net_.parameters(), lanes_.back()->gradient);
     }
-    fill(Device{}, gradient_.size(), T(0), gradient_.data());
   }
 
   [[nodiscard]] std::size_t tile_count(const Values& x) const {
     if (settings_.tile_rows > 0)
       return std::max<std::size_t>(1, (x.rows() + settings_.tile_rows - 1) / settings_.tile_rows);
     return row_tiles(Device{}, x.rows(), gradient_.size());
-  }
-
-  /// Tile i takes its share of the rows that jump and of those that do not, so that all tiles are
-  /// the same amount of work.
-  void run_tile(Lane& lane, const Values& x, const Condition<T, Device>& condition,
-                std::size_t jumps, std::size_t tile, std::size_t tiles) {
-    const std::size_t rest = x.rows() - jumps;
-    const std::size_t jump_begin = jumps * tile / tiles, jump_end = jumps * (tile + 1) / tiles;
-    const std::size_t rest_begin = jumps + rest * tile / tiles;
-    const std::size_t rest_end = jumps + rest * (tile + 1) / tiles;
-    const std::size_t count = (jump_end - jump_begin) + (rest_end - rest_begin);
-    if (count == 0) return;
-    Rows tile_rows{jump_begin, jump_end - jump_begin, rest_begin, count};
-    lane.tape.clear();
-    const FlowBatch<T, Device> batch = make_batch(x, condition, tile_rows);
-    FlowResidual<T, Device> residual = objective_(net_, batch, lane.tape);
-    if (residual.node == Tape<T, Device>::no_node)
-      throw Error(
-          "trainer: the objective's residual does not depend on the net's parameters; its node "
-          "must be that of u, computed by the net from values on the given tape");
-    const Tensor<double, Device> losses = weigh(weighting_, residual, x.rows() * exchange_.size());
-    lane.tape.backward(residual.node, residual.error);
-    TileReport report{tile_rows, losses, residual.square, residual.velocity_square,
-                      residual.derivative_square};
-    if constexpr (on_host<Device>)
-      collect(report);
-    else
-      reports_.push_back(std::move(report));
   }
 
   /// Which rows of the batch a tile holds: first those that jump, then the others.
@@ -394,23 +384,184 @@ class MeanFlowTrainer {
     }
   };
 
-  /// What is reported of a tile's rows, on the device until the whole step has been asked for.
+  /// How a batch, whose first rows jump, is cut into tiles.
+  struct Split {
+    std::size_t rows, jumps, tiles;
+
+    /// Tile i takes its share of the rows that jump and of those that do not, so that all tiles are
+    /// the same amount of work.
+    [[nodiscard]] Rows operator[](std::size_t tile) const {
+      const std::size_t rest = rows - jumps;
+      const std::size_t jump_begin = jumps * tile / tiles, jump_end = jumps * (tile + 1) / tiles;
+      const std::size_t rest_begin = rest * tile / tiles, rest_end = rest * (tile + 1) / tiles;
+      return {jump_begin, jump_end - jump_begin, jumps + rest_begin,
+              jump_end - jump_begin + rest_end - rest_begin};
+    }
+  };
+
+  [[nodiscard]] double step_on_host(const Values& x, const Condition<T, Device>& condition,
+                                    const Split& split, double learning_rate) {
+    fill(Device{}, gradient_.size(), T(0), gradient_.data());
+    try {
+      parallel_tasks(Device{}, split.tiles, [&](std::size_t tile, std::size_t lane) {
+        const Rows rows = split[tile];
+        if (rows.count > 0) collect(rows, run_tile(*lanes_[lane], x, condition, rows));
+      });
+    } catch (...) {
+      clear_lanes();
+      throw;
+    }
+    const double norm = std::sqrt(reduce_gradients());
+    check_rows();
+    check_gradient(norm);
+    update(learning_rate, norm);
+    return norm;
+  }
+
+  /// The same on a device that is not waited for: whether the numbers are finite and how far they
+  /// are to be clipped is decided there, and known here when all has been asked for. What the work
+  /// reads and writes stays where it is from step to step, so that it can be recorded.
+  [[nodiscard]] double step_on_device(const Values& x, const Condition<T, Device>& condition,
+                                      const Split& split, double learning_rate) {
+    lay(x, x_);
+    lay(condition.labels, condition_.labels);
+    lay(condition.augmentation, condition_.augmentation);
+    if (report_.size() != 1 + 4 * split.rows)
+      report_ = Tensor<double, Device>({1 + 4 * split.rows});
+    write_numbers(learning_rate, split.rows);
+    const auto work = [&] { work_on_device(split); };
+    try {
+      if (settings_.replay && exchange_.size() == 1)
+        repeated_.run(key_of(split), work);
+      else
+        work();
+    } catch (...) {
+      clear_lanes();
+      throw;
+    }
+    const double norm = read_report(split);
+    check_rows();
+    check_gradient(norm);
+    ++adam_.count;
+    return norm;
+  }
+
+  /// Copies to memory that stays where it is while the shape is the same.
+  template <class Element>
+  static void lay(const Tensor<Element, Device>& from, Tensor<Element, Device>& to) {
+    if (from.empty()) {
+      to = {};
+      return;
+    }
+    if (to.empty() || !(to.shape() == from.shape())) to = Tensor<Element, Device>(from.shape());
+    copy(Device{}, from.size(), static_cast<const Element*>(from.data()), to.data());
+  }
+
+  /// What has to be the same for one step's work to be that of another.
+  [[nodiscard]] std::vector<std::uintptr_t> key_of(const Split& split) const {
+    std::vector<std::uintptr_t> key{
+        split.jumps, split.tiles, condition_.labels.size(), condition_.augmentation.size(),
+        reinterpret_cast<std::uintptr_t>(net_.parameters().values().data())};
+    for (std::size_t axis = 0; axis < x_.shape().rank(); ++axis) key.push_back(x_.shape()[axis]);
+    return key;
+  }
+
+  void write_numbers(double learning_rate, std::size_t rows) {
+    const kernels::StepNumbers<T> numbers{
+        step_, kernels::AdamNumbers<T>(
+                   adam_coefficients(settings_.optimizer, learning_rate, adam_.count + 1))};
+    if (numbers_.empty()) numbers_ = Tensor<kernels::StepNumbers<T>, Device>({1});
+    write(numbers_, &numbers);
+    if (averages_.empty()) return;
+    std::vector<T> shares;
+    for (const Averaging& rule : settings_.averages)
+      shares.push_back(static_cast<T>(1 - decay_at(rule, step_, rows * exchange_.size())));
+    if (shares_.empty()) shares_ = Values({shares.size()});
+    write(shares_, shares.data());
+  }
+
+  void work_on_device(const Split& split) {
+    const std::size_t size = gradient_.size();
+    double* const reports = report_.data() + 1;
+    fill(Device{}, size, T(0), gradient_.data());
+    std::size_t first = 0;
+    for (std::size_t tile = 0; tile < split.tiles; ++tile) {
+      const Rows rows = split[tile];
+      if (rows.count == 0) continue;
+      const TileReport report = run_tile(*lanes_.front(), x_, condition_, rows);
+      report_rows(Device{}, rows.count, static_cast<const double*>(report.loss.data()),
+                  static_cast<const T*>(report.square.data()),
+                  static_cast<const T*>(report.velocity_square.data()),
+                  static_cast<const T*>(report.derivative_square.data()), reports + 4 * first);
+      first += rows.count;
+    }
+    poison(Device{}, 4 * split.rows, static_cast<const double*>(reports), gradient_.data());
+    if (exchange_.size() > 1) exchange_.sum(gradient_);
+    square_norm(Device{}, size, static_cast<const T*>(gradient_.data()), report_.data());
+    const double* const square = report_.data();
+    T* const parameters = net_.parameters().values().data();
+    guarded_adam(Device{}, size, static_cast<const kernels::StepNumbers<T>*>(numbers_.data()),
+                 settings_.clip_norm, square, static_cast<const T*>(gradient_.data()),
+                 adam_.first.data(), adam_.second.data(), parameters);
+    for (std::size_t k = 0; k < averages_.size(); ++k)
+      guarded_average(Device{}, size, static_cast<const T*>(shares_.data() + k), square,
+                      static_cast<const T*>(parameters), averages_[k].data());
+  }
+
+  /// What the work has laid down: fills `rows_`, and returns the norm of the gradient.
+  [[nodiscard]] double read_report(const Split& split) {
+    const Tensor<double> known = to_host(report_);
+    const double* of_row = known.data() + 1;
+    for (std::size_t tile = 0; tile < split.tiles; ++tile) {
+      const Rows rows = split[tile];
+      for (std::size_t i = 0; i < rows.count; ++i, of_row += 4) {
+        const std::size_t row = rows[i];
+        rows_.loss[row] = of_row[0];
+        rows_.square[row] = of_row[1];
+        rows_.velocity_square[row] = of_row[2];
+        rows_.derivative_square[row] = of_row[3];
+      }
+    }
+    return std::sqrt(known[0]);
+  }
+
+  /// What is reported of a tile's rows, where the device left it.
   struct TileReport {
-    Rows rows;
     Tensor<double, Device> loss;
     Values square, velocity_square, derivative_square;
   };
 
-  void collect(const TileReport& tile) {
+  /// A tile's rows forward and back; adds to the lane's gradient.
+  [[nodiscard]] TileReport run_tile(Lane& lane, const Values& x,
+                                    const Condition<T, Device>& condition, const Rows& rows) {
+    lane.tape.clear();
+    const FlowBatch<T, Device> batch = make_batch(x, condition, rows);
+    FlowResidual<T, Device> residual = objective_(net_, batch, lane.tape);
+    if (residual.node == Tape<T, Device>::no_node)
+      throw Error(
+          "trainer: the objective's residual does not depend on the net's parameters; its node "
+          "must be that of u, computed by the net from values on the given tape");
+    const Tensor<double, Device> losses = weigh(weighting_, residual, x.rows() * exchange_.size());
+    lane.tape.backward(residual.node, residual.error);
+    return {losses, residual.square, residual.velocity_square, residual.derivative_square};
+  }
+
+  void collect(const Rows& rows, const TileReport& tile) {
     const auto rows_to = [&](const auto& values, std::vector<double>& to) {
-      const auto known = to_host(values);
-      for (std::size_t i = 0; i < known.size(); ++i)
-        to[tile.rows[i]] = static_cast<double>(known[i]);
+      for (std::size_t i = 0; i < values.size(); ++i) to[rows[i]] = static_cast<double>(values[i]);
     };
     rows_to(tile.loss, rows_.loss);
     rows_to(tile.square, rows_.square);
     rows_to(tile.velocity_square, rows_.velocity_square);
     rows_to(tile.derivative_square, rows_.derivative_square);
+  }
+
+  /// The number of the step, for kernels: on a device that records, where it lies.
+  [[nodiscard]] auto step_number() const {
+    if constexpr (on_host<Device>)
+      return step_;
+    else
+      return static_cast<const std::uint64_t*>(&numbers_.data()->step);
   }
 
   [[nodiscard]] FlowBatch<T, Device> make_batch(const Values& x,
@@ -419,43 +570,40 @@ class MeanFlowTrainer {
     const std::size_t columns = x.row_size(), rest = rows.count - rows.jumps;
     const Shape shape = x.shape().with_rows(rows.count);
     Values data(shape), noise(shape);
-    Tensor<T> r({rows.count, 1}), t({rows.count, 1});
-    const auto both = [&](auto f) {
-      if (rows.jumps > 0) f(rows.jump_begin, std::size_t{0}, rows.jumps);
-      if (rest > 0) f(rows.rest_begin, rows.jumps, rest);
-    };
-    both([&](std::size_t from, std::size_t to, std::size_t count) {
+    FlowBatch<T, Device> batch{Values(shape),           Values(shape), Values({rows.count, 1}),
+                               Values({rows.count, 1}), rows.jumps,    {}};
+    batch.condition = gather(condition, rows, rest);
+    const Tensor<std::uint64_t, Device> numbers({rows.count});
+    const DroppedRows dropped =
+        settings_.label_dropout.rule(x.rows(), settings_.seed, row_number(x, 0));
+    const bool drops = settings_.label_dropout.rate > 0 && !batch.condition.labels.empty();
+    const auto draw = [&](std::size_t from, std::size_t to, std::size_t count, bool jump) {
+      if (count == 0) return;
+      const std::uint64_t number = row_number(x, from);
       copy(Device{}, count * columns, static_cast<const T*>(x.row(from)), data.row(to));
-      fill_normal_rows(Device{}, settings_.seed, Purpose::noise, step_, row_number(x, from), count,
+      fill_normal_rows(Device{}, settings_.seed, Purpose::noise, step_number(), number, count,
                        columns, noise.row(to));
-    });
-    for (std::size_t i = 0; i < rows.count; ++i) {
-      RandomStream stream(settings_.seed, Purpose::times, step_, row_number(x, rows[i]));
-      const auto pair = times_.sample(stream, i < rows.jumps);
-      r[i] = static_cast<T>(pair.r);
-      t[i] = static_cast<T>(pair.t);
-    }
-    FlowBatch<T, Device> batch{Values(shape),        Values(shape), to_device<Device>(r),
-                               to_device<Device>(t), rows.jumps,    {}};
+      sample_times(Device{}, times_, settings_.seed, step_number(), number, count, jump,
+                   batch.r.row(to), batch.t.row(to));
+      count_up(Device{}, count, number, numbers.row(to));
+      if (drops)
+        kernels::drop_labels(Device{}, dropped, step_number(), from, count, null_class_,
+                             batch.condition.labels.row(to));
+    };
+    draw(rows.jump_begin, 0, rows.jumps, true);
+    draw(rows.rest_begin, rows.jumps, rest, false);
     interpolate(Device{}, path_, rows.count, columns, static_cast<const T*>(batch.t.data()),
                 static_cast<const T*>(data.data()), static_cast<const T*>(noise.data()),
                 batch.z.data(), batch.v.data());
-    batch.condition = gather(condition, rows, rest);
-    drop_labels(batch.condition, rows, x);
-    Tensor<std::uint64_t> numbers({rows.count});
-    for (std::size_t i = 0; i < rows.count; ++i) numbers[i] = row_number(x, rows[i]);
-    batch.condition.dropout = {settings_.seed, step_, to_device<Device>(numbers)};
+    batch.condition.dropout = {settings_.seed, dropout_step(), numbers};
     return batch;
   }
 
-  void drop_labels(Condition<T, Device>& condition, const Rows& rows, const Values& x) const {
-    const LabelDropout& dropout = settings_.label_dropout;
-    if (condition.labels.empty() || dropout.rate <= 0) return;
-    const Tensor<std::int32_t> labels = to_host(condition.labels);
-    for (std::size_t i = 0; i < rows.count; ++i)
-      if (dropout.drops(rows[i], x.rows(), settings_.seed, step_, row_number(x, 0)))
-        labels[i] = null_class_;
-    condition.labels = to_device<Device>(labels);
+  [[nodiscard]] Tensor<std::uint64_t, Device> dropout_step() const {
+    if constexpr (on_host<Device>)
+      return Tensor<std::uint64_t, Device>::full({1}, step_);
+    else
+      return Tensor<std::uint64_t, Device>::borrow(&numbers_.data()->step, {1});
   }
 
   [[nodiscard]] Condition<T, Device> gather(const Condition<T, Device>& condition, const Rows& rows,
@@ -537,37 +685,6 @@ class MeanFlowTrainer {
     });
   }
 
-  /// The same on a device that is not waited for: whether the numbers are finite and how far they
-  /// are to be clipped is decided there, and known here when all has been asked for. Returns the
-  /// norm of the gradient.
-  [[nodiscard]] double update_on_device(double learning_rate) {
-    const std::size_t size = gradient_.size();
-    for (const TileReport& tile : reports_)
-      poison(Device{}, tile.loss.size(), static_cast<const double*>(tile.loss.data()),
-             gradient_.data());
-    if (exchange_.size() > 1) exchange_.sum(gradient_);
-    const Tensor<double, Device> square({1});
-    const double* square_norm_at = square.data();
-    square_norm(Device{}, size, static_cast<const T*>(gradient_.data()), square.data());
-    const AdamCoefficients c =
-        adam_coefficients(settings_.optimizer, learning_rate, adam_.count + 1);
-    const T* parameters = net_.parameters().values().data();
-    guarded_adam(Device{}, size, c, settings_.clip_norm, square_norm_at,
-                 static_cast<const T*>(gradient_.data()), adam_.first.data(), adam_.second.data(),
-                 net_.parameters().values().data());
-    for (std::size_t k = 0; k < averages_.size(); ++k)
-      guarded_average(Device{}, size,
-                      decay_at(settings_.averages[k], step_, rows_.loss.size() * exchange_.size()),
-                      square_norm_at, parameters, averages_[k].data());
-    for (const TileReport& tile : reports_) collect(tile);
-    reports_.clear();
-    const double norm = std::sqrt(to_host(square)[0]);
-    check_rows();
-    check_gradient(norm);
-    ++adam_.count;
-    return norm;
-  }
-
   [[nodiscard]] StepReport summary(std::size_t jumps) const {
     StepReport report;
     report.step = step_;
@@ -602,7 +719,6 @@ class MeanFlowTrainer {
 
   /// Forgets what a step that failed has left behind.
   void clear_lanes() {
-    reports_.clear();
     for (auto& lane : lanes_) {
       lane->tape.clear();
       fill(Device{}, lane->gradient.size(), T(0), lane->gradient.data());
@@ -667,8 +783,13 @@ class MeanFlowTrainer {
   std::vector<Values> averages_;
   std::vector<double> decays_;
   std::vector<double> partial_norms_;
-  std::vector<TileReport> reports_;
   std::vector<std::unique_ptr<Lane>> lanes_;
+  // Of a device that is not waited for: what its work reads and writes.
+  Values x_, shares_;
+  Condition<T, Device> condition_;
+  Tensor<kernels::StepNumbers<T>, Device> numbers_;
+  Tensor<double, Device> report_;
+  kernels::RepeatedWork<kernels::RecorderOf<Device>> repeated_;
   RowReports rows_;
   std::int32_t null_class_ = -1;  // set where labels are dropped
   std::uint64_t step_ = 0;

@@ -57,6 +57,17 @@ inline void check(cudnnStatus_t status, const std::string& call) {
                   cudnnGetErrorString(status));
 }
 
+/// Whether the calling thread records what it asks its stream for (`graph.hpp`).
+[[nodiscard]] inline bool& recording() {
+  thread_local bool is = false;
+  return is;
+}
+
+/// Numbers go between host and device when they are asked for, not when a recording is replayed.
+inline void refuse_while_recording() {
+  if (recording()) throw CudaError("numbers cannot go to or from the host within a recording");
+}
+
 /// The stream of the calling thread and what works on it.
 class Context {
  public:
@@ -70,6 +81,9 @@ class Context {
     check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
     check(cublasCreate(&blas), "cublasCreate");
     check(cublasSetStream(blas, stream), "cublasSetStream");
+    // Without memory of its own cuBLAS takes some in every recording.
+    check(cudaMalloc(&blas_memory_, blas_bytes), "cudaMalloc for cuBLAS");
+    check(cublasSetWorkspace(blas, blas_memory_, blas_bytes), "cublasSetWorkspace");
     check(cudnnCreate(&dnn), "cudnnCreate");
     check(cudnnSetStream(dnn, stream), "cudnnSetStream");
   }
@@ -79,11 +93,18 @@ class Context {
   ~Context() = default;
 
   /// Waits until everything that was asked for has been done.
-  void wait() const { check(cudaStreamSynchronize(stream), "cudaStreamSynchronize"); }
+  void wait() const {
+    refuse_while_recording();
+    check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
+  }
 
   cudaStream_t stream = nullptr;
   cublasHandle_t blas = nullptr;
   cudnnHandle_t dnn = nullptr;
+
+ private:
+  static constexpr std::size_t blas_bytes = std::size_t{32} << 20;  // as NVIDIA advises for Hopper
+  void* blas_memory_ = nullptr;
 };
 
 [[nodiscard]] inline Context& context() {

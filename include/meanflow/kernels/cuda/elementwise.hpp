@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include <meanflow/config.hpp>
 #include <meanflow/kernels/broadcast.hpp>
@@ -66,22 +67,40 @@ void copy_columns(Cuda, std::size_t rows, std::size_t columns, const T* x, std::
 }
 
 template <class T>
-void gather_rows(Cuda, std::size_t rows, std::size_t columns, const T* table,
+void gather_rows(Cuda, std::size_t rows, std::size_t columns, std::size_t classes, const T* table,
                  const std::int32_t* labels, T* y) {
   cuda::for_each_index(rows * columns, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
-    const auto label = static_cast<std::size_t>(labels[i / columns]);
-    y[i] = table[label * columns + i % columns];
+    const std::int32_t label = labels[i / columns];
+    y[i] = detail::is_label(label, classes)
+               ? table[static_cast<std::size_t>(label) * columns + i % columns]
+               : std::numeric_limits<T>::quiet_NaN();
   });
 }
 
 // A thread for each column, so that rows of one label are added in their order.
 template <class T>
-void scatter_add_rows(Cuda, std::size_t rows, std::size_t columns, const T* x,
+void scatter_add_rows(Cuda, std::size_t rows, std::size_t columns, std::size_t classes, const T* x,
                       const std::int32_t* labels, T* table) {
   cuda::for_each_index(columns, [=] MEANFLOW_HOST_DEVICE(std::size_t c) {
     for (std::size_t r = 0; r < rows; ++r)
-      table[static_cast<std::size_t>(labels[r]) * columns + c] += x[r * columns + c];
+      if (detail::is_label(labels[r], classes))
+        table[static_cast<std::size_t>(labels[r]) * columns + c] += x[r * columns + c];
   });
+}
+
+template <class T>
+void one_hot(Cuda, std::size_t rows, std::size_t classes, T scale, const std::int32_t* labels,
+             T* y) {
+  cuda::for_each_index(rows * classes, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    const std::int32_t label = labels[i / classes];
+    const bool here = static_cast<std::size_t>(label) == i % classes;
+    y[i] = detail::is_label(label, classes + 1) ? here ? scale : T(0)
+                                                : std::numeric_limits<T>::quiet_NaN();
+  });
+}
+
+inline void count_up(Cuda, std::size_t n, std::uint64_t first, std::uint64_t* y) {
+  cuda::for_each_index(n, [=] MEANFLOW_HOST_DEVICE(std::size_t i) { y[i] = first + i; });
 }
 
 // ------------------------------------------------------------------------- element-wise

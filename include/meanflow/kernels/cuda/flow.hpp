@@ -9,21 +9,34 @@
 #include <cstdint>
 
 #include <meanflow/kernels/cuda/elementwise.hpp>
+#include <meanflow/kernels/step_numbers.hpp>
 #include <meanflow/random/philox.hpp>
 
 namespace meanflow::kernels {
 
 // ------------------------------------------------------------------------ random numbers
 
+// A step is its number or the place on the device where that lies: work that is recorded and
+// replayed has to look it up.
+
+namespace cuda {
+
+[[nodiscard]] MEANFLOW_HOST_DEVICE inline std::uint64_t number(std::uint64_t step) { return step; }
+[[nodiscard]] MEANFLOW_HOST_DEVICE inline std::uint64_t number(const std::uint64_t* step) {
+  return *step;
+}
+
+}  // namespace cuda
+
 // A thread takes what one block of four words gives: four numbers of float, or two of double.
-template <class T>
-void fill_normal_rows(Cuda, std::uint64_t seed, Purpose purpose, std::uint64_t step,
-                      std::size_t first_row, std::size_t rows, std::size_t columns, T* y) {
+template <class Step, class T>
+void fill_normal_rows(Cuda, std::uint64_t seed, Purpose purpose, Step step, std::size_t first_row,
+                      std::size_t rows, std::size_t columns, T* y) {
   constexpr std::size_t each = 16 / sizeof(T);
   const std::size_t blocks = (columns + each - 1) / each;
   cuda::for_each_index(rows * blocks, [=] MEANFLOW_HOST_DEVICE(std::size_t index) {
     const std::size_t r = index / blocks, block = index % blocks;
-    RandomStream stream(seed, purpose, step, first_row + r);
+    RandomStream stream(seed, purpose, cuda::number(step), first_row + r);
     stream.seek(static_cast<std::uint32_t>(block));
     const std::size_t first = block * each;
     const std::size_t last = first + each < columns ? first + each : columns;
@@ -33,7 +46,7 @@ void fill_normal_rows(Cuda, std::uint64_t seed, Purpose purpose, std::uint64_t s
 
 template <class T>
 void dropout(Cuda, std::size_t rows, std::size_t tangent_rows, std::size_t columns, double rate,
-             std::uint64_t seed, std::uint64_t step, const std::uint64_t* numbers,
+             std::uint64_t seed, const std::uint64_t* step, const std::uint64_t* numbers,
              std::uint32_t block, const T* x, T* y) {
   constexpr std::size_t each = 4;
   const std::size_t blocks = (columns + each - 1) / each;
@@ -41,7 +54,7 @@ void dropout(Cuda, std::size_t rows, std::size_t tangent_rows, std::size_t colum
   const T scale = T(1 / (1 - rate));
   cuda::for_each_index(rows * blocks, [=] MEANFLOW_HOST_DEVICE(std::size_t index) {
     const std::size_t r = index / blocks, part = index % blocks;
-    RandomStream stream(seed, Purpose::dropout, step, numbers[r]);
+    RandomStream stream(seed, Purpose::dropout, *step, numbers[r]);
     stream.seek(block + static_cast<std::uint32_t>(part));
     const std::size_t first = part * each;
     const std::size_t last = first + each < columns ? first + each : columns;
@@ -55,6 +68,36 @@ void dropout(Cuda, std::size_t rows, std::size_t tangent_rows, std::size_t colum
 }
 
 // -------------------------------------------------------------------------- flow and loss
+
+template <class Times, class Step, class T>
+void sample_times(Cuda, const Times& times, std::uint64_t seed, Step step, std::uint64_t first_row,
+                  std::size_t rows, bool jump, T* r, T* t) {
+  cuda::for_each_index(rows, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    RandomStream stream(seed, Purpose::times, cuda::number(step), first_row + i);
+    const auto pair = times.sample(stream, jump);
+    r[i] = static_cast<T>(pair.r);
+    t[i] = static_cast<T>(pair.t);
+  });
+}
+
+template <class Rule, class Step>
+void drop_labels(Cuda, const Rule& rule, Step step, std::size_t first_row, std::size_t rows,
+                 std::int32_t null_class, std::int32_t* labels) {
+  cuda::for_each_index(rows, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    if (rule(first_row + i, cuda::number(step))) labels[i] = null_class;
+  });
+}
+
+template <class Rule, class T>
+void guidance_shares(Cuda, const Rule& rule, std::size_t rows, const T* t,
+                     const std::int32_t* labels, T* of_data, T* of_null, T* of_class) {
+  cuda::for_each_index(rows, [=] MEANFLOW_HOST_DEVICE(std::size_t r) {
+    const auto shares = rule(static_cast<double>(t[r]), labels[r]);
+    of_data[r] = static_cast<T>(shares.of_data);
+    of_null[r] = static_cast<T>(shares.of_null);
+    of_class[r] = static_cast<T>(shares.of_class);
+  });
+}
 
 template <class Path, class T>
 void interpolate(Cuda, const Path& path, std::size_t rows, std::size_t columns, const T* t,
@@ -125,14 +168,41 @@ void step_along(Cuda, std::size_t n, T scale, const T* u, T* z) {
 
 // ---------------------------------------------------------------------------- optimizer
 
-// What the trainer needs of a device that it does not wait for: the squared norm of the gradient
-// stays there, and decides there.
-
-/// *gradient += 0 times the sum of the losses: not a number if one of them is not finite.
 template <class T>
-void poison(Cuda, std::size_t rows, const double* losses, T* gradient) {
+void adam(Cuda, std::size_t n, const AdamCoefficients& c, const T* g, T* m, T* v, T* p) {
+  const AdamNumbers<T> numbers(c);
+  cuda::for_each_index(n, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    numbers.update(numbers.scale * g[i], m[i], v[i], p[i]);
+  });
+}
+
+template <class T>
+void average(Cuda, std::size_t n, double decay, const T* p, T* average) {
+  const T share = T(1 - decay);
+  cuda::for_each_index(
+      n, [=] MEANFLOW_HOST_DEVICE(std::size_t i) { average[i] += share * (p[i] - average[i]); });
+}
+
+// What the trainer needs of a device that it does not wait for: what happened to the rows, the
+// squared norm of the gradient and what changes from step to step lie there, and decide there.
+
+/// to[4 i] to to[4 i + 3] = loss, squared error, |u - v|^2 and |du/dt|^2 of row i.
+template <class T>
+void report_rows(Cuda, std::size_t rows, const double* losses, const T* square,
+                 const T* velocity_square, const T* derivative_square, double* to) {
+  cuda::for_each_index(rows, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+    to[4 * i] = losses[i];
+    to[4 * i + 1] = static_cast<double>(square[i]);
+    to[4 * i + 2] = static_cast<double>(velocity_square[i]);
+    to[4 * i + 3] = static_cast<double>(derivative_square[i]);
+  });
+}
+
+/// *gradient += 0 times the sum of n numbers: not a number if one of them is not finite.
+template <class T>
+void poison(Cuda, std::size_t n, const double* numbers, T* gradient) {
   cuda::reduce_rows<double>(
-      1, rows, [=] MEANFLOW_HOST_DEVICE(std::size_t, std::size_t row) { return 0 * losses[row]; },
+      1, n, [=] MEANFLOW_HOST_DEVICE(std::size_t, std::size_t i) { return 0 * numbers[i]; },
       [=] MEANFLOW_HOST_DEVICE(std::size_t, double sum) { *gradient += static_cast<T>(sum); });
 }
 
@@ -155,52 +225,21 @@ namespace cuda {
 /// `adam` on the gradient clipped to `clip_norm` (0: not at all), given its squared norm; nothing
 /// if that is not finite.
 template <class T>
-void guarded_adam(Cuda, std::size_t n, const AdamCoefficients& c, double clip_norm,
+void guarded_adam(Cuda, std::size_t n, const StepNumbers<T>* numbers, double clip_norm,
                   const double* square_norm, const T* g, T* m, T* v, T* p) {
-  const T l2 = T(c.l2), beta1 = T(c.beta1), rest1 = T(1 - c.beta1), beta2 = T(c.beta2),
-          rest2 = T(1 - c.beta2), root = T(1 / std::sqrt(c.correction2)), epsilon = T(c.epsilon),
-          decay = T(1 - c.learning_rate * c.weight_decay),
-          rate = T(c.learning_rate / c.correction1);
   cuda::for_each_index(n, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
-    using std::sqrt;
     if (!cuda::is_finite(*square_norm)) return;
-    const T gradient = T(cuda::clip_factor(clip_norm, *square_norm)) * g[i] + l2 * p[i];
-    m[i] = beta1 * m[i] + rest1 * gradient;
-    v[i] = beta2 * v[i] + rest2 * gradient * gradient;
-    p[i] = p[i] * decay - rate * m[i] / (sqrt(v[i]) * root + epsilon);
+    numbers->adam.update(T(cuda::clip_factor(clip_norm, *square_norm)) * g[i], m[i], v[i], p[i]);
   });
 }
 
-/// `average`, if the squared norm is finite.
+/// average += *share (p - average), if the squared norm is finite.
 template <class T>
-void guarded_average(Cuda, std::size_t n, double decay, const double* square_norm, const T* p,
+void guarded_average(Cuda, std::size_t n, const T* share, const double* square_norm, const T* p,
                      T* average) {
-  const T share = T(1 - decay);
   cuda::for_each_index(n, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
-    if (cuda::is_finite(*square_norm)) average[i] += share * (p[i] - average[i]);
+    if (cuda::is_finite(*square_norm)) average[i] += *share * (p[i] - average[i]);
   });
-}
-
-template <class T>
-void adam(Cuda, std::size_t n, const AdamCoefficients& c, const T* g, T* m, T* v, T* p) {
-  const T scale = T(c.gradient_scale), l2 = T(c.l2), beta1 = T(c.beta1), rest1 = T(1 - c.beta1),
-          beta2 = T(c.beta2), rest2 = T(1 - c.beta2), root = T(1 / std::sqrt(c.correction2)),
-          epsilon = T(c.epsilon), decay = T(1 - c.learning_rate * c.weight_decay),
-          rate = T(c.learning_rate / c.correction1);
-  cuda::for_each_index(n, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
-    using std::sqrt;
-    const T gradient = scale * g[i] + l2 * p[i];
-    m[i] = beta1 * m[i] + rest1 * gradient;
-    v[i] = beta2 * v[i] + rest2 * gradient * gradient;
-    p[i] = p[i] * decay - rate * m[i] / (sqrt(v[i]) * root + epsilon);
-  });
-}
-
-template <class T>
-void average(Cuda, std::size_t n, double decay, const T* p, T* average) {
-  const T share = T(1 - decay);
-  cuda::for_each_index(
-      n, [=] MEANFLOW_HOST_DEVICE(std::size_t i) { average[i] += share * (p[i] - average[i]); });
 }
 
 }  // namespace meanflow::kernels

@@ -8,11 +8,14 @@
 #include <cstddef>
 #include <cstring>
 #include <map>
+#include <memory>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <meanflow/kernels/cuda/context.hpp>
+#include <meanflow/kernels/cuda/launch.hpp>
 #include <meanflow/kernels/scratch.hpp>
 #include <meanflow/tensor/memory.hpp>
 
@@ -23,9 +26,16 @@ namespace meanflow {
 namespace kernels::cuda {
 
 /// Blocks of device memory by size. A block that was freed is used again by work that comes later
-/// in the same stream, so nothing has to be waited for. One per thread, as the stream is.
+/// in the same stream, so nothing has to be waited for.
 class BlockPool {
  public:
+  using Classes = meanflow::detail::MemoryPool;
+
+  BlockPool() = default;
+  BlockPool(const BlockPool&) = delete;
+  BlockPool& operator=(const BlockPool&) = delete;
+  ~BlockPool() { free_all(); }
+
   [[nodiscard]] void* allocate(std::size_t size_class) {
     std::vector<void*>& free = free_[size_class];
     if (free.empty()) return from_driver(Classes::bytes_of(size_class));
@@ -35,58 +45,71 @@ class BlockPool {
   }
   void release(std::size_t size_class, void* block) { free_[size_class].push_back(block); }
 
-  [[nodiscard]] std::size_t driver_bytes() const { return driver_bytes_; }
-
-  using Classes = meanflow::detail::MemoryPool;
+  /// Returns the free blocks to the driver.
+  void give_back() {
+    context().wait();
+    free_all();
+  }
 
  private:
   [[nodiscard]] void* from_driver(std::size_t bytes) {
     static_cast<void>(context());
     void* block = nullptr;
-    if (cudaMalloc(&block, bytes) != cudaSuccess) {
-      static_cast<void>(cudaGetLastError());
-      give_back();
-      const cudaError_t status = cudaMalloc(&block, bytes);
-      if (status != cudaSuccess) {
-        std::size_t free = 0, total = 0;
-        static_cast<void>(cudaMemGetInfo(&free, &total));
-        throw CudaError("out of memory on " + device_text() + ": asked for " +
-                        std::to_string(bytes) + " bytes, " + std::to_string(free) + " of " +
-                        std::to_string(total) + " are free");
-      }
-    }
-    driver_bytes_ += bytes;
-    return block;
+    if (cudaMalloc(&block, bytes) == cudaSuccess) return block;
+    static_cast<void>(cudaGetLastError());
+    if (!recording()) give_back();
+    if (cudaMalloc(&block, bytes) == cudaSuccess) return block;
+    static_cast<void>(cudaGetLastError());
+    std::size_t free = 0, total = 0;
+    static_cast<void>(cudaMemGetInfo(&free, &total));
+    throw CudaError("out of memory on " + device_text() + ": asked for " + std::to_string(bytes) +
+                    " bytes, " + std::to_string(free) + " of " + std::to_string(total) +
+                    " are free");
   }
 
-  void give_back() {
-    context().wait();
+  void free_all() {
     for (auto& [size_class, blocks] : free_) {
-      for (void* block : blocks) {
-        static_cast<void>(cudaFree(block));
-        driver_bytes_ -= Classes::bytes_of(size_class);
-      }
+      for (void* block : blocks) static_cast<void>(cudaFree(block));
       blocks.clear();
     }
   }
 
   std::map<std::size_t, std::vector<void*>> free_;
-  std::size_t driver_bytes_ = 0;
 };
 
-[[nodiscard]] inline BlockPool& block_pool() {
-  thread_local BlockPool* pool = new BlockPool;  // tensors with static storage may outlive it
-  return *pool;
+/// Where the calling thread's memory comes from, one per thread as the stream is.
+[[nodiscard]] inline std::shared_ptr<BlockPool>& block_pool() {
+  thread_local auto pool = std::make_shared<BlockPool>();
+  return pool;
 }
 
-/// A counted reference to a block; empty for memory that somebody else owns. The count lies on the
-/// host.
+/// While in scope, what the calling thread asks its stream for is recorded, in memory of its own.
+class Recording {
+ public:
+  explicit Recording(std::shared_ptr<BlockPool> memory)
+      : outside_(std::exchange(block_pool(), std::move(memory))) {
+    recording() = true;
+  }
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
+  ~Recording() {
+    recording() = false;
+    block_pool() = std::move(outside_);
+  }
+
+ private:
+  std::shared_ptr<BlockPool> outside_;
+};
+
+/// A counted reference to a block, which goes back to where it came from; empty for memory that
+/// somebody else owns. The count lies on the host.
 class Storage {
  public:
   Storage() = default;
   explicit Storage(std::size_t bytes) : owner_(sizeof(Block)) {
     const std::size_t size_class = BlockPool::Classes::class_of(bytes);
-    new (owner_.data()) Block{size_class, block_pool().allocate(size_class)};
+    void* memory = block_pool()->allocate(size_class);
+    new (owner_.data()) Block{size_class, memory, block_pool()};
   }
   Storage(const Storage&) = default;
   Storage(Storage&&) noexcept = default;
@@ -95,7 +118,9 @@ class Storage {
     return *this;
   }
   ~Storage() {
-    if (owner_.unique()) block_pool().release(block()->size_class, block()->memory);
+    if (!owner_.unique()) return;
+    block()->pool->release(block()->size_class, block()->memory);
+    block()->~Block();
   }
 
   [[nodiscard]] void* data() const { return owner_.data() ? block()->memory : nullptr; }
@@ -105,6 +130,7 @@ class Storage {
   struct Block {
     std::size_t size_class;
     void* memory;
+    std::shared_ptr<BlockPool> pool;
   };
   [[nodiscard]] Block* block() const { return static_cast<Block*>(owner_.data()); }
 
@@ -119,10 +145,13 @@ struct detail::DeviceMemory<Cuda> {
 
   static void from_host(std::size_t bytes, const void* from, void* to) {
     // From pageable memory: the driver has read it when the call returns.
-    if (bytes > 0) move(bytes, from, to, cudaMemcpyHostToDevice);
+    if (bytes == 0) return;
+    kernels::cuda::refuse_while_recording();
+    move(bytes, from, to, cudaMemcpyHostToDevice);
   }
   static void to_host(std::size_t bytes, const void* from, void* to) {
     if (bytes == 0) return;
+    kernels::cuda::refuse_while_recording();
     move(bytes, from, to, cudaMemcpyDeviceToHost);
     kernels::cuda::context().wait();
   }
@@ -133,6 +162,11 @@ struct detail::DeviceMemory<Cuda> {
     if (bytes > 0)
       kernels::cuda::check(cudaMemsetAsync(to, 0, bytes, kernels::cuda::context().stream),
                            "cudaMemset of " + std::to_string(bytes) + " bytes");
+  }
+  template <class T>
+  static void fill(std::size_t count, T value, T* to) {
+    kernels::cuda::for_each_index(count,
+                                  [=] MEANFLOW_HOST_DEVICE(std::size_t i) { to[i] = value; });
   }
 
  private:

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+// All that nvcc compiles of the tests in one unit: most of its time goes into reading the headers.
+#include <string>
+
 #include <doctest/doctest.h>
 
 #include <meanflow/cuda.hpp>
 
-using namespace meanflow;
+#include "cuda/on_cuda.cpp"
+#include "cuda/transfer.test.cpp"
 
 TEST_CASE("without a GPU a tensor is a clear exception") {
   int count = 0;
