@@ -96,9 +96,7 @@ constexpr const char* description_key = "cifar10.classifier";
 }  // namespace
 
 ClassifierNet::ClassifierNet(const ImageFormat& format, std::size_t width, std::uint64_t seed)
-    : parameters_(seed),
-      mean_(meanflow::resampling_filter<float>(meanflow::Resampling::down,
-                                               std::vector<double>{1, 1})) {
+    : parameters_(seed), features_(4 * width) {
   struct Step {
     std::size_t in, out, stride;
   };
@@ -112,9 +110,6 @@ ClassifierNet::ClassifierNet(const ImageFormat& format, std::size_t width, std::
                                                steps[i].out, {.stride = steps[i].stride}),
                        meanflow::GroupNorm<float>(parameters_, "norm" + name, steps[i].out)});
   }
-  const Tensor<float> nothing =
-      Tensor<float>::zeros({1, format.height, format.width, format.channels});
-  features_ = features(nothing).row_size();
   out_.emplace(parameters_, "out", features_, format.classes);
 }
 
@@ -144,9 +139,6 @@ std::vector<std::int32_t> Classifier::classes(const Tensor<float>& features) con
 
 Classifier train_classifier(const ClassifierSettings& settings, const meanflow::ImageSet& training,
                             const meanflow::ImageSet& test, bool flip) {
-  if (training.labels.empty())
-    throw meanflow::SettingError(
-        "evaluate trains a classifier to measure with, but these pictures have no classes");
   const ImageFormat format = format_of(training);
   Classifier classifier{.format = format,
                         .settings = settings,

@@ -14,14 +14,14 @@
 #include <meanflow/nn/conv.hpp>
 #include <meanflow/nn/linear.hpp>
 #include <meanflow/ops/conv.hpp>
-#include <meanflow/ops/reshape.hpp>
+#include <meanflow/ops/reduce.hpp>
 
 #include "settings.hpp"
 
 namespace cifar10 {
 
-/// Four convolutions (B, H, W, C) to (B, H/4, W/4, 4 width), averaged to features (B, D), then one
-/// linear layer to scores (B, classes).
+/// Four convolutions (B, H, W, C) to (B, H/4, W/4, 4 width), averaged to features (B, 4 width),
+/// then one linear layer to scores (B, classes).
 class ClassifierNet {
  public:
   ClassifierNet(const ImageFormat& format, std::size_t width, std::uint64_t seed);
@@ -33,9 +33,7 @@ class ClassifierNet {
   [[nodiscard]] X features(const X& images) const {
     X x = images;
     for (const Layer& layer : layers_) x = layer.norm(layer.conv(x), meanflow::Silu{});
-    while (x.shape()[1] % 2 == 0 && x.shape()[2] % 2 == 0)
-      x = meanflow::resample(x, meanflow::Resampling::down, mean_);
-    return meanflow::reshape(x, {x.rows(), x.shape().row_size()});
+    return meanflow::mean_pixels(x);
   }
 
   template <meanflow::Differentiable X>
@@ -52,7 +50,6 @@ class ClassifierNet {
   meanflow::Parameters<float> parameters_;
   std::vector<Layer> layers_;
   std::optional<meanflow::Linear<float>> out_;
-  meanflow::Tensor<float> mean_;
   std::size_t features_ = 0;
 };
 
@@ -73,8 +70,8 @@ struct Classifier {
   [[nodiscard]] std::vector<std::int32_t> classes(const meanflow::Tensor<float>& features) const;
 };
 
-/// Trains a classifier on the one set, and measures its accuracy on the other.
-/// \throws meanflow::SettingError if the pictures have no classes.
+/// Trains a classifier on the one set, which must have classes, and measures its accuracy on the
+/// other.
 [[nodiscard]] Classifier train_classifier(const ClassifierSettings& settings,
                                           const meanflow::ImageSet& training,
                                           const meanflow::ImageSet& test, bool flip);

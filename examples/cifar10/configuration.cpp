@@ -6,8 +6,6 @@
 #include <charconv>
 #include <cmath>
 #include <concepts>
-#include <fstream>
-#include <iterator>
 #include <limits>
 #include <numeric>
 #include <string_view>
@@ -17,6 +15,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <meanflow/error.hpp>
+#include <meanflow/io/file.hpp>
 
 namespace cifar10 {
 
@@ -388,6 +387,19 @@ void check_together(const Settings& s, const std::string& source) {
     refuse("guidance.omega and kappa are " + number_text(s.guidance.omega) + " and " +
            number_text(s.guidance.kappa) +
            ", but without data.labels there is nothing to guide to");
+  const bool drops = s.train.label_dropout.rate > 0;
+  if (drops && !s.data.labels)
+    refuse("train.label_dropout.rate is " + number_text(s.train.label_dropout.rate) +
+           ", but without data.labels there is nothing to drop: set it to 0");
+  if (s.guidance.active() && !drops)
+    refuse(
+        "guidance.omega and kappa are " + number_text(s.guidance.omega) + " and " +
+        number_text(s.guidance.kappa) +
+        ", but with train.label_dropout.rate 0 the net never learns what it is guided away from");
+  if (s.sample.guidance != 1 && s.data.labels && !drops)
+    refuse(
+        "sample.guidance is " + number_text(s.sample.guidance) +
+        ", but with train.label_dropout.rate 0 the net never learns what it is guided away from");
   if (s.sample.guidance != 1 && !s.data.labels)
     refuse("sample.guidance is " + number_text(s.sample.guidance) +
            ", but without data.labels there is nothing to guide to: set it to 1");
@@ -418,9 +430,8 @@ Settings parse_configuration(const std::string& text, const std::string& source,
 
 Settings read_configuration(const std::filesystem::path& file,
                             const std::vector<std::string>& changes) {
-  std::ifstream stream(file, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(stream), {}};
-  if (!stream) throw FileError(file.string() + ": cannot be read as a configuration");
+  const std::vector<std::byte> bytes = meanflow::detail::whole_file(file);
+  const std::string text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   return parse_configuration(text, file.string(), changes);
 }
 
@@ -433,12 +444,15 @@ std::optional<std::string> difference(const Settings& now, const Settings& befor
   const std::vector<Leaf> ours = leaves_of(now, false), theirs = leaves_of(before, false);
   const auto text_in = [](const std::vector<Leaf>& leaves, const std::string& key) {
     const auto found = std::ranges::find(leaves, key, &Leaf::key);
-    return found == leaves.end() ? std::string("not set") : found->text;
+    return found == leaves.end() ? std::string() : found->text;
   };
+  const auto told = [](const std::string& text) { return text.empty() ? "not set" : text; };
   for (const auto* leaves : {&ours, &theirs}) {
     for (const Leaf& leaf : *leaves) {
       const std::string a = text_in(ours, leaf.key), b = text_in(theirs, leaf.key);
-      if (a != b && !may_change(leaf.key)) return leaf.key + " is " + a + ", not " + b;
+      if (a != b && !may_change(leaf.key)) {
+        return leaf.key + " is " + told(a) + ", but was " + told(b);
+      }
     }
   }
   return std::nullopt;

@@ -3,8 +3,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
+#include <optional>
+#include <span>
+
+#include <zlib.h>
 
 #include <meanflow/data/cifar10.hpp>
+#include <meanflow/data/image_array.hpp>
 #include <meanflow/data/image_folder.hpp>
 #include <meanflow/data/mnist.hpp>
 #include <meanflow/error.hpp>
@@ -52,6 +58,12 @@ template <class Wanted>
   return result;
 }
 
+/// Every tenth picture is for tests.
+[[nodiscard]] Pictures split(const ImageSet& all) {
+  return {selected(all, [](std::size_t i) { return i % 10 != 9; }),
+          selected(all, [](std::size_t i) { return i % 10 == 9; })};
+}
+
 [[nodiscard]] Pictures load_all(DataKind kind, const std::filesystem::path& folder) {
   switch (kind) {
     case DataKind::cifar10:
@@ -59,11 +71,14 @@ template <class Wanted>
     case DataKind::mnist:
       return {mnist(folder, true), mnist(folder, false)};
     case DataKind::folder:
+      return split(meanflow::load_image_folder(folder));
+    case DataKind::array:
       break;
   }
-  const ImageSet all = meanflow::load_image_folder(folder);
-  return {selected(all, [](std::size_t i) { return i % 10 != 9; }),
-          selected(all, [](std::size_t i) { return i % 10 == 9; })};
+  const std::filesystem::path labels = folder / "labels.npy";
+  return split(meanflow::load_image_array(folder / "images.npy", std::filesystem::exists(labels)
+                                                                     ? std::optional(labels)
+                                                                     : std::nullopt));
 }
 
 }  // namespace
@@ -85,10 +100,22 @@ ImageFormat format_of(const ImageSet& images) {
   return {images.height, images.width, images.channels, images.classes};
 }
 
+std::string fingerprint(const ImageSet& images) {
+  const auto add = [](uLong sum, const auto& values) {
+    const auto bytes = std::as_bytes(std::span(values));
+    if (bytes.empty()) return sum;  // of which zlib would start anew
+    return crc32_z(sum, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
+  };
+  const uLong sum = add(add(crc32_z(0, nullptr, 0), images.pixels), images.labels);
+  char text[64];
+  std::snprintf(text, sizeof text, "%zu pictures, checksum %08lx", images.count, sum);
+  return text;
+}
+
 ImageFormat known_format(const DataSettings& settings) {
-  if (settings.kind == DataKind::folder)
+  if (settings.kind == DataKind::folder || settings.kind == DataKind::array)
     throw meanflow::SettingError(
-        "data.kind is folder, so the size of the pictures has to be seen: give --data");
+        "data.kind is folder or array, so the size of the pictures has to be seen: give --data");
   return {.channels = settings.kind == DataKind::mnist ? std::size_t(1) : std::size_t(3)};
 }
 

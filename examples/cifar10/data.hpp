@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include <meanflow/data/image_set.hpp>
 
@@ -15,7 +16,7 @@ struct Pictures {
 };
 
 /// Reads a data set from its folder. MNIST's pictures of 28 x 28 get a black border of 2 pixels, so
-/// that U-Nets can halve them; of a folder of pictures every tenth picture is kept for testing.
+/// that U-Nets can halve them; of pictures of one's own every tenth is kept for testing.
 /// \throws meanflow::FileError, naming the file, if one is missing or unusable.
 [[nodiscard]] Pictures load_pictures(const DataSettings& settings,
                                      const std::filesystem::path& folder);
@@ -23,7 +24,10 @@ struct Pictures {
 [[nodiscard]] ImageFormat format_of(const meanflow::ImageSet& images);
 
 /// The format of a data set that is always the same.
-/// \throws meanflow::SettingError for a folder of pictures, which has to be looked at.
+/// \throws meanflow::SettingError for pictures of one's own, which have to be looked at.
 [[nodiscard]] ImageFormat known_format(const DataSettings& settings);
+
+/// A short text that differs where pictures or their classes do.
+[[nodiscard]] std::string fingerprint(const meanflow::ImageSet& images);
 
 }  // namespace cifar10

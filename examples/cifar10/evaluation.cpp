@@ -92,6 +92,7 @@ struct Distance {
                                          const Settings& settings, const Pictures& pictures) {
   if (std::filesystem::exists(path))
     return load_classifier(path, format_of(pictures.training), settings.classifier);
+  prepare_output(path);
   std::fprintf(stderr, "training the classifier that measures; it is kept as %s\n", path.c_str());
   const Classifier classifier =
       train_classifier(settings.classifier, pictures.training, pictures.test, settings.data.flip);
@@ -133,6 +134,9 @@ struct Evaluation {
         });
     nlohmann::json result = to_json(distance(features, reference));
     result["nfe"] = sampling.nfe;
+    result["evaluations_per_picture"] = sampling.nfe * (sampling.guidance == 1 ? 1 : 2);
+    result["guidance"] = sampling.guidance;
+    result["seed"] = sampling.seed;
     if (labels)
       result["class_agreement"] = static_cast<double>(agreed) / static_cast<double>(count);
     return result;
@@ -172,6 +176,15 @@ void evaluate(const EvaluateRequest& request) {
         request.data.string() + ": its pictures are not of the format that the net was trained on");
   const std::filesystem::path path =
       request.classifier.empty() ? default_classifier(request.checkpoint) : request.classifier;
+  if (pictures.training.labels.empty())
+    throw meanflow::SettingError(request.data.string() +
+                                 ": evaluate trains a classifier to measure with, but these "
+                                 "pictures have no classes");
+  if (pictures.test.count < 2)
+    throw meanflow::SettingError(request.data.string() +
+                                 ": evaluate needs 2 test pictures, but has " +
+                                 std::to_string(pictures.test.count) +
+                                 "; of pictures of your own every tenth is one, so take 20");
   const Classifier classifier = find_classifier(path, settings, pictures);
   std::printf("classifier: %s, test accuracy %.1f %%\n", classifier.name().c_str(),
               100 * classifier.test_accuracy);
@@ -192,9 +205,10 @@ void evaluate(const EvaluateRequest& request) {
                             .seed = request.seed.value_or(settings.evaluate.seed),
                             .guidance = request.guidance.value_or(settings.sample.guidance),
                             .batch = request.batch};
+    check_guidance(settings, sampling);
     results.push_back(Evaluation{model, classifier, reference, count}.run(sampling));
     print_row(std::to_string(count) + " samples in " + std::to_string(nfe) +
-                  (nfe == 1 ? " step" : " steps"),
+                  (nfe == 1 ? " step" : " steps") + (sampling.guidance == 1 ? "" : ", guided"),
               results.back());
   }
   std::printf("* %s\n", measure);

@@ -19,7 +19,7 @@
 namespace {
 
 constexpr const char* about =
-    R"(Trains one-step generators of pictures (CIFAR-10, MNIST, a folder of PNG and JPEG files),
+    R"(Trains one-step generators of pictures (CIFAR-10, MNIST, PNG and JPEG files, NPY arrays),
 samples from them, and measures the samples. For example:
 
   cifar10 train --config examples/cifar10/configs/quick.yaml --data cifar-10-batches-bin \
@@ -38,9 +38,16 @@ finite, 2 wrong input.)";
   return positive ? "" : "\"" + text + "\" is no whole number of at least 1";
 }
 
+/// Of a seed, which CLI11 would let wrap around.
+[[nodiscard]] std::string check_seed(const std::string& text) {
+  const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+  return digits ? "" : "\"" + text + "\" is no whole number of at least 0";
+}
+
 constexpr const char* about_set = "changes a setting, as in --set train.batch=64; repeatable";
 constexpr const char* about_data =
-    "of the data: *.bin of CIFAR-10, IDX files of MNIST (.gz too), or PNG and JPEG files";
+    "of the data: *.bin of CIFAR-10, IDX files of MNIST (.gz too), PNG and JPEG files, or "
+    "images.npy";
 constexpr const char* about_checkpoint = "of a training, or its folder, for the newest one";
 
 void add_train(CLI::App& app, cifar10::TrainRequest& request) {
@@ -67,6 +74,10 @@ void add_sample(CLI::App& app, cifar10::SampleRequest& request) {
   app.add_option("--checkpoint", request.checkpoint, about_checkpoint)
       ->type_name("FILE")
       ->required();
+  app.add_option("--config", request.config,
+                 "YAML file, where the checkpoint is nothing but weights, such as those of a "
+                 "published net")
+      ->type_name("FILE");
   app.add_option("--out", request.out, "PNG to write: a grid, one class to a row")
       ->type_name("FILE")
       ->default_val("samples.png");
@@ -76,7 +87,8 @@ void add_sample(CLI::App& app, cifar10::SampleRequest& request) {
       ->check(check_positive);
   app.add_option("--nfe", request.nfe, "steps, that is evaluations of the net; as configured")
       ->check(check_positive);
-  app.add_option("--seed", request.seed, "of the noise: same seed, same bytes; as configured");
+  app.add_option("--seed", request.seed, "of the noise: same seed, same bytes; as configured")
+      ->check(check_seed);
   app.add_option("--class", request.label, "pictures of this class alone, counted from 0");
   app.add_option("--guidance", request.guidance,
                  "scale of guidance at sampling, which doubles the work; as configured, 1: none");
@@ -102,7 +114,8 @@ void add_evaluate(CLI::App& app, cifar10::EvaluateRequest& request) {
   app.add_option("--nfe", request.nfe, "steps, as in --nfe 1,2,4; as configured unless given")
       ->delimiter(',')
       ->check(check_positive);
-  app.add_option("--seed", request.seed, "of the noise; as configured unless given");
+  app.add_option("--seed", request.seed, "of the noise; as configured unless given")
+      ->check(check_seed);
   app.add_option("--guidance", request.guidance, "scale of guidance at sampling; as configured");
   app.add_option("--average", request.average, "number of the average to use; -1: the last step")
       ->default_val(0);
@@ -117,10 +130,12 @@ void add_evaluate(CLI::App& app, cifar10::EvaluateRequest& request) {
 
 void add_info(CLI::App& app, cifar10::InfoRequest& request) {
   auto* config = app.add_option("--config", request.config, "YAML file")->type_name("FILE");
-  app.add_option("--checkpoint", request.checkpoint, about_checkpoint)
-      ->type_name("FILE")
-      ->excludes(config);
-  app.add_option("--data", request.data, "folder of the data, if that is a folder of pictures");
+  auto* checkpoint = app.add_option("--checkpoint", request.checkpoint, about_checkpoint)
+                         ->type_name("FILE")
+                         ->excludes(config);
+  app.add_option("--data", request.data, "folder of the data, if those are pictures of your own")
+      ->type_name("DIR")
+      ->excludes(checkpoint);
   app.add_option("--set", request.changes, about_set)
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);

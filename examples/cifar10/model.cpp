@@ -10,6 +10,7 @@
 #include <meanflow/io/safetensors.hpp>
 #include <meanflow/train/checkpoint.hpp>
 
+#include "data.hpp"
 #include "format_json.hpp"
 #include "output.hpp"
 
@@ -17,13 +18,22 @@ namespace cifar10 {
 
 namespace {
 
-constexpr const char *config_key = "cifar10.config", *format_key = "cifar10.format";
+constexpr const char *config_key = "cifar10.config", *format_key = "cifar10.format",
+                     *data_key = "cifar10.data";
+
+/// Of weights that somebody else has trained.
+[[nodiscard]] Identity described(const std::filesystem::path& config) {
+  const Settings settings = read_configuration(config);
+  return {settings, known_format(settings.data), 0, ""};
+}
 
 }  // namespace
 
-std::map<std::string, std::string> metadata_of(const Settings& settings,
-                                               const ImageFormat& format) {
-  return {{config_key, to_yaml(settings)}, {format_key, nlohmann::json(format).dump()}};
+std::map<std::string, std::string> metadata_of(const Settings& settings, const ImageFormat& format,
+                                               const std::string& data) {
+  return {{config_key, to_yaml(settings)},
+          {format_key, nlohmann::json(format).dump()},
+          {data_key, data}};
 }
 
 std::filesystem::path checkpoint_file(const std::filesystem::path& file_or_workdir) {
@@ -37,25 +47,30 @@ Identity identity_of(const std::filesystem::path& checkpoint) {
   const meanflow::Safetensors file(checkpoint);
   const auto& metadata = file.metadata();
   if (!metadata.contains(config_key) || !metadata.contains(format_key) || !file.contains("step"))
-    throw meanflow::FileError(checkpoint.string() + ": is no checkpoint of cifar10 train");
+    throw meanflow::FileError(checkpoint.string() +
+                              ": is no checkpoint of cifar10 train; for weights alone, give "
+                              "--config to sample");
   try {
     return {parse_configuration(metadata.at(config_key), checkpoint.string() + ", configuration"),
             nlohmann::json::parse(metadata.at(format_key)).get<ImageFormat>(),
-            static_cast<std::uint64_t>(file.read<std::int64_t>("step").at(0))};
+            static_cast<std::uint64_t>(file.read<std::int64_t>("step").at(0)),
+            metadata.contains(data_key) ? metadata.at(data_key) : ""};
   } catch (const nlohmann::json::exception& error) {
     throw meanflow::FileError(checkpoint.string() + ": its picture format is damaged (" +
                               error.what() + ")");
   }
 }
 
-Model::Model(const std::filesystem::path& checkpoint, int average)
-    : identity_(identity_of(checkpoint)) {
+Model::Model(const std::filesystem::path& checkpoint, int average,
+             const std::filesystem::path& config)
+    : identity_(config.empty() ? identity_of(checkpoint) : described(config)) {
   const auto kept = static_cast<int>(identity_.settings.averages.size());
   if (average < last_step || average >= kept)
     throw meanflow::SettingError("--average is " + std::to_string(average) + ", but " +
                                  checkpoint.string() + " has averages 0 to " +
                                  std::to_string(kept - 1) + ", and -1 for the last step");
-  const std::string prefix = average == last_step ? "" : "average." + std::to_string(average) + ".";
+  const bool bare = average == last_step || !config.empty();
+  const std::string prefix = bare ? "" : "average." + std::to_string(average) + ".";
   with_net(identity_.settings, identity_.format, [&](auto net) {
     meanflow::load_parameters(checkpoint, net.parameters(), prefix);
     sample_ = [net = std::move(net), format = identity_.format](
@@ -75,8 +90,8 @@ meanflow::Tensor<float> Model::sample(std::size_t first, std::size_t count, cons
 void sample(const SampleRequest& request) {
   prepare_output(request.out);
   prepare_output(request.npy);
-  const Model model(request.checkpoint, request.average);
-  const auto& [settings, format, step] = model.identity();
+  const Model model(request.checkpoint, request.average, request.config);
+  const auto& [settings, format, step, data] = model.identity();
   const SampleSettings& defaults = settings.sample;
   const std::size_t count = request.count > 0 ? request.count : defaults.count;
   const Sampling sampling{.nfe = request.nfe > 0 ? request.nfe : defaults.nfe,
@@ -85,6 +100,7 @@ void sample(const SampleRequest& request) {
                           .batch = request.batch};
   Labels labels = grid_labels(count, model.classes());
   std::size_t columns = grid_columns(count, model.classes());
+  check_guidance(settings, sampling);
   if (request.label) {
     if (*request.label < 0 || static_cast<std::size_t>(*request.label) >= model.classes())
       throw meanflow::SettingError("--class is " + std::to_string(*request.label) +

@@ -21,11 +21,13 @@ struct Identity {
   Settings settings;
   ImageFormat format;
   std::uint64_t step = 0;
+  std::string data{};  ///< the `fingerprint` of what it was trained on
 };
 
 /// The metadata that a training writes to its checkpoints.
 [[nodiscard]] std::map<std::string, std::string> metadata_of(const Settings& settings,
-                                                             const ImageFormat& format);
+                                                             const ImageFormat& format,
+                                                             const std::string& data);
 
 /// The file itself, or the newest checkpoint of a training's folder.
 /// \throws meanflow::FileError if a folder has none.
@@ -39,10 +41,12 @@ inline constexpr int last_step = -1;
 
 class Model {
  public:
-  /// Reads the average number `average`, or `last_step`.
+  /// Reads the average number `average`, or `last_step`. With a configuration, the file is nothing
+  /// but the weights of such a net.
   /// \throws meanflow::FileError if the file is damaged or no checkpoint of this program.
   /// \throws meanflow::SettingError if there is no such average.
-  Model(const std::filesystem::path& checkpoint, int average);
+  Model(const std::filesystem::path& checkpoint, int average,
+        const std::filesystem::path& config = {});
 
   [[nodiscard]] const Identity& identity() const { return identity_; }
 
@@ -63,8 +67,8 @@ class Model {
 
 /// What `cifar10 sample` is asked for.
 struct SampleRequest {
-  std::filesystem::path checkpoint, out, npy;
-  std::size_t count = 0, nfe = 0, batch = 64;  ///< count or nfe 0: as configured
+  std::filesystem::path checkpoint, config, out, npy;  ///< config: where weights have none
+  std::size_t count = 0, nfe = 0, batch = 64;          ///< count or nfe 0: as configured
   std::optional<std::uint64_t> seed;
   std::optional<std::int32_t> label;
   std::optional<double> guidance;

@@ -27,6 +27,14 @@ namespace cifar10 {
 [[nodiscard]] inline meanflow::MeanFlowNetSettings completed(meanflow::MeanFlowNetSettings net,
                                                              const Settings& s,
                                                              const ImageFormat& format) {
+  const std::size_t halvings = net.multipliers.size() - 1, divisor = std::size_t{1} << halvings;
+  if (format.height % divisor != 0 || format.width % divisor != 0)
+    throw meanflow::SettingError("net.multipliers has " + std::to_string(halvings + 1) +
+                                 " levels, so that sides of pictures "
+                                 "must be divisible by " +
+                                 std::to_string(divisor) + ", but these have " +
+                                 std::to_string(format.height) + " x " +
+                                 std::to_string(format.width) + " pixels");
   net.channels = format.channels;
   net.classes = s.data.labels ? format.classes : 0;
   net.seed = s.train.seed;
@@ -46,6 +54,11 @@ namespace cifar10 {
   net.augmentation = s.data.augment ? meanflow::AugmentPipe{}.label_count() : 0;
   net.seed = s.train.seed;
   return net;
+}
+
+/// \throws meanflow::SettingError if there can be no such net for such pictures.
+inline void check_net(const Settings& s, const ImageFormat& format) {
+  std::visit([&](const auto& net) { completed(net, s, format).check(); }, s.net);
 }
 
 template <class Device>
@@ -72,8 +85,12 @@ struct Times {
   [[nodiscard]] std::size_t jump_rows(std::size_t batch, meanflow::RandomStream& stream) const {
     return std::visit([&](const auto& times) { return times.jump_rows(batch, stream); }, chosen);
   }
-  [[nodiscard]] meanflow::TimePair<float> sample(meanflow::RandomStream& stream, bool jump) const {
-    return std::visit([&](const auto& times) { return times.sample(stream, jump); }, chosen);
+  /// A GPU calls it too, and can do no std::visit.
+  [[nodiscard]] MEANFLOW_HOST_DEVICE meanflow::TimePair<float> sample(
+      meanflow::RandomStream& stream, bool jump) const {
+    if (const auto* uniform = std::get_if<meanflow::UniformTimes>(&chosen))
+      return uniform->sample(stream, jump);
+    return std::get_if<meanflow::LogitNormalTimes>(&chosen)->sample(stream, jump);
   }
 };
 

@@ -26,6 +26,14 @@ struct Sampling {
   std::size_t batch = 64;  ///< pictures at a time
 };
 
+/// \throws meanflow::SettingError if the net cannot be guided, since it never saw a null class.
+inline void check_guidance(const Settings& settings, const Sampling& sampling) {
+  if (sampling.guidance != 1 && settings.train.label_dropout.rate == 0)
+    throw meanflow::SettingError(
+        "guidance at sampling is away from what the net learns without classes, but it was trained "
+        "with train.label_dropout.rate 0: set guidance to 1");
+}
+
 using Labels = std::function<std::int32_t(std::size_t picture)>;
 
 template <meanflow::Net N, class Device>

@@ -22,7 +22,9 @@
 
 namespace cifar10 {
 
-enum class DataKind { cifar10, mnist, folder };
+/// `folder` is one of PNG and JPEG files; `array` one with images.npy and, if there are classes,
+/// labels.npy.
+enum class DataKind { cifar10, mnist, folder, array };
 
 struct DataSettings {
   DataKind kind = DataKind::cifar10;
@@ -121,9 +123,9 @@ struct NamesOf;  ///< of an enumeration's values
 
 template <>
 struct NamesOf<DataKind> {
-  static constexpr std::array all{std::pair{"cifar10", DataKind::cifar10},
-                                  std::pair{"mnist", DataKind::mnist},
-                                  std::pair{"folder", DataKind::folder}};
+  static constexpr std::array all{
+      std::pair{"cifar10", DataKind::cifar10}, std::pair{"mnist", DataKind::mnist},
+      std::pair{"folder", DataKind::folder}, std::pair{"array", DataKind::array}};
 };
 
 template <>

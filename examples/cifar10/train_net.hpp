@@ -46,7 +46,7 @@ void train_net(N net, Run run) {
   meanflow::Checkpoints checkpoints({.folder = run.workdir / "checkpoints",
                                      .every = s.checkpoint.every,
                                      .keep = s.checkpoint.keep},
-                                    metadata_of(s, run.format));
+                                    metadata_of(s, run.format, run.data));
   if (checkpoints.resume(trainer))
     std::fprintf(stderr, "going on from step %llu\n",
                  static_cast<unsigned long long>(trainer.steps_done()));

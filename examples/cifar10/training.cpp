@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: MIT
 #include "training.hpp"
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <optional>
 #include <system_error>
 #include <utility>
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <meanflow/io/file.hpp>
 #include <meanflow/kernels/report.hpp>
@@ -13,6 +19,7 @@
 #include "configuration.hpp"
 #include "data.hpp"
 #include "model.hpp"
+#include "nets.hpp"
 
 namespace cifar10 {
 
@@ -20,7 +27,7 @@ namespace {
 
 /// A training that is there must be this one.
 void check_same_training(const std::filesystem::path& workdir, const Settings& settings,
-                         const ImageFormat& format) {
+                         const ImageFormat& format, const std::string& data) {
   const auto latest = meanflow::latest_checkpoint(workdir / "checkpoints");
   if (!latest) return;
   const Identity before = identity_of(*latest);
@@ -30,7 +37,32 @@ void check_same_training(const std::filesystem::path& workdir, const Settings& s
   if (format != before.format)
     throw meanflow::SettingError(workdir.string() +
                                  " holds another training: its pictures have another format");
+  if (!before.data.empty() && data != before.data)
+    throw meanflow::SettingError(workdir.string() + " holds another training: that of " +
+                                 before.data + ", not " + data +
+                                 "; use its data or another --workdir");
 }
+
+/// Two programs in one folder would write over each other's files.
+class OnlyOne {
+ public:
+  explicit OnlyOne(const std::filesystem::path& workdir)
+      : descriptor_(::open((workdir / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
+    if (descriptor_ >= 0 && ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return;
+    const bool taken = descriptor_ >= 0 && errno == EWOULDBLOCK;
+    const std::string why = std::strerror(errno);
+    if (descriptor_ >= 0) ::close(descriptor_);
+    throw meanflow::FileError(
+        workdir.string() +
+        (taken ? ": another cifar10 train works in this folder" : " cannot be written to: " + why));
+  }
+  OnlyOne(const OnlyOne&) = delete;
+  OnlyOne& operator=(const OnlyOne&) = delete;
+  ~OnlyOne() { ::close(descriptor_); }
+
+ private:
+  int descriptor_;
+};
 
 void report_kernels() {
   const meanflow::KernelReport kernels = meanflow::kernel_report();
@@ -57,11 +89,14 @@ void train(const TrainRequest& request) {
   if (run.settings.data.labels && run.format.classes == 0)
     throw meanflow::SettingError("data.labels is true, but the pictures of " +
                                  request.data.string() + " have no classes; set it to false");
-  check_same_training(run.workdir, run.settings, run.format);
+  run.data = fingerprint(run.images);
+  check_net(run.settings, run.format);
+  check_same_training(run.workdir, run.settings, run.format, run.data);
   std::error_code failure;
   std::filesystem::create_directories(run.workdir, failure);
   if (failure)
     throw meanflow::FileError(run.workdir.string() + " cannot be made: " + failure.message());
+  const OnlyOne alone(run.workdir);
   if (!run.quiet) report_kernels();
   write_text(run.workdir / "config.yaml", to_yaml(run.settings));
   if (request.on_cuda)

@@ -27,6 +27,7 @@ void train(const TrainRequest& request);
 struct Run {
   Settings settings;
   ImageFormat format{};
+  std::string data{};  ///< `fingerprint` of the pictures
   meanflow::ImageSet images{};
   std::filesystem::path workdir;
   bool quiet = false;

@@ -55,9 +55,10 @@ def make_data(folder: Path) -> None:
                     planes[j // 1024] + noise[j] % 50 for j in range(3072)))
 
 
-def train_command(workdir: Path, data: Path, changes: list[str]) -> list[str]:
+def train_command(workdir: Path, data: Path, changes: list[str],
+                  base: list[str] = SMALL) -> list[str]:
     return ["train", "--config", str(CONFIGS / "quick.yaml"), "--data", str(data), "--workdir",
-            str(workdir), "--quiet", "--threads", "2", *arguments(SMALL + changes)]
+            str(workdir), "--quiet", "--threads", "2", *arguments(base + changes)]
 
 
 def last_checkpoint(workdir: Path) -> Path:
@@ -91,6 +92,118 @@ def npy_shape(path: Path) -> tuple[int, ...]:
     return ast.literal_eval(data[10:10 + length].decode())["shape"]
 
 
+def fresh_training(workdir: Path, data: Path, changes: list[str], base: list[str] = SMALL) -> bytes:
+    """Trains a few steps of a small net and gives the bytes of its numbers. Two would not do: the
+    last layer begins with zeros, so that the first step sees no derivatives."""
+    run(*train_command(workdir, data, ["train.steps=3", "learning_rate.warmup_steps=0", *changes],
+                       base))
+    content = last_checkpoint(workdir).read_bytes()
+    return content[8 + struct.unpack("<Q", content[:8])[0]:]
+
+
+def write_npy(path: Path, kind: str, shape: tuple[int, ...], content: bytes) -> None:
+    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}"
+    header += " " * (-(len(header) + 11) % 64) + "\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + content)
+
+
+def check_settings_matter(folder: Path, data: Path) -> None:
+    """A setting that changes nothing is one that is not passed on."""
+    unet = ["net.kind=song_unet", "net.model_channels=8", "net.channel_mult=[1, 2]", "net.blocks=1",
+            "net.attention_resolutions=[16]"]
+    unet_small = [change for change in SMALL if not change.startswith("net.")]
+    variants = {
+        "as it is": [], "flip": ["data.flip=false"], "labels": ["data.labels=false",
+                                                                "train.label_dropout.rate=0"],
+        "fraction": ["data.fraction=0.5"], "times": ["times.distribution=uniform"],
+        "jumps": ["times.jump_fraction=1"], "r": ["times.r.mean=-4"],
+        "pairing": ["times.pairing=equal_then_min"], "weighting": ["weighting.p=1"],
+        "flow matching": ["objective.kind=flow_matching"],
+        "improved": ["objective.kind=improved_meanflow"],
+        "guided": ["guidance.omega=2"], "guided by the class": ["guidance.kappa=0.5"],
+        "interval": ["guidance.omega=2", "guidance.t_end=0.5"],
+        "label dropout": ["train.label_dropout.rate=0.5"], "clipping": ["train.clip_norm=0.01"],
+        "optimizer": ["optimizer.beta2=0.9"], "rate": ["learning_rate.peak=0.01"],
+        "averages": ["averages=[{rule: constant, decay: 0.5}]"], "seed": ["train.seed=1"],
+        "attention": ["net.attention_levels=[1]"],
+    }
+    results = {name: fresh_training(folder / f"matter-{i}", data, changes)
+               for i, (name, changes) in enumerate(variants.items())}
+    assert results["as it is"] == fresh_training(folder / "again", data, [])
+    for name, result in results.items():
+        same = [other for other in results if other != name and results[other] == result]
+        assert not same, (name, same)
+
+    trained = [fresh_training(folder / f"unet-{i}", data, [*unet, *changes], unet_small)
+               for i, changes in enumerate([[], ["data.augment=true"], ["net.dropout=0.3"]])]
+    assert len(set(trained)) == 3
+    run("sample", "--checkpoint", folder / "unet-1", "--count", "2", "--out", folder / "unet.png")
+
+
+def check_own_pictures(folder: Path) -> None:
+    """An array of odd size without classes, and one with them that is measured."""
+    draw = random.Random(2)
+    plain, classed = folder / "plain", folder / "classed"
+    plain.mkdir()
+    classed.mkdir()
+    write_npy(plain / "images.npy", "|u1", (24, 30, 22, 1), draw.randbytes(24 * 30 * 22))
+    unlabelled = ["data.kind=array", "data.labels=false", "train.label_dropout.rate=0"]
+    fresh_training(folder / "plain-run", plain, unlabelled)
+    run("sample", "--checkpoint", folder / "plain-run", "--count", "3", "--npy", folder / "p.npy",
+        "--out", folder / "p.png")
+    assert npy_shape(folder / "p.npy") == (3, 30, 22, 1)
+    refused("no classes", "evaluate", "--checkpoint", folder / "plain-run", "--data", plain)
+    refused("divisible by 4, but these have 30 x 22", *train_command(
+        folder / "plain-refused", plain, [*unlabelled, "net.multipliers=[1, 1, 1]"]))
+    assert not (folder / "plain-refused").exists()
+    write_npy(plain / "images.npy", "|u1", (24, 30, 22, 1), draw.randbytes(24 * 30 * 22))
+    refused("checksum", *train_command(folder / "plain-run", plain, unlabelled))
+
+    labels = [i % 3 for i in range(60)]
+    few = folder / "few"
+    few.mkdir()
+    write_npy(few / "images.npy", "|u1", (12, 12, 20, 3), bytes(12 * 720))
+    write_npy(few / "labels.npy", "<i8", (12,), struct.pack("<12q", *labels[:12]))
+    write_npy(classed / "images.npy", "|u1", (60, 12, 20, 3),
+              b"".join(bytes([80 * k]) * 720 for k in labels))
+    write_npy(classed / "labels.npy", "<i8", (60,), struct.pack("<60q", *labels))
+    fresh_training(folder / "classed-run", classed, ["data.kind=array"])
+    refused("evaluate needs 2 test pictures, but has 1", "evaluate", "--checkpoint",
+            folder / "classed-run", "--data", few)
+    out = folder / "classed.json"
+    run("evaluate", "--checkpoint", folder / "classed-run", "--data", classed, "--count", "6",
+        "--nfe", "1", "--guidance", "2", "--seed", "9", "--out", out)
+    measures = json.loads(out.read_text())
+    assert measures["classifier"]["features"] == 32, measures
+    row = measures["results"][0]
+    assert (row["guidance"], row["seed"], row["evaluations_per_picture"]) == (2, 9, 2), row
+
+
+def check_bare_weights(folder: Path, checkpoint: Path) -> None:
+    """Weights without anything else, as of a published net."""
+    content = checkpoint.read_bytes()
+    length = struct.unpack("<Q", content[:8])[0]
+    header, data = json.loads(content[8:8 + length]), b""
+    del header["__metadata__"]
+    weights = {}
+    for name, tensor in header.items():
+        if name == "step" or name.startswith(("adam.", "average.")):
+            continue
+        begin, end = (8 + length + offset for offset in tensor["data_offsets"])
+        weights[name] = {**tensor, "data_offsets": [len(data), len(data) + end - begin]}
+        data += content[begin:end]
+    text = json.dumps(weights).encode()
+    bare, config = folder / "bare.safetensors", folder / "bare.yaml"
+    bare.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    refused("give --config to sample", "sample", "--checkpoint", bare)
+    config.write_text((checkpoint.parent.parent / "config.yaml").read_text())
+    for name, options in [("bare", ["--checkpoint", bare, "--config", config]),
+                          ("full", ["--checkpoint", checkpoint, "--average", "-1"])]:
+        run("sample", *options, "--count", "2", "--npy", folder / f"{name}.npy", "--out",
+            folder / "bare.png")
+    assert (folder / "bare.npy").read_bytes() == (folder / "full.npy").read_bytes()
+
+
 def check_resuming(folder: Path, data: Path) -> Path:
     whole, killed, stopped = folder / "whole", folder / "killed", folder / "stopped"
     run(*train_command(whole, data, []))
@@ -121,19 +234,21 @@ def check_resuming(folder: Path, data: Path) -> Path:
     assert process.returncode == 0 and "stopped and saved at step" in message, message
     at = int(last_checkpoint(stopped).name[11:20])
     assert f"at step {at};" in message, (at, message)
-    if at < 60:
-        run(*train_command(stopped, data, []))
+    # As far as both have to go, whenever the signal came.
+    end = f"train.steps={max(at, 60) + 1}"
+    run(*train_command(stopped, data, [end]))
+    run(*train_command(folder / "unstopped", data, [end]))
+    assert last_checkpoint(stopped).name == last_checkpoint(folder / "unstopped").name
+    assert last_checkpoint(stopped).read_bytes() == \
+        last_checkpoint(folder / "unstopped").read_bytes()
 
     # Bit for bit, but for the settings that may differ.
-    expected = last_checkpoint(whole)
     run(*train_command(killed, data, ["train.steps=61"]))
     run(*train_command(whole, data, ["train.steps=61"]))
     assert last_checkpoint(whole).name == "checkpoint-000000061.safetensors"
     assert last_checkpoint(whole).read_bytes() == last_checkpoint(killed).read_bytes()
-    if at < 60:
-        assert last_checkpoint(stopped).read_bytes() == expected.read_bytes()
 
-    refused("holds another training: train.batch is 4, not 8",
+    refused("holds another training: train.batch is 4, but was 8",
             *train_command(whole, data, ["train.batch=4"]))
     return last_checkpoint(whole)
 
@@ -207,7 +322,7 @@ def check_information(checkpoint: Path) -> None:
 
 def check_refusals(folder: Path, data: Path, checkpoint: Path) -> None:
     refused("did you mean train.batch?", *train_command(folder / "x", data, ["train.bacth=4"]))
-    refused("none.yaml: cannot be read", "info", "--config", folder / "none.yaml")
+    refused("none.yaml", "info", "--config", folder / "none.yaml")
     refused("data_batch_1.bin", *train_command(folder / "x", folder / "none", []))
     broken = folder / "broken.safetensors"
     broken.write_bytes(checkpoint.read_bytes()[:1000])
@@ -219,6 +334,9 @@ def check_refusals(folder: Path, data: Path, checkpoint: Path) -> None:
     refused("--config or --checkpoint", "info")
     refused("subcommand", "--threads", "2")
     refused("--nfe", "sample", "--checkpoint", checkpoint, "--nfe", "0")
+    refused("--seed", "sample", "--checkpoint", checkpoint, "--seed", "-1")
+    refused("--data", "info", "--checkpoint", checkpoint, "--data", data)
+    refused(str(folder), "info", "--config", folder)
     assert not (folder / "x").exists()
 
 
@@ -230,6 +348,9 @@ def main() -> None:
         checkpoint = check_resuming(folder, data)
         check_not_finite(folder, data)
         check_samples(folder, checkpoint)
+        check_bare_weights(folder, checkpoint)
+        check_settings_matter(folder, data)
+        check_own_pictures(folder)
         check_evaluation(folder, checkpoint, data)
         check_information(checkpoint)
         check_refusals(folder, data, checkpoint)

@@ -32,6 +32,15 @@ TEST_CASE("sum and mean along the last axis") {
   CHECK(mean_last(x[0]).shape() == Shape{5, 3, 1});
 }
 
+TEST_CASE("the mean over the pixels of an image") {
+  const std::array<Values, 1> images{numbers({3, 2, 5, 4}, 3)};
+  expect_op([](const auto&, const auto& v) { return mean_pixels(v); }, images);
+  CHECK(mean_pixels(images[0]).shape() == Shape{3, 4});
+  const auto mean_of = mean_pixels(Values::from({1, 1, 3, 2}, {1, 10, 2, 20, 6, 60}));
+  CHECK(mean_of[0] == doctest::Approx(3));
+  CHECK(mean_of[1] == doctest::Approx(30));
+}
+
 TEST_CASE("softmax along the last axis") {
   expect_op([](const auto&, const auto& v) { return softmax(v); }, x);
   expect_op([](const auto&, const auto& v) { return softmax(v); },

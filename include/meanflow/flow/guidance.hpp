@@ -52,9 +52,14 @@ struct LabelDropout {
 
   /// The rule for batches of `batch` rows. By `exact`, the last rows lose theirs: those with r = t
   /// come last, and they are dropped first, as the published code has it.
+  /// \throws SettingError if the exact share of so few rows is none.
   [[nodiscard]] DroppedRows rule(std::size_t batch, std::uint64_t seed,
                                  std::uint64_t first_row = 0) const {
     const auto dropped = static_cast<std::size_t>(std::llround(rate * static_cast<double>(batch)));
+    if (dropped == 0 && rate > 0 && count == DropCount::exact && batch > 0)
+      throw SettingError("label dropout: " + std::to_string(rate) + " of a batch of " +
+                         std::to_string(batch) +
+                         " rows is not one row: take a larger batch, or count by_chance");
     return {rate, count, batch - dropped, seed, first_row};
   }
 };
@@ -107,10 +112,10 @@ struct Guided {
       throw ShapeError("guidance: a batch of " + std::to_string(rows) + " rows has " +
                        std::to_string(batch.condition.labels.size()) + " labels");
     const Tensor<T, Device> of_data({rows}), of_null({rows}), of_class({rows});
-    kernels::guidance_shares(Device{}, GuidanceRule{omega, kappa, t_start, t_end, null}, rows,
-                             static_cast<const T*>(batch.t.data()),
-                             static_cast<const std::int32_t*>(batch.condition.labels.data()),
-                             of_data.data(), of_null.data(), of_class.data());
+    guidance_shares(Device{}, GuidanceRule{omega, kappa, t_start, t_end, null}, rows,
+                    static_cast<const T*>(batch.t.data()),
+                    static_cast<const std::int32_t*>(batch.condition.labels.data()), of_data.data(),
+                    of_null.data(), of_class.data());
     Condition<T, Device> without = batch.condition;
     without.labels = Tensor<std::int32_t, Device>::full({rows}, null);
     Tensor<T, Device> v = scaled(batch.v, of_data);

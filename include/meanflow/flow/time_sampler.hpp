@@ -84,8 +84,15 @@ struct PairedTimes {
     if (!(jump_fraction >= 0 && jump_fraction <= 1))
       throw SettingError("jump_fraction is " + std::to_string(jump_fraction) +
                          ", but must be in [0, 1]");
-    if (count == JumpCount::exact)
-      return static_cast<std::size_t>(std::llround(jump_fraction * static_cast<double>(batch)));
+    if (count == JumpCount::exact) {
+      const auto rows =
+          static_cast<std::size_t>(std::llround(jump_fraction * static_cast<double>(batch)));
+      if (rows == 0 && jump_fraction > 0 && batch > 0)
+        throw SettingError("jump_fraction " + std::to_string(jump_fraction) + " of a batch of " +
+                           std::to_string(batch) +
+                           " rows is not one row: take a larger batch, or count by_chance");
+      return rows;
+    }
     std::size_t rows = 0;
     for (std::size_t row = 0; row < batch; ++row) rows += stream.uniform<double>() < jump_fraction;
     return rows;

@@ -63,6 +63,18 @@ struct SongUNetSettings {
       throw SettingError("SongUNet: resolution is " + std::to_string(resolution) +
                          ", but must be divisible by " + std::to_string(divisor) + " for " +
                          std::to_string(channel_mult.size()) + " levels");
+    for (const std::size_t wanted : attention_resolutions) check_attention(wanted);
+  }
+
+ private:
+  void check_attention(std::size_t wanted) const {
+    std::string all;
+    for (std::size_t level = 0; level < channel_mult.size(); ++level) {
+      if (wanted == resolution >> level) return;
+      all += (level == 0 ? "" : ", ") + std::to_string(resolution >> level);
+    }
+    throw SettingError("SongUNet: attention_resolutions lists " + std::to_string(wanted) +
+                       ", but the resolutions of this net are " + all);
   }
 };
 
@@ -201,15 +213,16 @@ class SongUNet {
     constexpr auto order = SinusoidOrder::sines_first;
     X features = concat(sinusoid(t, frequencies_, order), sinusoid(t - r, frequencies_, order));
     if (label_)
-      features = features + (*label_)(constant_like(features, one_hot(given.labels, t.rows())));
+      features =
+          features + (*label_)(constant_like(features, one_of_classes(given.labels, t.rows())));
     if (augment_ && !given.augmentation.empty())
       features = features + (*augment_)(constant_like(features, given.augmentation));
     return (*map1_)((*map0_)(features, Silu{}), Silu{});
   }
 
   /// sqrt(classes) at the class of a row, zeros for the null class, (B, classes).
-  [[nodiscard]] Tensor<T, Device> one_hot(const Tensor<std::int32_t, Device>& labels,
-                                          std::size_t rows) const {
+  [[nodiscard]] Tensor<T, Device> one_of_classes(const Tensor<std::int32_t, Device>& labels,
+                                                 std::size_t rows) const {
     const std::size_t classes = settings_.classes;
     if (labels.size() != rows && !labels.empty())
       throw ShapeError("SongUNet: " + std::to_string(labels.size()) + " labels for a batch of " +
@@ -221,8 +234,8 @@ class SongUNet {
           throw ShapeError("SongUNet: label " + std::to_string(label) + " is not in [0, " +
                            std::to_string(classes) + "]");
     Tensor<T, Device> hot({rows, classes});
-    kernels::one_hot(Device{}, rows, classes, std::sqrt(static_cast<T>(classes)),
-                     static_cast<const std::int32_t*>(labels.data()), hot.data());
+    one_hot(Device{}, rows, classes, std::sqrt(static_cast<T>(classes)),
+            static_cast<const std::int32_t*>(labels.data()), hot.data());
     return hot;
   }
 

@@ -39,6 +39,22 @@ template <ValueLike X>
       });
 }
 
+/// y[b, c] = scale sum_p x[b, p, c]; dy likewise. x (B, ..., C), y (B, C).
+template <ValueLike X>
+[[nodiscard]] X sum_pixels(const X& x, typename X::value_type scale) {
+  using T = typename X::value_type;
+  using Device = typename X::device_type;
+  const std::size_t columns = x.shape()[x.shape().rank() - 1], row = x.shape().row_size();
+  X y = make_like(x, {x.rows(), columns});
+  const std::size_t size = value_size(y) + tangent_size(y);
+  fill(Device{}, size, T(0), buffer(y));
+  for (std::size_t first = 0; first < row; first += columns)
+    copy_columns(Device{}, size / columns, columns, static_cast<const T*>(buffer(x)) + first, row,
+                 buffer(y), columns, true);
+  affine(Device{}, size, std::size_t{0}, scale, T(0), static_cast<const T*>(buffer(y)), buffer(y));
+  return y;
+}
+
 }  // namespace detail
 
 /// The sum of each row: (B, ...) to (B, 1).
@@ -66,6 +82,34 @@ template <Differentiable X>
 [[nodiscard]] X mean_last(const X& x) {
   using T = typename X::value_type;
   return detail::sum_runs(x, x.shape().last(), x.shape().with_last(1), T(1) / T(x.shape().last()));
+}
+
+/// The mean over the pixels of each image: (B, H, W, C) to (B, C). Linear, so dy is the mean of dx;
+/// backward, every pixel gets its share of the mean's gradient.
+template <ValueLike X>
+[[nodiscard]] X mean_pixels(const X& x) {
+  using T = typename X::value_type;
+  const Shape shape = x.shape();
+  return detail::sum_pixels(x, T(1) / static_cast<T>(shape[1] * shape[2]));
+}
+
+template <ValueLike X>
+[[nodiscard]] Var<X> mean_pixels(const Var<X>& x) {
+  using T = typename X::value_type;
+  using Device = typename X::device_type;
+  return detail::recorded(x.tape(), mean_pixels(x.value()), !x.constant(),
+                          [shape = x.shape(), node = x.node()](auto& tape, Tensor<T, Device> g) {
+                            const std::size_t columns = shape[3], row = shape.row_size();
+                            const T share = T(1) / static_cast<T>(shape[1] * shape[2]);
+                            affine(Device{}, g.size(), std::size_t{0}, share, T(0),
+                                   static_cast<const T*>(g.data()), g.data());
+                            Tensor<T, Device> gx(shape);
+                            for (std::size_t first = 0; first < row; first += columns)
+                              copy_columns(Device{}, g.rows(), columns,
+                                           static_cast<const T*>(g.data()), columns,
+                                           gx.data() + first, row, false);
+                            tape.add_gradient(node, std::move(gx));
+                          });
 }
 
 }  // namespace meanflow

@@ -189,8 +189,8 @@ struct CheckpointSettings {
 }
 
 /// A callback of `MeanFlowTrainer::fit` that writes a checkpoint every so many steps and at the
-/// end, unless that is a NonFiniteError, and keeps the last few. Name it before other callbacks, so
-/// that a step is saved before one of them can fail.
+/// end, unless that is a NonFiniteError or no step was done, and keeps the last few. Name it before
+/// other callbacks, so that a step is saved before one of them can fail.
 class Checkpoints {
  public:
   /// Makes the folder, and removes what a killed process may have left half-written in it.
@@ -222,6 +222,7 @@ class Checkpoints {
   template <class Trainer>
   void on_begin(Trainer& trainer) {
     refuse_later(trainer.steps_done());
+    begun_ = trainer.steps_done();
   }
   template <class Trainer>
   void on_step(Trainer& trainer, const StepReport&) {
@@ -229,7 +230,8 @@ class Checkpoints {
   }
   template <class Trainer>
   void on_end(Trainer& trainer) {
-    if (saved_ != trainer.steps_done()) save(trainer);
+    const std::uint64_t done = trainer.steps_done();
+    if (done != begun_ && done != saved_) save(trainer);
   }
 
   /// Writes a checkpoint now. Throws FileError if it cannot be written, or as `on_begin` does.
@@ -269,6 +271,7 @@ class Checkpoints {
   CheckpointSettings settings_;
   std::map<std::string, std::string> metadata_;
   std::optional<std::uint64_t> saved_{};  // the step of the last checkpoint
+  std::uint64_t begun_ = 0;               // the steps that were done when the training began
 };
 
 }  // namespace meanflow

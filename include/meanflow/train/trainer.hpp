@@ -587,8 +587,8 @@ class MeanFlowTrainer {
                    batch.r.row(to), batch.t.row(to));
       count_up(Device{}, count, number, numbers.row(to));
       if (drops)
-        kernels::drop_labels(Device{}, dropped, step_number(), from, count, null_class_,
-                             batch.condition.labels.row(to));
+        drop_labels(Device{}, dropped, step_number(), from, count, null_class_,
+                    batch.condition.labels.row(to));
     };
     draw(rows.jump_begin, 0, rows.jumps, true);
     draw(rows.rest_begin, rows.jumps, rest, false);
