@@ -140,6 +140,10 @@ TEST_CASE("dropping labels exactly takes the last rows, those with r = t first")
   for (std::size_t row = 0; row < 20; ++row) CHECK(rule(row, 7) == (row >= 15));
   const DroppedRows none = LabelDropout{}.rule(20, 1);
   for (std::size_t row = 0; row < 20; ++row) CHECK_FALSE(none(row, 7));
+  CHECK_THROWS_WITH_AS(static_cast<void>(LabelDropout{.rate = 0.1}.rule(4, 1)),
+                       "label dropout: 0.100000 of a batch of 4 rows is not one row: take a larger "
+                       "batch, or count by_chance",
+                       SettingError);
 }
 
 TEST_CASE("dropping labels by chance meets the rate on average and repeats itself") {

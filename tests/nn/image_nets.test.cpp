@@ -152,6 +152,10 @@ TEST_CASE("settings that no net can be built from are refused") {
   CHECK_THROWS_WITH_AS(SongUNet<float>({.resolution = 30}),
                        "SongUNet: resolution is 30, but must be divisible by 4 for 3 levels",
                        SettingError);
+  CHECK_THROWS_WITH_AS(
+      SongUNet<float>({.resolution = 48}),
+      "SongUNet: attention_resolutions lists 16, but the resolutions of this net are 48, 24, 12",
+      SettingError);
 }
 
 TEST_CASE("images that do not fit are refused by name") {

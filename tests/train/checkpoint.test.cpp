@@ -192,6 +192,18 @@ TEST_CASE("a training that an exception ends is saved") {
   CHECK(names_in(folder.path()) == std::vector<std::string>{"checkpoint-000000007.safetensors"});
 }
 
+TEST_CASE("a training that fails before its first step leaves nothing that looks like one") {
+  const TemporaryFolder folder;
+  auto trainer = make_trainer(10);
+  struct Broken {
+    [[nodiscard]] Shape row_shape() const { return {2}; }
+    void fill(const Tensor<float>&, std::uint64_t, std::uint64_t) const { throw Error("no data"); }
+  };
+  CHECK_THROWS_WITH_AS(trainer.fit(Broken{}, Checkpoints({.folder = folder.path(), .every = 1})),
+                       "no data", Error);
+  CHECK(names_in(folder.path()).empty());
+}
+
 TEST_CASE("parameters that lead to a number that is not finite are not saved") {
   const TemporaryFolder folder;
   auto settings = settings_for(10);
