@@ -68,3 +68,15 @@ TEST_CASE("noise is that of the processor") {
     }
   }
 }
+
+TEST_CASE("a step asks the device for little more than its arithmetic, and for one answer") {
+  MeanFlowTrainer trainer(Mlp<float, Cuda>({.hidden = 16, .layers = 3}), {.batch = 32});
+  const auto x = normal_noise<float, Cuda>({32, 2}, 1);
+  trainer.step(x);
+  kernels::cuda::Work& work = kernels::cuda::work();
+  work = {};
+  trainer.step(x);
+  CHECK(work.transfers == 3);      // what changes from step to step in two, and the report
+  CHECK(work.products == 4 + 7);   // four layers forward, and back but for the first's input
+  CHECK(work.launches + work.copies < 80);
+}

@@ -7,6 +7,7 @@
 #include <meanflow/cuda.hpp>
 
 #include "cuda/on_cuda.cpp"
+#include "cuda/shapes.test.cpp"
 #include "cuda/transfer.test.cpp"
 
 TEST_CASE("without a GPU a tensor is a clear exception") {

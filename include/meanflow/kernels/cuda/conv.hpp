@@ -22,7 +22,16 @@ namespace meanflow::kernels {
 
 namespace cuda {
 
+[[nodiscard]] inline std::size_t input_size(const ConvShape& s) {
+  return s.rows * s.height * s.width * s.in;
+}
+[[nodiscard]] inline std::size_t output_size(const ConvShape& s) {
+  return s.rows * s.out_height() * s.out_width() * s.out;
+}
+
 // --------------------------------------------------------------- by products of patches
+
+// `forward`, `backward_data` and `backward_weights` of any type; cuDNN has better ones of float.
 
 /// The element of a patch number `column` (in, k, k) that an output pixel sees: whether it is
 /// within the image, and where.
@@ -75,16 +84,19 @@ void sum_patches(const ConvShape& s, const T* rows, T* image) {
 }
 
 /// f(patches' memory, input image, output image) for every row; x and y as the direction has them.
+/// Counts as a call of cuDNN, which has the weights reordered for it.
 template <class T, class X, class Y, class F>
 void for_each_image(const ConvShape& s, X* x, Y* y, F f) {
   const std::size_t pixels = s.out_height() * s.out_width();
+  work().launch(s.out * s.in * s.kernel * s.kernel);
+  const InPlaceOfOneCall call;
   const Scratch<T> rows(pixels * s.in * s.kernel * s.kernel);
   for (std::size_t r = 0; r < s.rows; ++r)
     f(rows.data(), x + r * s.height * s.width * s.in, y + r * pixels * s.out);
 }
 
 template <class T>
-void conv2d_by_products(const ConvShape& s, const T* x, const T* w, T* y) {
+void forward(const ConvShape& s, const T* x, const T* w, T* y) {
   for_each_image<T>(s, x, y, [&](T* rows, const T* image, T* out) {
     patches(s, image, rows);
     gemm(Cuda{}, Transpose::no, Transpose::yes, s.out_height() * s.out_width(), s.out,
@@ -93,7 +105,7 @@ void conv2d_by_products(const ConvShape& s, const T* x, const T* w, T* y) {
 }
 
 template <class T>
-void conv2d_backward_data_by_products(const ConvShape& s, const T* g, const T* w, T* gx) {
+void backward_data(const ConvShape& s, const T* g, const T* w, T* gx) {
   for_each_image<T>(s, gx, g, [&](T* rows, T* image, const T* up) {
     gemm(Cuda{}, Transpose::no, Transpose::no, s.out_height() * s.out_width(),
          s.in * s.kernel * s.kernel, s.out, up, w, T(0), rows);
@@ -102,7 +114,7 @@ void conv2d_backward_data_by_products(const ConvShape& s, const T* g, const T* w
 }
 
 template <class T>
-void conv2d_backward_weights_by_products(const ConvShape& s, const T* x, const T* g, T* gw) {
+void backward_weights(const ConvShape& s, const T* x, const T* g, T* gw) {
   for_each_image<T>(s, x, g, [&](T* rows, const T* image, const T* up) {
     patches(s, image, rows);
     gemm(Cuda{}, Transpose::yes, Transpose::no, s.out, s.in * s.kernel * s.kernel,
@@ -131,8 +143,9 @@ void convert(std::size_t n, const From* from, To* to) {
 template <class To>
 void channels_last(const ConvShape& s, const float* w, To* packed) {
   const std::size_t in = s.in, taps = s.kernel * s.kernel;
+  const Divisor by_in(in), by_taps(taps);
   for_each_index(s.out * taps * in, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
-    const std::size_t o = i / (taps * in), tap = i / in % taps, c = i % in;
+    const std::size_t c = i % by_in, tap = i / by_in % by_taps, o = i / by_in / by_taps;
     packed[i] = static_cast<To>(w[(o * in + c) * taps + tap]);
   });
 }
@@ -141,8 +154,9 @@ void channels_last(const ConvShape& s, const float* w, To* packed) {
 template <class From>
 void add_channels_first(const ConvShape& s, const From* packed, float* w) {
   const std::size_t in = s.in, taps = s.kernel * s.kernel;
+  const Divisor by_in(in), by_taps(taps);
   for_each_index(s.out * taps * in, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
-    const std::size_t o = i / (taps * in), tap = i / in % taps, c = i % in;
+    const std::size_t c = i % by_in, tap = i / by_in % by_taps, o = i / by_in / by_taps;
     w[(o * in + c) * taps + tap] += static_cast<float>(packed[i]);
   });
 }
@@ -314,14 +328,7 @@ void with_packed(const ConvShape& s, const float* w, F f) {
   }
 }
 
-[[nodiscard]] inline std::size_t input_size(const ConvShape& s) {
-  return s.rows * s.height * s.width * s.in;
-}
-[[nodiscard]] inline std::size_t output_size(const ConvShape& s) {
-  return s.rows * s.out_height() * s.out_width() * s.out;
-}
-
-inline void cudnn_conv2d(const ConvShape& s, const float* x, const float* w, float* y) {
+inline void forward(const ConvShape& s, const float* x, const float* w, float* y) {
   if (s.rows == 0) return;
   const cuda::Operand in(cuda::input_size(s), const_cast<float*>(x)), out(cuda::output_size(s), y);
   cuda::with_packed(s, w, [&](void* packed) {
@@ -330,8 +337,7 @@ inline void cudnn_conv2d(const ConvShape& s, const float* x, const float* w, flo
   out.written();
 }
 
-inline void cudnn_conv2d_backward_data(const ConvShape& s, const float* g, const float* w,
-                                       float* gx) {
+inline void backward_data(const ConvShape& s, const float* g, const float* w, float* gx) {
   if (s.rows == 0) return;
   const cuda::Operand out(cuda::input_size(s), gx), in(cuda::output_size(s), const_cast<float*>(g));
   cuda::with_packed(s, w, [&](void* packed) {
@@ -341,8 +347,7 @@ inline void cudnn_conv2d_backward_data(const ConvShape& s, const float* g, const
   out.written();
 }
 
-inline void cudnn_conv2d_backward_weights(const ConvShape& s, const float* x, const float* g,
-                                          float* gw) {
+inline void backward_weights(const ConvShape& s, const float* x, const float* g, float* gw) {
   if (s.rows == 0) return;
   const cuda::Operand in(cuda::input_size(s), const_cast<float*>(x)),
       up(cuda::output_size(s), const_cast<float*>(g));
@@ -363,28 +368,31 @@ inline void cudnn_conv2d_backward_weights(const ConvShape& s, const float* x, co
 
 #endif
 
+namespace cuda {
+
+inline void count_convolution(const ConvShape& s) {
+  work().convolution(static_cast<double>(output_size(s)) *
+                     static_cast<double>(s.in * s.kernel * s.kernel));
+}
+
+}  // namespace cuda
+
 template <class T>
 void conv2d(Cuda, const ConvShape& s, const T* x, const T* w, T* y) {
-#if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
-  if constexpr (std::is_same_v<T, float>) return cuda::cudnn_conv2d(s, x, w, y);
-#endif
-  cuda::conv2d_by_products(s, x, w, y);
+  cuda::count_convolution(s);
+  cuda::forward(s, x, w, y);
 }
 
 template <class T>
 void conv2d_backward_data(Cuda, const ConvShape& s, const T* g, const T* w, T* gx) {
-#if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
-  if constexpr (std::is_same_v<T, float>) return cuda::cudnn_conv2d_backward_data(s, g, w, gx);
-#endif
-  cuda::conv2d_backward_data_by_products(s, g, w, gx);
+  cuda::count_convolution(s);
+  cuda::backward_data(s, g, w, gx);
 }
 
 template <class T>
 void conv2d_backward_weights(Cuda, const ConvShape& s, const T* x, const T* g, T* gw) {
-#if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
-  if constexpr (std::is_same_v<T, float>) return cuda::cudnn_conv2d_backward_weights(s, x, g, gw);
-#endif
-  cuda::conv2d_backward_weights_by_products(s, x, g, gw);
+  cuda::count_convolution(s);
+  cuda::backward_weights(s, x, g, gw);
 }
 
 // A thread for each element of the result. The fine pixel at `f` of an axis meets tap k of the
@@ -396,11 +404,12 @@ void resample(Cuda, Resampling direction, std::size_t rows, std::size_t height, 
   const std::size_t out_height = up ? 2 * height : height / 2;
   const std::size_t out_width = up ? 2 * width : width / 2;
   const std::size_t pad = taps / 2 - 1;
+  const cuda::Divisor by_channels(channels), by_width(out_width), by_height(out_height);
   cuda::for_each_index(
       rows * out_height * out_width * channels, [=] MEANFLOW_HOST_DEVICE(std::size_t index) {
-        const std::size_t c = index % channels, ox = index / channels % out_width;
-        const std::size_t oy = index / (channels * out_width) % out_height;
-        const std::size_t r = index / (channels * out_width * out_height);
+        const std::size_t c = index % by_channels, pixel = index / by_channels;
+        const std::size_t ox = pixel % by_width, line = pixel / by_width;
+        const std::size_t oy = line % by_height, r = line / by_height;
         T sum(0);
         for (std::size_t ky = 0; ky < taps; ++ky)
           for (std::size_t kx = 0; kx < taps; ++kx) {

@@ -9,6 +9,8 @@
 
 #include <meanflow/config.hpp>
 #include <meanflow/kernels/broadcast.hpp>
+#include <meanflow/kernels/cuda/columns.hpp>
+#include <meanflow/kernels/cuda/divisor.hpp>
 #include <meanflow/kernels/cuda/launch.hpp>
 #include <meanflow/kernels/cuda/memory.hpp>
 #include <meanflow/kernels/precision.hpp>
@@ -59,8 +61,9 @@ void accumulate(Cuda, std::size_t n, const T* x, T* y) {
 template <class T>
 void copy_columns(Cuda, std::size_t rows, std::size_t columns, const T* x, std::size_t x_stride,
                   T* y, std::size_t y_stride, bool add) {
+  const cuda::Divisor by(columns);
   cuda::for_each_index(rows * columns, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
-    const std::size_t r = i / columns, c = i % columns;
+    const std::size_t r = i / by, c = i % by;
     T& to = y[r * y_stride + c];
     to = add ? to + x[r * x_stride + c] : x[r * x_stride + c];
   });
@@ -118,8 +121,9 @@ void unary(Cuda, F f, std::size_t n, std::size_t tangents, const T* x, T* y, T* 
 template <class F, class T>
 void bias_unary(Cuda, F f, std::size_t rows, std::size_t tangent_rows, std::size_t columns,
                 const T* bias, T* x, T* derivative) {
+  const cuda::Divisor by(columns);
   cuda::for_each_index(rows * columns, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
-    const Dual<T> result = f(Dual<T>(bias ? x[i] + bias[i % columns] : x[i], T(1)));
+    const Dual<T> result = f(Dual<T>(bias ? x[i] + bias[i % by] : x[i], T(1)));
     if (i < tangent_rows * columns) x[rows * columns + i] *= result.tangent;
     if (derivative) derivative[i] = result.tangent;
     x[i] = result.primal;
@@ -129,14 +133,18 @@ void bias_unary(Cuda, F f, std::size_t rows, std::size_t tangent_rows, std::size
 template <class T>
 void bias_unary_backward(Cuda, std::size_t rows, std::size_t columns, const T* derivative, T* g,
                          T* bias_gradient) {
-  if (derivative)
+  if (bias_gradient)
+    cuda::reduce_columns<T>(
+        1, rows, columns,
+        [=] MEANFLOW_HOST_DEVICE(std::size_t, std::size_t r, std::size_t c) {
+          T& value = g[r * columns + c];
+          if (derivative) value *= derivative[r * columns + c];
+          return value;
+        },
+        [=] MEANFLOW_HOST_DEVICE(std::size_t, std::size_t c, T sum) { bias_gradient[c] += sum; });
+  else if (derivative)
     cuda::for_each_index(rows * columns,
                          [=] MEANFLOW_HOST_DEVICE(std::size_t i) { g[i] *= derivative[i]; });
-  if (bias_gradient)
-    cuda::reduce_rows<T>(
-        columns, rows,
-        [=] MEANFLOW_HOST_DEVICE(std::size_t c, std::size_t r) { return g[r * columns + c]; },
-        [=] MEANFLOW_HOST_DEVICE(std::size_t c, T sum) { bias_gradient[c] += sum; });
 }
 
 template <class T>
@@ -159,11 +167,12 @@ namespace cuda {
 struct Axes {
   static constexpr std::size_t most = Broadcast::max_rank;
   std::size_t rank = 0;
-  std::size_t extents[most]{}, x_strides[most]{}, y_strides[most]{};
+  Divisor extents[most];
+  std::size_t x_strides[most]{}, y_strides[most]{};
 
   explicit Axes(const Broadcast& shape) : rank(shape.rank) {
     for (std::size_t axis = 0; axis < rank; ++axis) {
-      extents[axis] = shape.extents[axis];
+      extents[axis] = Divisor(shape.extents[axis]);
       x_strides[axis] = shape.x_strides[axis];
       y_strides[axis] = shape.y_strides[axis];
     }
@@ -177,7 +186,7 @@ struct Axes {
     Places at;
     for (std::size_t axis = rank; axis-- > 0;) {
       const std::size_t position = index % extents[axis];
-      index /= extents[axis];
+      index = index / extents[axis];
       at.x += position * x_strides[axis];
       at.y += position * y_strides[axis];
     }
@@ -188,7 +197,7 @@ struct Axes {
   [[nodiscard]] std::size_t count(const std::size_t* strides, bool repeated) const {
     std::size_t product = 1;
     for (std::size_t axis = 0; axis < rank; ++axis)
-      if ((strides[axis] == 0) == repeated) product *= extents[axis];
+      if ((strides[axis] == 0) == repeated) product *= extents[axis].value();
     return product;
   }
 
@@ -200,8 +209,8 @@ struct Axes {
     for (std::size_t axis = rank; axis-- > 0;) {
       std::size_t& from = strides[axis] == 0 ? repeat : operand;
       index += from % extents[axis] * stride;
-      from /= extents[axis];
-      stride *= extents[axis];
+      from = from / extents[axis];
+      stride *= extents[axis].value();
     }
     return index;
   }

@@ -102,8 +102,9 @@ void guidance_shares(Cuda, const Rule& rule, std::size_t rows, const T* t,
 template <class Path, class T>
 void interpolate(Cuda, const Path& path, std::size_t rows, std::size_t columns, const T* t,
                  const T* x, const T* e, T* z, T* v) {
+  const cuda::Divisor by(columns);
   cuda::for_each_index(rows * columns, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
-    const Dual<T> time(t[i / columns], T(1));
+    const Dual<T> time(t[i / by], T(1));
     const Dual<T> alpha = path.alpha(time), sigma = path.sigma(time);
     z[i] = alpha.primal * x[i] + sigma.primal * e[i];
     v[i] = alpha.tangent * x[i] + sigma.tangent * e[i];
@@ -156,9 +157,9 @@ void weigh_rows(Cuda, const Weighting& weighting, std::size_t rows, std::size_t 
 
 template <class T>
 void scale_rows(Cuda, std::size_t rows, std::size_t columns, const T* scales, const T* x, T* y) {
-  cuda::for_each_index(rows * columns, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
-    y[i] = scales[i / columns] * x[i];
-  });
+  const cuda::Divisor by(columns);
+  cuda::for_each_index(rows * columns,
+                       [=] MEANFLOW_HOST_DEVICE(std::size_t i) { y[i] = scales[i / by] * x[i]; });
 }
 
 template <class T>

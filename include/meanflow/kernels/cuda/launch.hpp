@@ -12,6 +12,7 @@
 
 #include <meanflow/config.hpp>
 #include <meanflow/kernels/cuda/context.hpp>
+#include <meanflow/kernels/cuda/work.hpp>
 
 #if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
 #include <cub/block/block_reduce.cuh>
@@ -24,6 +25,7 @@ namespace meanflow::kernels::cuda {
 /// f(i) for every i in [0, n), in any order.
 template <class F>
 void for_each_index(std::size_t n, F f) {
+  work().launch(n);
   const thrust::counting_iterator<std::size_t> first(0);
 #if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
   if (n > 0) thrust::for_each_n(thrust::cuda::par_nosync.on(context().stream), first, n, f);
@@ -72,6 +74,7 @@ template <class S, class Term, class Finish>
 void reduce_rows(std::size_t rows, std::size_t n, Term term, Finish finish) {
 #if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
   if (rows == 0) return;
+  work().launch(rows * n);
   if (n <= 64)
     detail::launch_rows<32, S>(rows, n, term, finish);
   else if (n <= 1024)
@@ -79,7 +82,9 @@ void reduce_rows(std::size_t rows, std::size_t n, Term term, Finish finish) {
   else
     detail::launch_rows<512, S>(rows, n, term, finish);
 #else
-  for_each_index(rows, [=](std::size_t row) {
+  work().launch(rows * n);
+  const thrust::counting_iterator<std::size_t> first(0);
+  thrust::for_each_n(thrust::device, first, rows, [=](std::size_t row) {
     S sum{};
     for (std::size_t i = 0; i < n; ++i) sum = sum + term(row, i);
     finish(row, sum);

@@ -16,6 +16,7 @@
 
 #include <meanflow/kernels/cuda/context.hpp>
 #include <meanflow/kernels/cuda/launch.hpp>
+#include <meanflow/kernels/cuda/work.hpp>
 #include <meanflow/kernels/scratch.hpp>
 #include <meanflow/tensor/memory.hpp>
 
@@ -147,18 +148,22 @@ struct detail::DeviceMemory<Cuda> {
     // From pageable memory: the driver has read it when the call returns.
     if (bytes == 0) return;
     kernels::cuda::refuse_while_recording();
+    kernels::cuda::work().transfer(bytes);
     move(bytes, from, to, cudaMemcpyHostToDevice);
   }
   static void to_host(std::size_t bytes, const void* from, void* to) {
     if (bytes == 0) return;
     kernels::cuda::refuse_while_recording();
+    kernels::cuda::work().transfer(bytes);
     move(bytes, from, to, cudaMemcpyDeviceToHost);
     kernels::cuda::context().wait();
   }
   static void copy(std::size_t bytes, const void* from, void* to) {
+    kernels::cuda::work().copy(bytes);
     if (bytes > 0) move(bytes, from, to, cudaMemcpyDeviceToDevice);
   }
   static void zero(std::size_t bytes, void* to) {
+    kernels::cuda::work().copy(bytes);
     if (bytes > 0)
       kernels::cuda::check(cudaMemsetAsync(to, 0, bytes, kernels::cuda::context().stream),
                            "cudaMemset of " + std::to_string(bytes) + " bytes");
@@ -178,8 +183,34 @@ struct detail::DeviceMemory<Cuda> {
 
 #else
 
+/// The host's memory, and what of it counts as work of the device.
 template <>
-struct detail::DeviceMemory<Cuda> : detail::DeviceMemory<Cpu> {};
+struct detail::DeviceMemory<Cuda> {
+  using Host = detail::DeviceMemory<Cpu>;
+  using Storage = Host::Storage;
+
+  static void from_host(std::size_t bytes, const void* from, void* to) {
+    kernels::cuda::work().transfer(bytes);
+    Host::from_host(bytes, from, to);
+  }
+  static void to_host(std::size_t bytes, const void* from, void* to) {
+    kernels::cuda::work().transfer(bytes);
+    Host::to_host(bytes, from, to);
+  }
+  static void copy(std::size_t bytes, const void* from, void* to) {
+    kernels::cuda::work().copy(bytes);
+    Host::copy(bytes, from, to);
+  }
+  static void zero(std::size_t bytes, void* to) {
+    kernels::cuda::work().copy(bytes);
+    Host::zero(bytes, to);
+  }
+  template <class T>
+  static void fill(std::size_t count, T value, T* to) {
+    kernels::cuda::work().launch(count);
+    Host::fill(count, value, to);
+  }
+};
 
 #endif
 

@@ -17,13 +17,18 @@ namespace cuda {
 /// `NormShape` as the device reads it, and where the elements of a group lie.
 struct Groups {
   std::size_t rows, pixels, channels, groups, each;
+  Divisor by_image, by_channels, by_groups, by_each;
 
   explicit Groups(const NormShape& n)
       : rows(n.rows),
         pixels(n.pixels),
         channels(n.channels),
         groups(n.groups),
-        each(n.group_channels()) {}
+        each(n.group_channels()),
+        by_image(pixels * channels),
+        by_channels(channels),
+        by_groups(groups),
+        by_each(each) {}
 
   [[nodiscard]] MEANFLOW_HOST_DEVICE std::size_t size() const { return pixels * each; }
   [[nodiscard]] MEANFLOW_HOST_DEVICE std::size_t elements() const {
@@ -31,15 +36,15 @@ struct Groups {
   }
   /// The element number i of group number `group` of all rows.
   [[nodiscard]] MEANFLOW_HOST_DEVICE std::size_t element(std::size_t group, std::size_t i) const {
-    const std::size_t row = group / groups, channel = group % groups * each + i % each;
-    return (row * pixels + i / each) * channels + channel;
+    const std::size_t row = group / by_groups, channel = group % by_groups * each + i % by_each;
+    return (row * pixels + i / by_each) * channels + channel;
   }
   /// Of an element: its group among those of all rows, and its row and channel.
   [[nodiscard]] MEANFLOW_HOST_DEVICE std::size_t group(std::size_t element) const {
-    return element / (pixels * channels) * groups + element % channels / each;
+    return element / by_image * groups + element % by_channels / by_each;
   }
   [[nodiscard]] MEANFLOW_HOST_DEVICE std::size_t modulation(std::size_t element) const {
-    return element / (pixels * channels) * channels + element % channels;
+    return element / by_image * channels + element % by_channels;
   }
 };
 
@@ -110,21 +115,19 @@ void group_norm_backward(Cuda, F f, const NormShape& shape, const T* x, const T*
   cuda::Pair<T>* means = memory.data();
   const T share = T(1) / T(n.size());
   // q = g f'(p) is kept in gx between the passes.
-  cuda::for_each_index(n.elements(), [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
-    const std::size_t group = n.group(i), k = n.modulation(i);
-    const T normal = (x[i] - mean[group]) * inverse[group];
-    gx[i] = g[i] * f(Dual<T>(normal * a[k] + b[k], T(1))).tangent;
-  });
-  cuda::reduce_rows<cuda::Pair<T>>(
-      n.rows * n.channels, n.pixels,
-      [=] MEANFLOW_HOST_DEVICE(std::size_t k, std::size_t p) {
-        const std::size_t i = (k / n.channels * n.pixels + p) * n.channels + k % n.channels;
-        const std::size_t group = n.group(i);
-        return cuda::Pair<T>{gx[i] * (x[i] - mean[group]) * inverse[group], gx[i]};
+  cuda::reduce_columns<cuda::Pair<T>>(
+      n.rows, n.pixels, n.channels,
+      [=] MEANFLOW_HOST_DEVICE(std::size_t row, std::size_t pixel, std::size_t c) {
+        const std::size_t i = (row * n.pixels + pixel) * n.channels + c, k = row * n.channels + c;
+        const std::size_t group = row * n.groups + c / n.by_each;
+        const T normal = (x[i] - mean[group]) * inverse[group];
+        const T q = g[i] * f(Dual<T>(normal * a[k] + b[k], T(1))).tangent;
+        gx[i] = q;
+        return cuda::Pair<T>{q * normal, q};
       },
-      [=] MEANFLOW_HOST_DEVICE(std::size_t k, cuda::Pair<T> sums) {
-        ga[k] = sums.first;
-        gb[k] = sums.second;
+      [=] MEANFLOW_HOST_DEVICE(std::size_t row, std::size_t c, cuda::Pair<T> sums) {
+        ga[row * n.channels + c] = sums.first;
+        gb[row * n.channels + c] = sums.second;
       });
   cuda::reduce_rows<cuda::Pair<T>>(
       n.rows * n.groups, n.each,
@@ -169,8 +172,9 @@ void row_norm(Cuda, Centred centred, std::size_t rows, std::size_t tangent_rows,
         using std::sqrt;
         inverse[r] = T(1) / sqrt(share * sum + epsilon);
       });
+  const cuda::Divisor by(columns);
   cuda::for_each_index(rows * columns, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
-    const std::size_t r = i / columns, c = i % columns;
+    const std::size_t r = i / by, c = i % by;
     normal[i] = (x[i] - means[r].first) * inverse[r];
     y[i] = (w ? normal[i] * w[c] : normal[i]) + (b ? b[c] : T(0));
   });
@@ -187,9 +191,9 @@ void row_norm(Cuda, Centred centred, std::size_t rows, std::size_t tangent_rows,
         means[r] = {share * sums.first, share * sums.second};
       });
   cuda::for_each_index(tangent_rows * columns, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
-    const std::size_t r = i / columns;
+    const std::size_t r = i / by;
     const T dn = (dx[i] - means[r].first - normal[i] * means[r].second) * inverse[r];
-    dy[i] = w ? dn * w[i % columns] : dn;
+    dy[i] = w ? dn * w[i % by] : dn;
   });
 }
 
@@ -211,18 +215,19 @@ void row_norm_backward(Cuda, Centred centred, std::size_t rows, std::size_t colu
       [=] MEANFLOW_HOST_DEVICE(std::size_t r, cuda::Pair<T> sums) {
         means[r] = {share * sums.first, share * sums.second};
       });
+  const cuda::Divisor by(columns);
   cuda::for_each_index(rows * columns, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
-    const std::size_t r = i / columns;
-    const T q = w ? g[i] * w[i % columns] : g[i];
+    const std::size_t r = i / by;
+    const T q = w ? g[i] * w[i % by] : g[i];
     gx[i] = (q - means[r].first - normal[i] * means[r].second) * inverse[r];
   });
-  cuda::reduce_rows<cuda::Pair<T>>(
-      gw || gb ? columns : 0, rows,
-      [=] MEANFLOW_HOST_DEVICE(std::size_t c, std::size_t r) {
+  cuda::reduce_columns<cuda::Pair<T>>(
+      1, rows, gw || gb ? columns : 0,
+      [=] MEANFLOW_HOST_DEVICE(std::size_t, std::size_t r, std::size_t c) {
         const std::size_t i = r * columns + c;
         return cuda::Pair<T>{g[i] * normal[i], g[i]};
       },
-      [=] MEANFLOW_HOST_DEVICE(std::size_t c, cuda::Pair<T> sums) {
+      [=] MEANFLOW_HOST_DEVICE(std::size_t, std::size_t c, cuda::Pair<T> sums) {
         if (gw) gw[c] += sums.first;
         if (gb) gb[c] += sums.second;
       });

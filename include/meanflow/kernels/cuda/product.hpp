@@ -34,6 +34,7 @@ template <class T>
 void products(std::size_t count, Strides strides, Transpose transpose_a, Transpose transpose_b,
               std::size_t m, std::size_t n, std::size_t k, const T* a, const T* b, T beta, T* c) {
   if (m == 0 || n == 0 || count == 0) return;
+  work().product(static_cast<double>(count) * static_cast<double>(m * n) * static_cast<double>(k));
 #if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
   if (k == 0) {
     for_each_index(m * n, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {

@@ -21,8 +21,9 @@ void sum_rows(Cuda, std::size_t rows, std::size_t columns, T scale, const T* x, 
 
 template <class T>
 void add_to_rows(Cuda, std::size_t rows, std::size_t columns, T scale, const T* g, T* gx) {
-  cuda::for_each_index(
-      rows * columns, [=] MEANFLOW_HOST_DEVICE(std::size_t i) { gx[i] += scale * g[i / columns]; });
+  const cuda::Divisor by(columns);
+  cuda::for_each_index(rows * columns,
+                       [=] MEANFLOW_HOST_DEVICE(std::size_t i) { gx[i] += scale * g[i / by]; });
 }
 
 /// *square = sum of x^2, in double, on the device. In two stages, so that all of it takes part.
@@ -73,6 +74,7 @@ template <class T>
 void softmax(Cuda, std::size_t rows, std::size_t columns, const T* x, T* y) {
   const cuda::Scratch<T> memory(2 * rows);
   T *largest = memory.data(), *sums = memory.data() + rows;
+  const cuda::Divisor by(columns);
   cuda::reduce_rows<cuda::Largest<T>>(
       rows, columns,
       [=] MEANFLOW_HOST_DEVICE(std::size_t r, std::size_t c) {
@@ -81,20 +83,21 @@ void softmax(Cuda, std::size_t rows, std::size_t columns, const T* x, T* y) {
       [=] MEANFLOW_HOST_DEVICE(std::size_t r, cuda::Largest<T> all) { largest[r] = all.value; });
   cuda::for_each_index(rows * columns, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
     using std::exp;
-    y[i] = exp(x[i] - largest[i / columns]);
+    y[i] = exp(x[i] - largest[i / by]);
   });
   cuda::reduce_rows<T>(
       rows, columns,
       [=] MEANFLOW_HOST_DEVICE(std::size_t r, std::size_t c) { return y[r * columns + c]; },
       [=] MEANFLOW_HOST_DEVICE(std::size_t r, T sum) { sums[r] = sum; });
   cuda::for_each_index(rows * columns,
-                       [=] MEANFLOW_HOST_DEVICE(std::size_t i) { y[i] /= sums[i / columns]; });
+                       [=] MEANFLOW_HOST_DEVICE(std::size_t i) { y[i] /= sums[i / by]; });
 }
 
 template <class T>
 void softmax_jacobian(Cuda, std::size_t rows, std::size_t columns, const T* y, const T* v, T* z) {
   const cuda::Scratch<T> memory(rows);
   T* dots = memory.data();
+  const cuda::Divisor by(columns);
   cuda::reduce_rows<T>(
       rows, columns,
       [=] MEANFLOW_HOST_DEVICE(std::size_t r, std::size_t c) {
@@ -102,7 +105,7 @@ void softmax_jacobian(Cuda, std::size_t rows, std::size_t columns, const T* y, c
       },
       [=] MEANFLOW_HOST_DEVICE(std::size_t r, T dot) { dots[r] = dot; });
   cuda::for_each_index(rows * columns, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
-    z[i] = y[i] * (v[i] - dots[i / columns]);
+    z[i] = y[i] * (v[i] - dots[i / by]);
   });
 }
 

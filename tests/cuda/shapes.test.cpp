@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+// The shapes of work that the device's kernels are made of.
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include <doctest/doctest.h>
+
+#include <meanflow/cuda.hpp>
+
+using namespace meanflow;
+using kernels::cuda::Divisor;
+
+TEST_CASE("division by a divisor is division") {
+  RandomStream stream(1, Purpose::user);
+  const std::size_t large = std::size_t{1} << 31;
+  for (const std::size_t d : {std::size_t{1}, std::size_t{2}, std::size_t{3}, std::size_t{7},
+                              std::size_t{32}, std::size_t{255}, std::size_t{256}, large - 1, large,
+                              large + 1, std::size_t{stream.bits() >> 1 | 1}}) {
+    const Divisor by(d);
+    const auto expect_division_of = [&](std::size_t i) {
+      INFO(i, " by ", d);
+      REQUIRE(i / by == i / d);
+      REQUIRE(i % by == i % d);
+    };
+    for (const std::size_t i : {std::size_t{0}, std::size_t{1}, d - 1, d, d + 1, 3 * d - 1, 3 * d,
+                                large - 1, large, large * large - 1})
+      expect_division_of(i);
+    for (int k = 0; k < 1000; ++k) {
+      expect_division_of(stream.bits() >> 1);
+      expect_division_of(stream.bits64());
+    }
+  }
+}
+
+TEST_CASE("columns are summed whatever their length, and each term is asked for once") {
+  for (const std::size_t matrices : {0, 1, 3})
+    for (const std::size_t rows : {0, 1, 31, 64, 1000})
+      for (const std::size_t columns : {0, 1, 5, 300}) {
+        INFO(matrices, " matrices of ", rows, " x ", columns);
+        const std::size_t size = matrices * rows * columns;
+        Tensor<double> terms({size + 1});
+        std::vector<double> expected(matrices * columns);
+        for (std::size_t i = 0; i < size; ++i) {
+          terms[i] = static_cast<double>(i * 7 % 11);
+          expected[i / (rows * columns) * columns + i % columns] += terms[i];
+        }
+        const auto x = to_device<Cuda>(terms);
+        const auto sums = Tensor<double, Cuda>::full({matrices * columns + 1}, -1);
+        double *const from = x.data(), *const to = sums.data();
+        kernels::cuda::reduce_columns<double>(
+            matrices, rows, columns,
+            [=] MEANFLOW_HOST_DEVICE(std::size_t m, std::size_t r, std::size_t c) {
+              double& value = from[(m * rows + r) * columns + c];
+              const double term = value;
+              value = 1000;  // what a second call would find
+              return term;
+            },
+            [=] MEANFLOW_HOST_DEVICE(std::size_t m, std::size_t c, double sum) {
+              to[m * columns + c] = sum;
+            });
+        const auto found = to_host(sums);
+        for (std::size_t k = 0; k < expected.size(); ++k) CHECK(found[k] == expected[k]);
+        CHECK(found[expected.size()] == -1);
+      }
+}
