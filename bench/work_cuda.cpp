@@ -40,7 +40,7 @@ int main() {
   using LargeMlp = Mlp<float, Cuda>;
   using UNet = SongUNet<float, Cuda>;
   const auto mlp = [] { return LargeMlp({.hidden = 256, .layers = 4}); };
-  const Shape points{4096, 2}, images{4, 32, 32, 3};
+  const Shape points{4096, 2}, images{4, 32, 32, 3}, more{8, 32, 32, 3};
   std::printf(
       "| step | launches | elements, M | products | convolutions | copies | transfers | copied and "
       "transferred, MB | multiply-adds, G |\n"
@@ -48,5 +48,6 @@ int main() {
   count<FlowMatching>("Mlp 256 x 4, 4096 points, flow matching", mlp(), points, 0);
   count<MeanFlow>("Mlp 256 x 4, 4096 points, Mean Flows, 75 %", mlp(), points, 0.75);
   count<FlowMatching>("SongUNet, 4 images, flow matching", UNet(), images, 0);
+  count<FlowMatching>("SongUNet, 8 images, flow matching", UNet(), more, 0);
   count<MeanFlow>("SongUNet, 4 images, Mean Flows, 75 %", UNet(), images, 0.75);
 }

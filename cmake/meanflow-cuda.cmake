@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# meanflow::cuda, where nvcc, the CUDA toolkit and cuDNN are: the device Cuda. The
-# installed package does not have it yet. Sets MEANFLOW_CUDA_FOUND and MEANFLOW_THRUST_INCLUDE_DIR.
+# meanflow::cuda, where the CUDA toolkit and cuDNN are: the device Cuda, for sources that nvcc
+# compiles. Included by the project and by its installed package. Sets MEANFLOW_CUDA_FOUND and MEANFLOW_THRUST_INCLUDE_DIR.
 set(MEANFLOW_CUDA_FOUND OFF)
 find_package(CUDAToolkit 12 QUIET)
 find_path(MEANFLOW_CUDNN_INCLUDE_DIR cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS})

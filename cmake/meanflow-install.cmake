@@ -12,5 +12,6 @@ write_basic_package_version_file(meanflow-config-version.cmake
 install(FILES
   ${CMAKE_CURRENT_BINARY_DIR}/meanflow-config.cmake
   ${CMAKE_CURRENT_BINARY_DIR}/meanflow-config-version.cmake
+  cmake/meanflow-cuda.cmake
   cmake/meanflow-dependencies.cmake
   DESTINATION ${meanflow_package_dir})

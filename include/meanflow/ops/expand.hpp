@@ -16,9 +16,9 @@ template <ValueLike X, class T, class Device>
 [[nodiscard]] X expand(const Parameter<T, Device>& parameter, const X& like) {
   const std::size_t columns = parameter.size();
   X y = detail::make_like(like, {like.rows(), columns});
-  for (std::size_t row = 0; row < like.rows(); ++row)
-    copy(Device{}, columns, static_cast<const T*>(parameter.data()),
-         detail::buffer(y) + row * columns);
+  const std::size_t same_row = 0;
+  copy_columns(Device{}, like.rows(), columns, static_cast<const T*>(parameter.data()), same_row,
+               detail::buffer(y), columns, false);
   fill(Device{}, detail::tangent_size(y), T(0), detail::buffer(y) + detail::value_size(y));
   return y;
 }
