@@ -4,8 +4,10 @@
 /// each computes.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <list>
+#include <span>
 #include <string>
 #include <type_traits>
 
@@ -235,29 +237,39 @@ class Convolution {
   }
 
   void choose() {
+    const cudnnHandle_t dnn = context().dnn;
+    if (direction_ == Direction::forward)
+      choose<cudnnConvolutionFwdAlgoPerf_t>(forward_, [&](int most, int* found, auto* ranked) {
+        return cudnnGetConvolutionForwardAlgorithm_v7(dnn, x_, weights_, convolution_, y_, most,
+                                                      found, ranked);
+      });
+    else if (direction_ == Direction::backward_data)
+      choose<cudnnConvolutionBwdDataAlgoPerf_t>(
+          backward_data_, [&](int most, int* found, auto* ranked) {
+            return cudnnGetConvolutionBackwardDataAlgorithm_v7(dnn, weights_, y_, convolution_, x_,
+                                                               most, found, ranked);
+          });
+    else
+      choose<cudnnConvolutionBwdFilterAlgoPerf_t>(
+          backward_weights_, [&](int most, int* found, auto* ranked) {
+            return cudnnGetConvolutionBackwardFilterAlgorithm_v7(dnn, x_, y_, convolution_,
+                                                                 weights_, most, found, ranked);
+          });
+  }
+
+  /// The best of the algorithms that can do it: not all of them take channels last.
+  template <class Ranked, class Algorithm, class Rank>
+  void choose(Algorithm& algorithm, Rank rank) {
+    std::array<Ranked, 8> ranked{};
     int found = 0;
-    if (direction_ == Direction::forward) {
-      cudnnConvolutionFwdAlgoPerf_t best{};
-      call(cudnnGetConvolutionForwardAlgorithm_v7(context().dnn, x_, weights_, convolution_, y_, 1,
-                                                  &found, &best));
-      call(best.status);
-      forward_ = best.algo;
-      bytes_ = best.memory;
-    } else if (direction_ == Direction::backward_data) {
-      cudnnConvolutionBwdDataAlgoPerf_t best{};
-      call(cudnnGetConvolutionBackwardDataAlgorithm_v7(context().dnn, weights_, y_, convolution_,
-                                                       x_, 1, &found, &best));
-      call(best.status);
-      backward_data_ = best.algo;
-      bytes_ = best.memory;
-    } else {
-      cudnnConvolutionBwdFilterAlgoPerf_t best{};
-      call(cudnnGetConvolutionBackwardFilterAlgorithm_v7(context().dnn, x_, y_, convolution_,
-                                                         weights_, 1, &found, &best));
-      call(best.status);
-      backward_weights_ = best.algo;
-      bytes_ = best.memory;
+    call(rank(static_cast<int>(ranked.size()), &found, ranked.data()));
+    for (const Ranked& one : std::span(ranked).first(static_cast<std::size_t>(found))) {
+      if (one.status != CUDNN_STATUS_SUCCESS) continue;
+      algorithm = one.algo;
+      bytes_ = one.memory;
+      return;
     }
+    call(CUDNN_STATUS_NOT_SUPPORTED);
   }
 
   ConvShape shape_;
