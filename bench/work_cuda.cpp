@@ -11,14 +11,13 @@ namespace {
 using namespace meanflow;
 
 void print(const std::string& name, const kernels::cuda::Work& work) {
-  std::printf("| %s | %llu | %.1f | %llu | %llu | %llu | %llu | %.2f | %.1f |\n", name.c_str(),
-              static_cast<unsigned long long>(work.launches),
-              static_cast<double>(work.elements) * 1e-6,
-              static_cast<unsigned long long>(work.products),
-              static_cast<unsigned long long>(work.convolutions),
-              static_cast<unsigned long long>(work.copies),
-              static_cast<unsigned long long>(work.transfers),
-              static_cast<double>(work.bytes) * 1e-6, work.multiply_adds * 1e-9);
+  std::printf(
+      "| %s | %llu | %.1f | %llu | %llu | %llu | %llu | %.2f | %.1f |\n", name.c_str(),
+      static_cast<unsigned long long>(work.launches), static_cast<double>(work.elements) * 1e-6,
+      static_cast<unsigned long long>(work.products),
+      static_cast<unsigned long long>(work.convolutions),
+      static_cast<unsigned long long>(work.copies), static_cast<unsigned long long>(work.transfers),
+      static_cast<double>(work.bytes) * 1e-6, work.multiply_adds * 1e-9);
   std::fflush(stdout);
 }
 

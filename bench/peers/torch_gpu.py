@@ -172,6 +172,9 @@ def main():
         for variant in variants(net, step, arguments.device):
             label = "+".join(k if v is True else v for k, v in variant.items() if v)
             try:
+                if arguments.device == "cuda":
+                    torch._dynamo.reset()  # or it gives up compiling after a few variants
+                    torch.cuda.empty_cache()
                 program = Program((nets, losses), name, net, step, batch, arguments.device, variant)
                 tried[label] = round(program.milliseconds(arguments.seconds), 3)
                 del program

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <array>
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -76,7 +79,65 @@ TEST_CASE("a step asks the device for little more than its arithmetic, and for o
   kernels::cuda::Work& work = kernels::cuda::work();
   work = {};
   trainer.step(x);
-  CHECK(work.transfers == 3);      // what changes from step to step in two, and the report
-  CHECK(work.products == 4 + 7);   // four layers forward, and back but for the first's input
+  CHECK(work.transfers == 3);     // what changes from step to step in two, and the report
+  CHECK(work.products == 4 + 7);  // four layers forward, and back but for the first's input
   CHECK(work.launches + work.copies < 80);
+}
+
+TEST_CASE("on a GPU a step that repeats itself is one launch, a bad batch or not") {
+  if (!kernels::cuda::on_gpu) return;
+  const auto trained = [](bool replay) {
+    MeanFlowTrainer trainer(Mlp<float, Cuda>({.hidden = 16, .layers = 3}),
+                            {.batch = 32, .replay = replay});
+    const auto x = normal_noise<float, Cuda>({32, 2}, 1);
+    for (int i = 0; i < 5; ++i) trainer.step(x);
+    kernels::cuda::Work& work = kernels::cuda::work();
+    work = {};
+    trainer.step(x);
+    CHECK((work.launches == 0) == replay);
+    CHECK_THROWS_AS(trainer.step(Tensor<float, Cuda>::full({32, 2}, INFINITY)), NonFiniteError);
+    CHECK(trainer.steps_done() == 6);
+    trainer.step(x);
+    return numbers_of(trainer.net().parameters().values());
+  };
+  CHECK(trained(true) == trained(false));
+}
+
+TEST_CASE("on a GPU convolutions of less precision are near those of float32, in every direction") {
+  if (!kernels::cuda::on_gpu) return;
+  const ConvShape shape{.rows = 2,
+                        .height = 8,
+                        .width = 8,
+                        .in = 16,
+                        .out = 32,
+                        .kernel = 3,
+                        .stride = 1,
+                        .padding = 1};
+  const auto x = normal_noise<float, Cuda>({2, 8, 8, 16}, 1),
+             g = normal_noise<float, Cuda>({2, 8, 8, 32}, 2),
+             w = normal_noise<float, Cuda>({32, 16, 3, 3}, 3);
+  const auto in = [&](Precision precision) {
+    const ComputeIn scope(precision, Cuda{});
+    const auto y = Tensor<float, Cuda>::zeros(g.shape()),
+               gx = Tensor<float, Cuda>::zeros(x.shape()),
+               gw = Tensor<float, Cuda>::zeros(w.shape());
+    const auto of = [](const auto& t) { return static_cast<const float*>(t.data()); };
+    conv2d(Cuda{}, shape, of(x), of(w), y.data());
+    conv2d_backward_data(Cuda{}, shape, of(g), of(w), gx.data());
+    conv2d_backward_weights(Cuda{}, shape, of(x), of(g), gw.data());
+    return std::array{numbers_of(y), numbers_of(gx), numbers_of(gw)};
+  };
+  const auto exact = in(Precision::float32);
+  for (const Precision precision : {Precision::tf32, Precision::bfloat16}) {
+    const auto rounded = in(precision);
+    for (std::size_t k = 0; k < exact.size(); ++k) {
+      float largest = 0, difference = 0;
+      for (std::size_t i = 0; i < exact[k].size(); ++i) {
+        largest = std::max(largest, std::abs(exact[k][i]));
+        difference = std::max(difference, std::abs(exact[k][i] - rounded[k][i]));
+      }
+      CHECK(difference < 0.02F * largest);
+      CHECK(difference > 0);
+    }
+  }
 }

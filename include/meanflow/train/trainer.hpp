@@ -457,12 +457,22 @@ class MeanFlowTrainer {
     copy(Device{}, from.size(), static_cast<const Element*>(from.data()), to.data());
   }
 
-  /// What has to be the same for one step's work to be that of another.
+  /// What has to be the same for one step's work to be that of another: its shapes, and the places
+  /// of all that it reads and writes.
   [[nodiscard]] std::vector<std::uintptr_t> key_of(const Split& split) const {
-    std::vector<std::uintptr_t> key{
-        split.jumps, split.tiles, condition_.labels.size(), condition_.augmentation.size(),
-        reinterpret_cast<std::uintptr_t>(net_.parameters().values().data())};
+    std::vector<std::uintptr_t> key{split.jumps, split.tiles, condition_.labels.size(),
+                                    condition_.augmentation.size()};
     for (std::size_t axis = 0; axis < x_.shape().rank(); ++axis) key.push_back(x_.shape()[axis]);
+    const auto place = [&](const auto& tensor) {
+      key.push_back(reinterpret_cast<std::uintptr_t>(tensor.data()));
+    };
+    place(net_.parameters().values());
+    place(x_);
+    place(condition_.labels);
+    place(condition_.augmentation);
+    place(numbers_);
+    place(shares_);
+    place(report_);
     return key;
   }
 
@@ -495,6 +505,7 @@ class MeanFlowTrainer {
                   static_cast<const T*>(report.derivative_square.data()), reports + 4 * first);
       first += rows.count;
     }
+    lanes_.front()->tape.clear();  // its memory is free when the next step is recorded in its own
     poison(Device{}, 4 * split.rows, static_cast<const double*>(reports), gradient_.data());
     if (exchange_.size() > 1) exchange_.sum(gradient_);
     square_norm(Device{}, size, static_cast<const T*>(gradient_.data()), report_.data());

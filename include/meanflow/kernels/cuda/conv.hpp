@@ -188,8 +188,11 @@ class Convolution {
     const int padding = extent(shape.padding), stride = extent(shape.stride);
     call(cudnnSetConvolution2dDescriptor(convolution_, padding, padding, stride, stride, 1, 1,
                                          CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));
-    call(cudnnSetConvolutionMathType(
-        convolution_, precision == Precision::float32 ? CUDNN_FMA_MATH : CUDNN_TENSOR_OP_MATH));
+    // DEFAULT lets float32 be rounded to TF32, FMA does not.
+    call(cudnnSetConvolutionMathType(convolution_, precision == Precision::float32 ? CUDNN_FMA_MATH
+                                                   : precision == Precision::tf32
+                                                       ? CUDNN_DEFAULT_MATH
+                                                       : CUDNN_TENSOR_OP_MATH));
     choose();
   }
   Convolution(const Convolution&) = delete;
@@ -239,36 +242,60 @@ class Convolution {
   void choose() {
     const cudnnHandle_t dnn = context().dnn;
     if (direction_ == Direction::forward)
-      choose<cudnnConvolutionFwdAlgoPerf_t>(forward_, [&](int most, int* found, auto* ranked) {
-        return cudnnGetConvolutionForwardAlgorithm_v7(dnn, x_, weights_, convolution_, y_, most,
-                                                      found, ranked);
-      });
+      choose<cudnnConvolutionFwdAlgoPerf_t>(
+          forward_,
+          [&](int most, int* found, auto* ranked) {
+            return cudnnGetConvolutionForwardAlgorithm_v7(dnn, x_, weights_, convolution_, y_, most,
+                                                          found, ranked);
+          },
+          [&](auto algorithm) {
+            return cudnnGetConvolutionForwardWorkspaceSize(dnn, x_, weights_, convolution_, y_,
+                                                           algorithm, &bytes_);
+          });
     else if (direction_ == Direction::backward_data)
       choose<cudnnConvolutionBwdDataAlgoPerf_t>(
-          backward_data_, [&](int most, int* found, auto* ranked) {
+          backward_data_,
+          [&](int most, int* found, auto* ranked) {
             return cudnnGetConvolutionBackwardDataAlgorithm_v7(dnn, weights_, y_, convolution_, x_,
                                                                most, found, ranked);
+          },
+          [&](auto algorithm) {
+            return cudnnGetConvolutionBackwardDataWorkspaceSize(dnn, weights_, y_, convolution_, x_,
+                                                                algorithm, &bytes_);
           });
     else
       choose<cudnnConvolutionBwdFilterAlgoPerf_t>(
-          backward_weights_, [&](int most, int* found, auto* ranked) {
+          backward_weights_,
+          [&](int most, int* found, auto* ranked) {
             return cudnnGetConvolutionBackwardFilterAlgorithm_v7(dnn, x_, y_, convolution_,
                                                                  weights_, most, found, ranked);
+          },
+          [&](auto algorithm) {
+            return cudnnGetConvolutionBackwardFilterWorkspaceSize(dnn, x_, y_, convolution_,
+                                                                  weights_, algorithm, &bytes_);
           });
   }
 
-  /// The best of the algorithms that can do it: not all of them take channels last.
-  template <class Ranked, class Algorithm, class Rank>
-  void choose(Algorithm& algorithm, Rank rank) {
+  /// The best of the algorithms that can do it, which not all can with channels last: if there is
+  /// one, one that adds in the same order every time. `ask_memory` tells whether one can, and sets
+  /// the bytes that it wants.
+  template <class Ranked, class Algorithm, class Rank, class AskMemory>
+  void choose(Algorithm& algorithm, Rank rank, AskMemory ask_memory) {
     std::array<Ranked, 8> ranked{};
     int found = 0;
     call(rank(static_cast<int>(ranked.size()), &found, ranked.data()));
-    for (const Ranked& one : std::span(ranked).first(static_cast<std::size_t>(found))) {
-      if (one.status != CUDNN_STATUS_SUCCESS) continue;
-      algorithm = one.algo;
-      bytes_ = one.memory;
-      return;
-    }
+    const auto all = std::span(ranked).first(static_cast<std::size_t>(found));
+    for (const bool repeatable : {true, false})
+      for (const Ranked& one : all) {
+        if (one.status != CUDNN_STATUS_SUCCESS) continue;
+        if (repeatable && one.determinism != CUDNN_DETERMINISTIC) continue;
+        // What was ranked with rounding is asked for without where float32 is to be float32.
+        call(cudnnSetConvolutionMathType(
+            convolution_, precision_ == Precision::float32 ? CUDNN_FMA_MATH : one.mathType));
+        if (ask_memory(one.algo) != CUDNN_STATUS_SUCCESS) continue;
+        algorithm = one.algo;
+        return;
+      }
     call(CUDNN_STATUS_NOT_SUPPORTED);
   }
 

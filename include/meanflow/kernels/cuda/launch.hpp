@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The two shapes of work that the device's own kernels have: something for every index, and a sum
-/// for every row.
+/// Shapes of work that the device's own kernels have: something for every index, and a sum for
+/// every row. `columns.hpp` has the third.
 #pragma once
 
 #include <cstddef>
+#include <string>
 
 #include <thrust/execution_policy.h>
 #include <thrust/for_each.h>
@@ -18,6 +19,7 @@
 #include <cub/block/block_reduce.cuh>
 
 #include <thrust/system/cuda/execution_policy.h>
+#include <thrust/system_error.h>
 #endif
 
 namespace meanflow::kernels::cuda {
@@ -28,15 +30,32 @@ void for_each_index(std::size_t n, F f) {
   work().launch(n);
   const thrust::counting_iterator<std::size_t> first(0);
 #if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
-  if (n > 0) thrust::for_each_n(thrust::cuda::par_nosync.on(context().stream), first, n, f);
+  if (n == 0) return;
+  try {
+    thrust::for_each_n(thrust::cuda::par_nosync.on(context().stream), first, n, f);
+  } catch (const thrust::system_error& error) {
+    throw CudaError("a kernel over " + std::to_string(n) + " numbers failed on " + device_text() +
+                    ": " + error.what());
+  }
 #else
   thrust::for_each_n(thrust::device, first, n, f);
 #endif
 }
 
-#if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
-
 namespace detail {
+
+/// One thread for each row: for rows that are short.
+template <class S, class Term, class Finish>
+void sum_each(std::size_t rows, std::size_t n, Term term, Finish finish) {
+  work().more(n > 1 ? rows * (n - 1) : 0);
+  for_each_index(rows, [=] MEANFLOW_HOST_DEVICE(std::size_t row) {
+    S sum{};
+    for (std::size_t i = 0; i < n; ++i) sum = sum + term(row, i);
+    finish(row, sum);
+  });
+}
+
+#if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
 
 struct Plus {
   template <class S>
@@ -64,9 +83,9 @@ void launch_rows(std::size_t rows, std::size_t n, Term term, Finish finish) {
   check(cudaGetLastError(), "a sum of " + std::to_string(rows) + " rows of " + std::to_string(n));
 }
 
-}  // namespace detail
-
 #endif
+
+}  // namespace detail
 
 /// finish(row, the sum over i in [0, n) of term(row, i)) for every row in [0, rows). Sums are of
 /// type S, which starts at S{}; the same numbers are added in the same order every time.
@@ -74,6 +93,7 @@ template <class S, class Term, class Finish>
 void reduce_rows(std::size_t rows, std::size_t n, Term term, Finish finish) {
 #if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
   if (rows == 0) return;
+  if (n <= 8) return detail::sum_each<S>(rows, n, term, finish);
   work().launch(rows * n);
   if (n <= 64)
     detail::launch_rows<32, S>(rows, n, term, finish);
@@ -82,13 +102,7 @@ void reduce_rows(std::size_t rows, std::size_t n, Term term, Finish finish) {
   else
     detail::launch_rows<512, S>(rows, n, term, finish);
 #else
-  work().launch(rows * n);
-  const thrust::counting_iterator<std::size_t> first(0);
-  thrust::for_each_n(thrust::device, first, rows, [=](std::size_t row) {
-    S sum{};
-    for (std::size_t i = 0; i < n; ++i) sum = sum + term(row, i);
-    finish(row, sum);
-  });
+  detail::sum_each<S>(rows, n, term, finish);
 #endif
 }
 

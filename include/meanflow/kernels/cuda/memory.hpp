@@ -145,11 +145,11 @@ struct detail::DeviceMemory<Cuda> {
   using Storage = kernels::cuda::Storage;
 
   static void from_host(std::size_t bytes, const void* from, void* to) {
-    // From pageable memory: the driver has read it when the call returns.
     if (bytes == 0) return;
     kernels::cuda::refuse_while_recording();
     kernels::cuda::work().transfer(bytes);
     move(bytes, from, to, cudaMemcpyHostToDevice);
+    kernels::cuda::context().wait();  // `from` may be gone when this returns
   }
   static void to_host(std::size_t bytes, const void* from, void* to) {
     if (bytes == 0) return;
