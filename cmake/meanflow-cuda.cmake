@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # meanflow::cuda, where the CUDA toolkit and cuDNN are: the device Cuda, for sources that nvcc
-# compiles. Included by the project and by its installed package. Sets MEANFLOW_CUDA_FOUND and MEANFLOW_THRUST_INCLUDE_DIR.
+# compiles. Included by the project and by its installed package. Sets MEANFLOW_CUDA_FOUND and
+# MEANFLOW_THRUST_INCLUDE_DIR.
 set(MEANFLOW_CUDA_FOUND OFF)
 find_package(CUDAToolkit 12 QUIET)
 find_path(MEANFLOW_CUDNN_INCLUDE_DIR cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS})

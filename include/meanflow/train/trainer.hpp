@@ -310,10 +310,8 @@ class MeanFlowTrainer {
     Values gradient;
   };
 
-  /// Elements of the flat buffers that are worked on together: on the host what stays in cache.
-  [[nodiscard]] std::size_t chunk() const {
-    return on_host<Device> ? 8192 : std::max<std::size_t>(gradient_.size(), 1);
-  }
+  /// Elements of the flat buffers that are worked on together, since they stay in cache.
+  [[nodiscard]] static constexpr std::size_t chunk() { return 8192; }
 
   /// How many of the rows jump.
   [[nodiscard]] std::size_t jump_count(std::size_t rows) const {
@@ -585,9 +583,10 @@ class MeanFlowTrainer {
                                Values({rows.count, 1}), rows.jumps,    {}};
     batch.condition = gather(condition, rows, rest);
     const Tensor<std::uint64_t, Device> numbers({rows.count});
-    const DroppedRows dropped =
-        settings_.label_dropout.rule(x.rows(), settings_.seed, row_number(x, 0));
     const bool drops = settings_.label_dropout.rate > 0 && !batch.condition.labels.empty();
+    const DroppedRows dropped =
+        drops ? settings_.label_dropout.rule(x.rows(), settings_.seed, row_number(x, 0))
+              : DroppedRows{};
     const auto draw = [&](std::size_t from, std::size_t to, std::size_t count, bool jump) {
       if (count == 0) return;
       const std::uint64_t number = row_number(x, from);
