@@ -23,6 +23,11 @@ struct FileError : Error {
   using Error::Error;
 };
 
+/// A device has too little memory; the message says how much was asked for and how much is free.
+struct OutOfMemoryError : Error {
+  using Error::Error;
+};
+
 /// A setting outside its range; the message names the setting, its value and the range.
 struct SettingError : Error {
   using Error::Error;

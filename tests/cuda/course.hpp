@@ -34,12 +34,15 @@ struct Interrupted {
 /// The trainings of one device.
 struct Courses {
   Course (*mlp)();
+  Course (*mlp_by_chance)();  // how many rows jump is left to chance
   Course (*mean_flow_net)();
   Course (*song_unet)(bool replay);
   Tensor<float> (*samples)(const Tensor<float>& noise, std::size_t steps);  // after `fit`
   Tensor<float> (*write_checkpoint)(const std::filesystem::path&);          // gives the parameters
   Tensor<float> (*read_checkpoint)(const std::filesystem::path&);
   Tensor<float> (*read_average)(const std::filesystem::path&);
+  /// Reads the one and writes what was read as the other.
+  void (*rewrite_checkpoint)(const std::filesystem::path& from, const std::filesystem::path& to);
   Interrupted (*interrupted)();
 };
 

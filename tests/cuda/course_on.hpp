@@ -65,6 +65,15 @@ template <class Device>
 }
 
 template <class Device>
+[[nodiscard]] Course mlp_by_chance_course() {
+  return course_of(
+      MeanFlowTrainer(Mlp<float, Device>({.hidden = 32, .layers = 2, .seed = 1}),
+                      course_settings(64), LinearPath{},
+                      LogitNormalTimes{.jump_fraction = 0.6, .count = JumpCount::by_chance}),
+      {64, 2}, 0);
+}
+
+template <class Device>
 [[nodiscard]] Course mean_flow_net_course() {
   TrainerSettings settings = course_settings(8);
   settings.label_dropout.rate = 0.25;
@@ -114,6 +123,13 @@ template <class Device>
 }
 
 template <class Device>
+void checkpoint_rewritten(const std::filesystem::path& from, const std::filesystem::path& to) {
+  auto trainer = mlp_trainer<Device>();
+  load_checkpoint(from, trainer);
+  save_checkpoint(to, trainer);
+}
+
+template <class Device>
 [[nodiscard]] Tensor<float> average_read(const std::filesystem::path& path) {
   const Mlp<float, Device> net({.hidden = 32, .layers = 2});
   load_parameters(path, net.parameters(), "average.0.");
@@ -151,9 +167,16 @@ template <class Device>
 
 template <class Device>
 [[nodiscard]] Courses courses_on() {
-  return {mlp_course<Device>,        mean_flow_net_course<Device>, song_unet_course<Device>,
-          samples_after_fit<Device>, written_checkpoint<Device>,   checkpoint_read<Device>,
-          average_read<Device>,      interrupted_course<Device>};
+  return {.mlp = mlp_course<Device>,
+          .mlp_by_chance = mlp_by_chance_course<Device>,
+          .mean_flow_net = mean_flow_net_course<Device>,
+          .song_unet = song_unet_course<Device>,
+          .samples = samples_after_fit<Device>,
+          .write_checkpoint = written_checkpoint<Device>,
+          .read_checkpoint = checkpoint_read<Device>,
+          .read_average = average_read<Device>,
+          .rewrite_checkpoint = checkpoint_rewritten<Device>,
+          .interrupted = interrupted_course<Device>};
 }
 
 }  // namespace meanflow::test

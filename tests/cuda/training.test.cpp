@@ -3,6 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -27,19 +32,28 @@ double largest_difference(const Tensor<float>& a, const Tensor<float>& b) {
   return difference / magnitude;
 }
 
+/// Rounding differs between the devices, and Adam, which divides gradients by their own size, makes
+/// more of it with every step: the first steps tell whether the same is computed, the others
+/// whether the courses stay together.
 void expect_same(const Course& found, const Course& expected) {
   REQUIRE(found.reports.size() == 20);
   for (std::size_t i = 0; i < 20; ++i) {
     const StepReport &a = found.reports[i], &b = expected.reports[i];
+    const double bound = i < 3 ? 1e-4 : 1e-2;
     INFO("step ", i);
-    CHECK(a.loss == doctest::Approx(b.loss).epsilon(1e-3));
-    CHECK(a.square == doctest::Approx(b.square).epsilon(1e-3));
-    CHECK(a.gradient_norm == doctest::Approx(b.gradient_norm).epsilon(1e-3));
-    CHECK(a.derivative_norm == doctest::Approx(b.derivative_norm).epsilon(1e-3));
+    CHECK(a.loss == doctest::Approx(b.loss).epsilon(bound));
+    CHECK(a.square == doctest::Approx(b.square).epsilon(bound));
+    CHECK(a.gradient_norm == doctest::Approx(b.gradient_norm).epsilon(bound));
+    CHECK(a.derivative_norm == doctest::Approx(b.derivative_norm).epsilon(bound));
     CHECK(a.jump_rows == b.jump_rows);
   }
-  CHECK(largest_difference(found.parameters, expected.parameters) < 1e-3);
-  CHECK(largest_difference(found.average, expected.average) < 1e-3);
+  CHECK(largest_difference(found.parameters, expected.parameters) < 1e-2);
+  CHECK(largest_difference(found.average, expected.average) < 1e-2);
+}
+
+[[nodiscard]] std::string content_of(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 const test::Courses on_cpu = test::courses_on_cpu(), on_cuda = test::courses_on_cuda();
@@ -48,6 +62,14 @@ const test::Courses on_cpu = test::courses_on_cpu(), on_cuda = test::courses_on_
 
 TEST_CASE("an Mlp takes the same course on the device") {
   expect_same(on_cuda.mlp(), on_cpu.mlp());
+}
+
+TEST_CASE("with jumps by chance, too, and rows that carry a tangent without need change nothing") {
+  const Course course = on_cuda.mlp_by_chance();
+  expect_same(course, on_cpu.mlp_by_chance());
+  std::set<std::size_t> counts;
+  for (const StepReport& report : course.reports) counts.insert(report.jump_rows);
+  CHECK(counts.size() > 4);
 }
 
 TEST_CASE("a MeanFlowNet with attention, labels and guidance takes the same course") {
@@ -90,5 +112,7 @@ TEST_CASE("a checkpoint of one device is one of the other") {
     CHECK(largest_difference(reader.read_checkpoint(path), written) == 0);
     CHECK(largest_difference(reader.read_average(path), writer.read_average(path)) == 0);
     CHECK(largest_difference(reader.read_average(path), written) > 0);
+    reader.rewrite_checkpoint(path, folder / "again.safetensors");
+    CHECK(content_of(folder / "again.safetensors") == content_of(path));
   }
 }

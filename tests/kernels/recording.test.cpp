@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include <doctest/doctest.h>
 
 #include <meanflow/kernels/recording.hpp>
+#include <meanflow/kernels/report.hpp>
 
 using namespace meanflow::kernels;
 
@@ -12,20 +15,28 @@ namespace {
 
 /// Writes down what it is asked for; its recording is the work itself.
 struct Recorder {
-  std::string* course;
-  bool can = true;
-  std::function<void()> work = {};
+  static constexpr bool records = true;
+  struct Recording {
+    std::string* course;
+    std::function<void()> work;
 
-  bool record(const std::function<void()>& f) {
+    void replay() {
+      *course += 'p';
+      work();
+    }
+    [[nodiscard]] std::size_t nodes() const { return 7; }
+  };
+
+  std::string* course = nullptr;
+  bool can = true;
+
+  void run(const std::function<void()>& f) { f(); }
+  [[nodiscard]] Attempt<Recording> record(const std::function<void()>& f) {
     *course += can ? 'r' : 'x';
-    work = f;
-    return can;
+    if (!can) return {std::nullopt, "this recorder cannot"};
+    return {Recording{course, f}, {}};
   }
-  void replay() {
-    *course += 'p';
-    work();
-  }
-  void forget() { *course += 'f'; }
+  void release() { *course += 'f'; }
 };
 
 }  // namespace
@@ -36,22 +47,59 @@ TEST_CASE("work of one shape is recorded after some rounds, then replayed") {
   const auto work = [&] { course += 'w'; };
   for (int i = 0; i < 5; ++i) repeated.run({1, 2}, work);
   CHECK(course == "wwwrpwpw");
+  CHECK(repeated.report().recordings == 1);
+  CHECK(repeated.report().nodes == 7);
+  CHECK(repeated.report().replays == 2);
+  CHECK(repeated.report().why_not.empty());
   course.clear();
-  for (int i = 0; i < 4; ++i) repeated.run({1, 3}, work);
+  repeated.forget();
+  for (int i = 0; i < 4; ++i) repeated.run({1, 2}, work);
   CHECK(course == "fwwwrpw");
 }
 
-TEST_CASE("work whose shape changes again and again is not recorded") {
+TEST_CASE("kinds of work that take turns are each recorded") {
   std::string course;
   RepeatedWork repeated(Recorder{&course});
-  for (unsigned i = 0; i < 12; ++i) repeated.run({i / 3}, [&] { course += 'w'; });
-  CHECK(course == std::string(12, 'w'));
+  for (unsigned i = 0; i < 10; ++i) repeated.run({i % 2}, [&, i] { course += i % 2 ? 'b' : 'a'; });
+  CHECK(course == "abababrparpbpapb");
+  CHECK(repeated.report().recordings == 2);
 }
 
-TEST_CASE("work that cannot be recorded is done each time, and not tried again") {
+TEST_CASE("work of ever more kinds is not recorded, and not remembered for good") {
+  std::string course;
+  RepeatedWork repeated(Recorder{&course});
+  const unsigned kinds = RepeatedWork<Recorder>::most_kinds + 1;
+  for (unsigned i = 0; i < 6 * kinds; ++i) repeated.run({i % kinds}, [&] { course += 'w'; });
+  CHECK(course == std::string(6 * kinds, 'w'));
+}
+
+TEST_CASE("work that cannot be recorded is done each time, not tried again, and it is said why") {
   std::string course;
   RepeatedWork repeated(Recorder{&course, false});
   for (int i = 0; i < 5; ++i) repeated.run({1}, [&] { course += 'w'; });
-  for (int i = 0; i < 5; ++i) repeated.run({2}, [&] { course += 'w'; });
-  CHECK(course == "wwwxwwwwwww");
+  CHECK(course == "wwwxww");
+  CHECK(repeated.report().why_not == "this recorder cannot");
+  const auto warnings = meanflow::kernel_report().warnings;
+  CHECK(std::ranges::any_of(warnings, [](const std::string& warning) {
+    return warning.find("not recorded") != std::string::npos &&
+           warning.find("this recorder cannot") != std::string::npos;
+  }));
+}
+
+TEST_CASE("a device that does not record does its work each time, without a warning") {
+  const std::size_t warnings = warnings_so_far().size();
+  RepeatedWork<NoRecorder> repeated;
+  int done = 0;
+  for (int i = 0; i < 6; ++i) repeated.run({1}, [&] { ++done; });
+  CHECK(done == 6);
+  CHECK(repeated.report().recordings == 0);
+  CHECK(repeated.report().why_not == "the device does not record its work");
+  CHECK(warnings_so_far().size() == warnings);
+}
+
+TEST_CASE("a warning is kept once") {
+  const std::size_t before = warnings_so_far().size();
+  for (int i = 0; i < 3; ++i) warn("the test warns");
+  CHECK(warnings_so_far().size() == before + 1);
+  CHECK(warnings_so_far().back() == "the test warns");
 }

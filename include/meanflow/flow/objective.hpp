@@ -22,7 +22,7 @@ struct FlowBatch {
   Tensor<T, Device> z;        ///< z_t (B, ...)
   Tensor<T, Device> v;        ///< conditional velocity dz/dt (B, ...)
   Tensor<T, Device> r, t;     ///< times, r <= t (B, 1)
-  std::size_t jump_rows = 0;  ///< K: rows from here on have r = t
+  std::size_t jump_rows = 0;  ///< K: rows from here on have r = t, and some before may have
   Condition<T, Device> condition;
 };
 

@@ -46,7 +46,8 @@ inline void check_times(std::span<const double> times) {
   }
 }
 
-/// Runs f(tile of the result, condition of the tile) over pieces of the batch, on all cores.
+/// Runs f(tile of the result, condition of the tile) over pieces of the batch, on all cores. On a
+/// device with too little memory for them the pieces are halved.
 template <class T, class Device, class F>
 [[nodiscard]] Tensor<T, Device> for_each_tile(const Tensor<T, Device>& noise,
                                               const Condition<T, Device>& condition,
@@ -54,12 +55,18 @@ template <class T, class Device, class F>
   check_condition("sample", condition, noise.rows());
   Tensor<T, Device> z = noise.clone();
   // Twice the rows of a training tile: nothing is kept for a way back, so they still fit the cache.
-  const std::size_t tiles = row_tiles(Device{}, z.rows(), parameters, 256);
-  parallel_tasks(Device{}, tiles, [&](std::size_t tile, std::size_t) {
-    const std::size_t first = z.rows() * tile / tiles, last = z.rows() * (tile + 1) / tiles;
-    f(z.rows(first, last), condition.rows(first, last));
-  });
-  return z;
+  for (std::size_t tiles = row_tiles(Device{}, z.rows(), parameters, 256);; tiles *= 2) {
+    try {
+      parallel_tasks(Device{}, tiles, [&](std::size_t tile, std::size_t) {
+        const std::size_t first = z.rows() * tile / tiles, last = z.rows() * (tile + 1) / tiles;
+        f(z.rows(first, last), condition.rows(first, last));
+      });
+      return z;
+    } catch (const OutOfMemoryError&) {
+      if (tiles >= z.rows()) throw;
+      copy(Device{}, z.size(), static_cast<const T*>(noise.data()), z.data());
+    }
+  }
 }
 
 template <class T, class Device>

@@ -581,8 +581,8 @@ void fill_normal_rows(Cpu, std::uint64_t seed, Purpose purpose, std::uint64_t st
 
 template <class Times, class T>
 void sample_times(Cpu, const Times& times, std::uint64_t seed, std::uint64_t step,
-                  std::uint64_t first_row, std::size_t rows, bool jump, T* r, T* t) {
-  sample_times(Reference{}, times, seed, step, first_row, rows, jump, r, t);
+                  std::uint64_t first_row, std::size_t rows, std::uint64_t jump_end, T* r, T* t) {
+  sample_times(Reference{}, times, seed, step, first_row, rows, jump_end, r, t);
 }
 
 template <class Rule>
@@ -678,6 +678,7 @@ void step_along(Cpu, std::size_t n, T scale, const T* u, T* z) {
 template <class T>
 void adam(Cpu, std::size_t n, const AdamCoefficients& c, const T* g, T* m, T* v, T* p) {
   using Batch = xsimd::batch<T>;
+  using detail::fused;
   const Batch scale(T(c.gradient_scale)), l2(T(c.l2)), beta1(T(c.beta1)), beta2(T(c.beta2));
   const Batch rest1(T(1 - c.beta1)), rest2(T(1 - c.beta2)), epsilon(T(c.epsilon));
   const Batch correction(T(1 / std::sqrt(c.correction2)));
@@ -686,10 +687,10 @@ void adam(Cpu, std::size_t n, const AdamCoefficients& c, const T* g, T* m, T* v,
   parallel_for(Cpu{}, n, detail::parallel_grain, [=](std::size_t first, std::size_t last) {
     detail::for_each_batch<T>(first, last, [=](auto lanes, std::size_t i) {
       const Batch parameter = lanes.load(p + i);
-      const Batch gradient = scale * lanes.load(g + i) + l2 * parameter;
-      const Batch first_moment = beta1 * lanes.load(m + i) + rest1 * gradient;
-      const Batch second_moment = beta2 * lanes.load(v + i) + rest2 * gradient * gradient;
-      const Batch denominator = xsimd::sqrt(second_moment) * correction + epsilon;
+      const Batch gradient = fused(scale, lanes.load(g + i), l2 * parameter);
+      const Batch first_moment = fused(beta1, lanes.load(m + i), rest1 * gradient);
+      const Batch second_moment = fused(rest2 * gradient, gradient, beta2 * lanes.load(v + i));
+      const Batch denominator = fused(xsimd::sqrt(second_moment), correction, epsilon);
       lanes.store(m + i, first_moment);
       lanes.store(v + i, second_moment);
       lanes.store(p + i, parameter * decay - rate * first_moment / denominator);

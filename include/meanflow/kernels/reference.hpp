@@ -407,13 +407,14 @@ void fill_normal_rows(Reference, std::uint64_t seed, Purpose purpose, std::uint6
   }
 }
 
-/// (r, t)[i] = the pair that the sampler `times` draws at (step, first_row + i).
+/// (r, t)[i] = the pair that the sampler `times` draws at (step, first_row + i), which jumps if
+/// that row is before `jump_end`.
 template <class Times, class T>
 void sample_times(Reference, const Times& times, std::uint64_t seed, std::uint64_t step,
-                  std::uint64_t first_row, std::size_t rows, bool jump, T* r, T* t) {
+                  std::uint64_t first_row, std::size_t rows, std::uint64_t jump_end, T* r, T* t) {
   for (std::size_t i = 0; i < rows; ++i) {
     RandomStream stream(seed, Purpose::times, step, first_row + i);
-    const auto pair = times.sample(stream, jump);
+    const auto pair = times.sample(stream, first_row + i < jump_end);
     r[i] = static_cast<T>(pair.r);
     t[i] = static_cast<T>(pair.t);
   }

@@ -14,6 +14,7 @@
 #include <xsimd/xsimd.hpp>
 
 #include <meanflow/kernels/onednn.hpp>
+#include <meanflow/kernels/warnings.hpp>
 
 // OpenBLAS's own questions; absent if another BLAS is linked.
 extern "C" {
@@ -77,14 +78,14 @@ inline void describe_blas(KernelReport& report) {
         std::to_string(report.threads) +
         " cores: install its OpenMP build (Debian: " + "libopenblas0-openmp).");
   if (parallel == 1)
-    report.warnings.push_back(
+    report.warnings.emplace_back(
         "OpenBLAS was built with threads of its own, which get in the way of OpenMP's: install its "
         "OpenMP build (Debian: libopenblas0-openmp).");
 }
 
 }  // namespace detail
 
-/// Asks the linked libraries and the processor.
+/// Asks the linked libraries and the processor, and adds what kernels have noted while they ran.
 [[nodiscard]] inline KernelReport kernel_report() {
   KernelReport report;
   report.threads = static_cast<std::size_t>(omp_get_max_threads());
@@ -101,6 +102,8 @@ inline void describe_blas(KernelReport& report) {
                               ", but this processor has " +
                               std::to_string(detail::processor_vector_bits()) +
                               "-bit vectors: compile with -march=native.");
+  const std::vector<std::string> noted = kernels::warnings_so_far();
+  report.warnings.insert(report.warnings.end(), noted.begin(), noted.end());
   return report;
 }
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <type_traits>
 
 #include <xsimd/xsimd.hpp>
 
@@ -46,6 +47,22 @@ inline void for_each_batch(std::size_t first, std::size_t last, F f) {
   std::size_t i = first;
   for (; i + width <= last; i += width) f(FullLanes<T>{}, i);
   if (i < last) f(SomeLanes<T>{last - i}, i);
+}
+
+/// a b + c, rounded once. Of a sum of two products the compiler may round either one first, and
+/// does so differently at the end of a loop than within it; this says which. xsimd 8 leaves the
+/// choice to the compiler where vectors have 512 bits.
+template <class T>
+[[nodiscard]] inline xsimd::batch<T> fused(const xsimd::batch<T>& a, const xsimd::batch<T>& b,
+                                           const xsimd::batch<T>& c) {
+#if XSIMD_WITH_AVX512F
+  if constexpr (std::is_same_v<T, float> && xsimd::batch<T>::size == 16)
+    return _mm512_fmadd_ps(a, b, c);
+  else if constexpr (std::is_same_v<T, double> && xsimd::batch<T>::size == 8)
+    return _mm512_fmadd_pd(a, b, c);
+  else
+#endif
+    return xsimd::fma(a, b, c);
 }
 
 /// The sum of the lanes of f(lanes, i) over [first, last); f must give 0 in lanes beyond the end,

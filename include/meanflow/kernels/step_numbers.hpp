@@ -43,6 +43,7 @@ struct AdamNumbers {
 template <class T>
 struct StepNumbers {
   std::uint64_t step;
+  std::uint64_t jump_end;  ///< rows of the batch of all processes from here on have r = t
   AdamNumbers<T> adam;
 };
 

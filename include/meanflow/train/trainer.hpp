@@ -45,10 +45,13 @@ struct TrainerSettings {
   double clip_norm = 0;                          ///< of the whole gradient; 0 for no clipping
   LabelDropout label_dropout{};                  ///< rows that get the null class; none by default
   std::uint64_t seed = 0;                        ///< of data, noise and times
-  std::size_t tile_rows = 0;  ///< rows worked on together; 0: what suits the device and the net
-  /// Whether a device that can (a GPU: as a CUDA graph) records a step and replays it as long as
-  /// batches keep their shape. Off is for nets and objectives of one's own that hand the device
-  /// numbers of the host which change from step to step.
+  /// Rows worked on together; 0: what suits the device and the net, and on a device with memory of
+  /// its own what fits into it.
+  std::size_t tile_rows = 0;
+  /// Whether a device that can (a GPU: as a CUDA graph) records a step and replays it for batches
+  /// of the same shape; `MeanFlowTrainer::recording()` tells what came of it. Off is for nets and
+  /// objectives of one's own that hand the device numbers of the host which change from step to
+  /// step.
   bool replay = true;
   /// Of convolutions and large products; parameters, moments, averages and sums stay in T.
   Precision precision = Precision::float32;
@@ -180,19 +183,18 @@ class MeanFlowTrainer {
   /// One step on the rows x (B, ...) with their conditions. Throws NonFiniteError, before anything
   /// has changed, if a loss or the gradient is not finite.
   StepReport step(const Values& x, const Condition<T, Device>& condition = {}) {
-    const std::size_t rows = x.rows();
+    const std::size_t rows = x.rows(), jumps = jump_count(rows, step_);
     detail::check_condition("trainer", condition, rows);
-    const Split split{rows, jump_count(rows), tile_count(x)};
     prepare(rows);
-    prepare_lanes(std::min(lanes(Device{}), split.tiles));
+    jump_end_ = row_number(x, jumps);
     const ComputeIn precision(settings_.precision, Device{});
     const double rate = settings_.learning_rate.at(step_, settings_.steps);
     double norm = 0;
     if constexpr (on_host<Device>)
-      norm = step_on_host(x, condition, split, rate);
+      norm = step_on_host(x, condition, {rows, jumps, tile_count(rows)}, rate);
     else
-      norm = step_on_device(x, condition, split, rate);
-    StepReport report = summary(split.jumps);
+      norm = step_on_device(x, condition, jumps, rate);
+    StepReport report = summary(jumps);
     report.gradient_norm = norm;
     report.learning_rate = rate;
     ++step_;
@@ -294,6 +296,9 @@ class MeanFlowTrainer {
     adam_.count = step_ = state.step;
   }
 
+  /// What came of `TrainerSettings::replay`.
+  [[nodiscard]] kernels::RecordingReport recording() const { return repeated_.report(); }
+
   /// The gradient of the last step, as a flat buffer.
   [[nodiscard]] const Values& gradient() const { return gradient_; }
 
@@ -313,12 +318,12 @@ class MeanFlowTrainer {
   /// Elements of the flat buffers that are worked on together, since they stay in cache.
   [[nodiscard]] static constexpr std::size_t chunk() { return 8192; }
 
-  /// How many of the rows jump.
-  [[nodiscard]] std::size_t jump_count(std::size_t rows) const {
+  /// How many of the rows jump in a step.
+  [[nodiscard]] std::size_t jump_count(std::size_t rows, std::uint64_t step) const {
     if constexpr (!detail::needs_jumps<Goal>()) {
       return 0;
     } else {
-      RandomStream stream(settings_.seed, Purpose::times, step_, ~std::uint32_t{0});
+      RandomStream stream(settings_.seed, Purpose::times, step, ~std::uint32_t{0});
       const std::size_t jumps = times_.jump_rows(rows, stream);
       if (jumps > rows)
         throw SettingError("the time sampler lets " + std::to_string(jumps) + " of " +
@@ -368,10 +373,42 @@ class MeanFlowTrainer {
     }
   }
 
-  [[nodiscard]] std::size_t tile_count(const Values& x) const {
+  [[nodiscard]] std::size_t tile_count(std::size_t rows) const {
+    const std::size_t each = settings_.tile_rows > 0 ? settings_.tile_rows : fitting_rows_;
+    if (each > 0) return std::max<std::size_t>(1, (rows + each - 1) / each);
+    return row_tiles(Device{}, rows, gradient_.size());
+  }
+
+  /// How many rows carry a tangent on a device that plans and records its work by shapes: where the
+  /// number that jump is left to chance, it is rounded up, so that there are few. Rows that carry
+  /// one and do not jump have r = t, and nothing comes of it.
+  [[nodiscard]] std::size_t carried_rows(std::size_t rows, std::size_t jumps) {
+    if (!jumps_vary(rows)) return jumps;
+    const std::size_t bucket = std::max<std::size_t>(1, rows / 16);
+    return std::min(rows, (jumps + bucket - 1) / bucket * bucket);
+  }
+
+  /// Whether the number of rows that jump differs from step to step. That the first steps tell, and
+  /// not those done so far, makes a resumed training round as it did before.
+  [[nodiscard]] bool jumps_vary(std::size_t rows) {
+    if (rows == asked_rows_) return jumps_vary_;
+    asked_rows_ = rows;
+    jumps_vary_ = false;
+    for (std::uint64_t step = 1; step < 8; ++step)
+      jumps_vary_ = jumps_vary_ || jump_count(rows, step) != jump_count(rows, 0);
+    return jumps_vary_;
+  }
+
+  /// A device had too little memory for that many tiles: from now on they are half as large.
+  void make_tiles_smaller(const OutOfMemoryError& error, std::size_t rows, std::size_t tiles) {
+    repeated_.forget();
     if (settings_.tile_rows > 0)
-      return std::max<std::size_t>(1, (x.rows() + settings_.tile_rows - 1) / settings_.tile_rows);
-    return row_tiles(Device{}, x.rows(), gradient_.size());
+      throw OutOfMemoryError(std::string(error.what()) + "; tile_rows is " +
+                             std::to_string(settings_.tile_rows) +
+                             ": set it lower, or to 0 for what fits");
+    const std::size_t each = (rows + tiles - 1) / tiles;
+    if (each <= 1) throw error;
+    fitting_rows_ = (each + 1) / 2;
   }
 
   /// Which rows of the batch a tile holds: first those that jump, then the others.
@@ -399,6 +436,7 @@ class MeanFlowTrainer {
 
   [[nodiscard]] double step_on_host(const Values& x, const Condition<T, Device>& condition,
                                     const Split& split, double learning_rate) {
+    prepare_lanes(std::min(lanes(Device{}), split.tiles));
     fill(Device{}, gradient_.size(), T(0), gradient_.data());
     try {
       parallel_tasks(Device{}, split.tiles, [&](std::size_t tile, std::size_t lane) {
@@ -420,28 +458,43 @@ class MeanFlowTrainer {
   /// are to be clipped is decided there, and known here when all has been asked for. What the work
   /// reads and writes stays where it is from step to step, so that it can be recorded.
   [[nodiscard]] double step_on_device(const Values& x, const Condition<T, Device>& condition,
-                                      const Split& split, double learning_rate) {
+                                      std::size_t jumps, double learning_rate) {
+    const std::size_t rows = x.rows();
+    prepare_lanes(1);
     lay(x, x_);
     lay(condition.labels, condition_.labels);
     lay(condition.augmentation, condition_.augmentation);
-    if (report_.size() != 1 + 4 * split.rows)
-      report_ = Tensor<double, Device>({1 + 4 * split.rows});
-    write_numbers(learning_rate, split.rows);
+    if (report_.size() != 1 + 4 * rows) report_ = Tensor<double, Device>({1 + 4 * rows});
+    write_numbers(learning_rate, rows);
+    Split split{rows, carried_rows(rows, jumps), tile_count(rows)};
+    while (!fits(split)) split.tiles = tile_count(rows);
+    const double norm = read_report(split, jumps);
+    check_rows();
+    check_gradient(norm);
+    ++adam_.count;
+    return norm;
+  }
+
+  /// Has the device do the step in such tiles; false if it has too little memory for them. Nothing
+  /// has changed then: parameters are written when all memory is there.
+  [[nodiscard]] bool fits(const Split& split) {
+    // What is left is for samples on the way, and for what the device's libraries take themselves.
+    [[maybe_unused]] const auto spare = spare_memory(Device{}, 1.0 / 8);
     const auto work = [&] { work_on_device(split); };
     try {
       if (settings_.replay && exchange_.size() == 1)
         repeated_.run(key_of(split), work);
       else
         work();
+      return true;
+    } catch (const OutOfMemoryError& error) {
+      clear_lanes();
+      make_tiles_smaller(error, split.rows, split.tiles);
+      return false;
     } catch (...) {
       clear_lanes();
       throw;
     }
-    const double norm = read_report(split);
-    check_rows();
-    check_gradient(norm);
-    ++adam_.count;
-    return norm;
   }
 
   /// Copies to memory that stays where it is while the shape is the same.
@@ -476,8 +529,9 @@ class MeanFlowTrainer {
 
   void write_numbers(double learning_rate, std::size_t rows) {
     const kernels::StepNumbers<T> numbers{
-        step_, kernels::AdamNumbers<T>(
-                   adam_coefficients(settings_.optimizer, learning_rate, adam_.count + 1))};
+        step_, jump_end_,
+        kernels::AdamNumbers<T>(
+            adam_coefficients(settings_.optimizer, learning_rate, adam_.count + 1))};
     if (numbers_.empty()) numbers_ = Tensor<kernels::StepNumbers<T>, Device>({1});
     write(numbers_, &numbers);
     if (averages_.empty()) return;
@@ -518,7 +572,7 @@ class MeanFlowTrainer {
   }
 
   /// What the work has laid down: fills `rows_`, and returns the norm of the gradient.
-  [[nodiscard]] double read_report(const Split& split) {
+  [[nodiscard]] double read_report(const Split& split, std::size_t jumps) {
     const Tensor<double> known = to_host(report_);
     const double* of_row = known.data() + 1;
     for (std::size_t tile = 0; tile < split.tiles; ++tile) {
@@ -528,7 +582,7 @@ class MeanFlowTrainer {
         rows_.loss[row] = of_row[0];
         rows_.square[row] = of_row[1];
         rows_.velocity_square[row] = of_row[2];
-        rows_.derivative_square[row] = of_row[3];
+        rows_.derivative_square[row] = row < jumps ? of_row[3] : 0;
       }
     }
     return std::sqrt(known[0]);
@@ -573,6 +627,14 @@ class MeanFlowTrainer {
       return static_cast<const std::uint64_t*>(&numbers_.data()->step);
   }
 
+  /// The row of the batch of all processes where jumps end, likewise.
+  [[nodiscard]] auto jump_end() const {
+    if constexpr (on_host<Device>)
+      return jump_end_;
+    else
+      return static_cast<const std::uint64_t*>(&numbers_.data()->jump_end);
+  }
+
   [[nodiscard]] FlowBatch<T, Device> make_batch(const Values& x,
                                                 const Condition<T, Device>& condition,
                                                 const Rows& rows) const {
@@ -587,21 +649,21 @@ class MeanFlowTrainer {
     const DroppedRows dropped =
         drops ? settings_.label_dropout.rule(x.rows(), settings_.seed, row_number(x, 0))
               : DroppedRows{};
-    const auto draw = [&](std::size_t from, std::size_t to, std::size_t count, bool jump) {
+    const auto draw = [&](std::size_t from, std::size_t to, std::size_t count) {
       if (count == 0) return;
       const std::uint64_t number = row_number(x, from);
       copy(Device{}, count * columns, static_cast<const T*>(x.row(from)), data.row(to));
       fill_normal_rows(Device{}, settings_.seed, Purpose::noise, step_number(), number, count,
                        columns, noise.row(to));
-      sample_times(Device{}, times_, settings_.seed, step_number(), number, count, jump,
+      sample_times(Device{}, times_, settings_.seed, step_number(), number, count, jump_end(),
                    batch.r.row(to), batch.t.row(to));
       count_up(Device{}, count, number, numbers.row(to));
       if (drops)
         drop_labels(Device{}, dropped, step_number(), from, count, null_class_,
                     batch.condition.labels.row(to));
     };
-    draw(rows.jump_begin, 0, rows.jumps, true);
-    draw(rows.rest_begin, rows.jumps, rest, false);
+    draw(rows.jump_begin, 0, rows.jumps);
+    draw(rows.rest_begin, rows.jumps, rest);
     interpolate(Device{}, path_, rows.count, columns, static_cast<const T*>(batch.t.data()),
                 static_cast<const T*>(data.data()), static_cast<const T*>(noise.data()),
                 batch.z.data(), batch.v.data());
@@ -803,6 +865,10 @@ class MeanFlowTrainer {
   RowReports rows_;
   std::int32_t null_class_ = -1;  // set where labels are dropped
   std::uint64_t step_ = 0;
+  std::uint64_t jump_end_ = 0;    // of the step at hand
+  std::size_t fitting_rows_ = 0;  // of a tile, once a device had too little memory
+  std::size_t asked_rows_ = 0;    // rows that `jumps_vary_` is about
+  bool jumps_vary_ = false;
 };
 
 }  // namespace meanflow

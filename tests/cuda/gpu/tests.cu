@@ -6,6 +6,7 @@
 
 #include <meanflow/cuda.hpp>
 
+#include "cuda/memory.test.cpp"
 #include "cuda/on_cuda.cpp"
 #include "cuda/shapes.test.cpp"
 #include "cuda/transfer.test.cpp"

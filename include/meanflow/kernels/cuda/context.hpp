@@ -5,6 +5,7 @@
 /// of it.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <string>
 
@@ -27,6 +28,25 @@ struct CudaError : Error {
 };
 
 namespace kernels::cuda {
+
+namespace detail {
+
+/// The number of the GPU for threads that have not used one yet.
+[[nodiscard]] inline std::atomic<int>& chosen_device() {
+  static std::atomic<int> number = 0;
+  return number;
+}
+/// Whether any thread of the process has used one, and whether the calling thread does.
+[[nodiscard]] inline std::atomic<bool>& has_context() {
+  static std::atomic<bool> has = false;
+  return has;
+}
+[[nodiscard]] inline bool& has_context_of_thread() {
+  thread_local bool has = false;
+  return has;
+}
+
+}  // namespace detail
 
 #if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
 
@@ -68,16 +88,22 @@ inline void refuse_while_recording() {
   if (recording()) throw CudaError("numbers cannot go to or from the host within a recording");
 }
 
+[[nodiscard]] inline int device_count() {
+  int count = 0;
+  const cudaError_t found = cudaGetDeviceCount(&count);
+  if (found != cudaSuccess || count == 0)
+    throw CudaError(std::string("a Cuda tensor needs an NVIDIA GPU, but there is none: ") +
+                    (found == cudaSuccess ? "0 devices" : cudaGetErrorString(found)));
+  return count;
+}
+
 /// The stream of the calling thread and what works on it.
 class Context {
  public:
   /// Throws CudaError if there is no GPU that can be used.
-  Context() {
-    int count = 0;
-    const cudaError_t found = cudaGetDeviceCount(&count);
-    if (found != cudaSuccess || count == 0)
-      throw CudaError(std::string("a Cuda tensor needs an NVIDIA GPU, but there is none: ") +
-                      (found == cudaSuccess ? "0 devices" : cudaGetErrorString(found)));
+  Context() : device(detail::chosen_device()), first_(!detail::has_context().exchange(true)) {
+    static_cast<void>(device_count());
+    check(cudaSetDevice(device), "cudaSetDevice(" + std::to_string(device) + ")");
     check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
     check(cublasCreate(&blas), "cublasCreate");
     check(cublasSetStream(blas, stream), "cublasSetStream");
@@ -86,11 +112,20 @@ class Context {
     check(cublasSetWorkspace(blas, blas_memory_, blas_bytes), "cublasSetWorkspace");
     check(cudnnCreate(&dnn), "cudnnCreate");
     check(cudnnSetStream(dnn, stream), "cudnnSetStream");
+    detail::has_context_of_thread() = true;
   }
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
-  // The driver may be gone when static objects end; it frees what is left.
-  ~Context() = default;
+  /// The first one, mostly the main thread's, is left to the driver: it may be gone already when
+  /// the program ends.
+  ~Context() {
+    detail::has_context_of_thread() = false;
+    if (first_) return;
+    static_cast<void>(cudnnDestroy(dnn));
+    static_cast<void>(cublasDestroy(blas));
+    static_cast<void>(cudaFree(blas_memory_));
+    static_cast<void>(cudaStreamDestroy(stream));
+  }
 
   /// Waits until everything that was asked for has been done.
   void wait() const {
@@ -98,12 +133,14 @@ class Context {
     check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
   }
 
+  const int device;
   cudaStream_t stream = nullptr;
   cublasHandle_t blas = nullptr;
   cudnnHandle_t dnn = nullptr;
 
  private:
   static constexpr std::size_t blas_bytes = std::size_t{32} << 20;  // as NVIDIA advises for Hopper
+  bool first_;
   void* blas_memory_ = nullptr;
 };
 
@@ -112,11 +149,36 @@ class Context {
   return instance;
 }
 
+/// Waits until everything that the calling thread has asked for has been done.
+inline void finish_work() { context().wait(); }
+
 #else
 
 inline constexpr bool on_gpu = false;
 
+[[nodiscard]] inline constexpr bool recording() { return false; }
+[[nodiscard]] inline std::string device_text() { return "the host in the place of a GPU"; }
+[[nodiscard]] inline int device_count() { return 1; }
+inline void finish_work() {}
+
 #endif
 
 }  // namespace kernels::cuda
+
+/// Which GPU threads use from their first work on, by its number from 0. Throws CudaError if there
+/// is none of that number, or the calling thread has worked on another one already.
+inline void use_cuda_device(int number) {
+  namespace cuda = kernels::cuda;
+  const int count = cuda::device_count();
+  if (number < 0 || number >= count)
+    throw CudaError("there is no GPU number " + std::to_string(number) + ": this machine has " +
+                    std::to_string(count) + ", counted from 0");
+#if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
+  if (cuda::detail::has_context_of_thread() && cuda::context().device != number)
+    throw CudaError("this thread works on GPU number " + std::to_string(cuda::context().device) +
+                    " already, and cannot go on with number " + std::to_string(number));
+#endif
+  cuda::detail::chosen_device() = number;
+}
+
 }  // namespace meanflow

@@ -6,15 +6,18 @@
 
 #include <array>
 #include <cstddef>
-#include <list>
+#include <memory>
 #include <span>
 #include <string>
 #include <type_traits>
 
 #include <meanflow/kernels/conv_shape.hpp>
 #include <meanflow/kernels/cuda/elementwise.hpp>
+#include <meanflow/kernels/cuda/graph.hpp>
+#include <meanflow/kernels/cuda/plan_cache.hpp>
 #include <meanflow/kernels/cuda/product.hpp>
 #include <meanflow/kernels/reference_conv.hpp>
+#include <meanflow/kernels/warnings.hpp>
 
 #if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
 #include <cuda_bf16.h>
@@ -153,96 +156,122 @@ void channels_last(const ConvShape& s, const float* w, To* packed) {
 }
 
 /// w += the same, the other way round.
-template <class From>
-void add_channels_first(const ConvShape& s, const From* packed, float* w) {
+inline void add_channels_first(const ConvShape& s, const float* packed, float* w) {
   const std::size_t in = s.in, taps = s.kernel * s.kernel;
   const Divisor by_in(in), by_taps(taps);
   for_each_index(s.out * taps * in, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
     const std::size_t c = i % by_in, tap = i / by_in % by_taps, o = i / by_in / by_taps;
-    w[(o * in + c) * taps + tap] += static_cast<float>(packed[i]);
+    w[(o * in + c) * taps + tap] += packed[i];
   });
+}
+
+/// A descriptor of cuDNN, for as long as its owner lives.
+template <class Handle, cudnnStatus_t (*create)(Handle*), cudnnStatus_t (*destroy)(Handle)>
+class Descriptor {
+ public:
+  Descriptor() { check(create(&handle_), "making a descriptor"); }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() { static_cast<void>(destroy(handle_)); }
+  operator Handle() const { return handle_; }
+
+ private:
+  Handle handle_ = nullptr;
+};
+
+enum class Direction { forward, backward_data, backward_weights };
+
+/// What a convolution is planned for.
+struct ConvolutionKey {
+  ConvShape shape;
+  Direction direction;
+  Precision precision;
+
+  friend bool operator==(const ConvolutionKey&, const ConvolutionKey&) = default;
+};
+
+[[nodiscard]] inline std::string to_string(const ConvolutionKey& key) {
+  const auto n = [](std::size_t value) { return std::to_string(value); };
+  const ConvShape& s = key.shape;
+  return "the convolution of (" + n(s.rows) + ", " + n(s.height) + ", " + n(s.width) + ", " +
+         n(s.in) + ") to " + n(s.out) + " channels" +
+         (key.direction == Direction::forward         ? ""
+          : key.direction == Direction::backward_data ? ", to its input"
+                                                      : ", to its weights") +
+         (key.precision == Precision::float32 ? " in float32"
+          : key.precision == Precision::tf32  ? " in TF32"
+                                              : " in bfloat16");
 }
 
 /// A convolution in one of its three directions: descriptors, the algorithm that cuDNN chose, and
 /// the memory that it wants.
 class Convolution {
  public:
-  enum class Direction { forward, backward_data, backward_weights };
-
-  Convolution(const ConvShape& shape, Direction direction, Precision precision)
-      : shape_(shape), direction_(direction), precision_(precision) {
-    const auto extent = [](std::size_t value) { return static_cast<int>(value); };
-    const cudnnDataType_t type =
-        precision == Precision::bfloat16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
-    call(cudnnCreateTensorDescriptor(&x_));
-    call(cudnnCreateTensorDescriptor(&y_));
-    call(cudnnCreateFilterDescriptor(&weights_));
-    call(cudnnCreateConvolutionDescriptor(&convolution_));
-    call(cudnnSetTensor4dDescriptor(x_, CUDNN_TENSOR_NHWC, type, extent(shape.rows),
-                                    extent(shape.in), extent(shape.height), extent(shape.width)));
-    call(cudnnSetTensor4dDescriptor(y_, CUDNN_TENSOR_NHWC, type, extent(shape.rows),
-                                    extent(shape.out), extent(shape.out_height()),
-                                    extent(shape.out_width())));
-    call(cudnnSetFilter4dDescriptor(weights_, type, CUDNN_TENSOR_NHWC, extent(shape.out),
-                                    extent(shape.in), extent(shape.kernel), extent(shape.kernel)));
-    const int padding = extent(shape.padding), stride = extent(shape.stride);
-    call(cudnnSetConvolution2dDescriptor(convolution_, padding, padding, stride, stride, 1, 1,
-                                         CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT));
-    // DEFAULT lets float32 be rounded to TF32, FMA does not.
-    call(cudnnSetConvolutionMathType(convolution_, precision == Precision::float32 ? CUDNN_FMA_MATH
-                                                   : precision == Precision::tf32
-                                                       ? CUDNN_DEFAULT_MATH
-                                                       : CUDNN_TENSOR_OP_MATH));
-    choose();
-  }
-  Convolution(const Convolution&) = delete;
-  Convolution& operator=(const Convolution&) = delete;
-  ~Convolution() {
-    static_cast<void>(cudnnDestroyConvolutionDescriptor(convolution_));
-    static_cast<void>(cudnnDestroyFilterDescriptor(weights_));
-    static_cast<void>(cudnnDestroyTensorDescriptor(y_));
-    static_cast<void>(cudnnDestroyTensorDescriptor(x_));
+  /// nullptr if cuDNN has no algorithm for it.
+  [[nodiscard]] static std::shared_ptr<const Convolution> plan(const ConvolutionKey& key) {
+    auto plan = std::make_shared<Convolution>(key);
+    return plan->describe() && plan->choose() ? plan : nullptr;
   }
 
-  [[nodiscard]] bool is(const ConvShape& shape, Direction direction, Precision precision) const {
-    return shape == shape_ && direction == direction_ && precision == precision_;
-  }
+  explicit Convolution(const ConvolutionKey& key) : key_(key) {}
 
   /// Images at both ends and weights with channels last, in the type of the precision; writes to
-  /// what the direction leads to.
-  void run(void* x, void* y, void* weights) const {
+  /// what the direction leads to. False if cuDNN cannot do it after all.
+  [[nodiscard]] bool run(void* x, void* y, void* weights) const {
     const float one = 1, zero = 0;
     const Scratch<std::byte> workspace(bytes_);
-    switch (direction_) {
+    const cudnnHandle_t dnn = context().dnn;
+    switch (key_.direction) {
       case Direction::forward:
-        return call(cudnnConvolutionForward(context().dnn, &one, x_, x, weights_, weights,
-                                            convolution_, forward_, workspace.data(), bytes_, &zero,
-                                            y_, y));
+        return works(cudnnConvolutionForward(dnn, &one, x_, x, weights_, weights, convolution_,
+                                             forward_, workspace.data(), bytes_, &zero, y_, y));
       case Direction::backward_data:
-        return call(cudnnConvolutionBackwardData(context().dnn, &one, weights_, weights, y_, y,
-                                                 convolution_, backward_data_, workspace.data(),
-                                                 bytes_, &zero, x_, x));
+        return works(cudnnConvolutionBackwardData(dnn, &one, weights_, weights, y_, y, convolution_,
+                                                  backward_data_, workspace.data(), bytes_, &zero,
+                                                  x_, x));
       case Direction::backward_weights:
-        return call(cudnnConvolutionBackwardFilter(context().dnn, &one, x_, x, y_, y, convolution_,
-                                                   backward_weights_, workspace.data(), bytes_,
-                                                   &zero, weights_, weights));
+        return works(cudnnConvolutionBackwardFilter(dnn, &one, x_, x, y_, y, convolution_,
+                                                    backward_weights_, workspace.data(), bytes_,
+                                                    &zero, weights_, weights));
     }
+    return false;
   }
 
  private:
-  void call(cudnnStatus_t status) const {
-    if (status != CUDNN_STATUS_SUCCESS) check(status, text());
-  }
-  [[nodiscard]] std::string text() const {
-    const auto n = [](std::size_t value) { return std::to_string(value); };
-    return "the convolution of (" + n(shape_.rows) + ", " + n(shape_.height) + ", " +
-           n(shape_.width) + ", " + n(shape_.in) + ") to " + n(shape_.out) + " channels";
+  /// False for what cuDNN does not support; what fails otherwise is an error.
+  [[nodiscard]] bool works(cudnnStatus_t status) const {
+    if (status == CUDNN_STATUS_SUCCESS) return true;
+    if (status == CUDNN_STATUS_NOT_SUPPORTED) return false;
+    check(status, to_string(key_));
+    return false;
   }
 
-  void choose() {
+  [[nodiscard]] bool describe() {
+    const auto extent = [](std::size_t value) { return static_cast<int>(value); };
+    const ConvShape& s = key_.shape;
+    const cudnnDataType_t type =
+        key_.precision == Precision::bfloat16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
+    const int padding = extent(s.padding), stride = extent(s.stride);
+    // DEFAULT lets float32 be rounded to TF32, FMA does not.
+    const cudnnMathType_t math = key_.precision == Precision::float32 ? CUDNN_FMA_MATH
+                                 : key_.precision == Precision::tf32  ? CUDNN_DEFAULT_MATH
+                                                                      : CUDNN_TENSOR_OP_MATH;
+    return works(cudnnSetTensor4dDescriptor(x_, CUDNN_TENSOR_NHWC, type, extent(s.rows),
+                                            extent(s.in), extent(s.height), extent(s.width))) &&
+           works(cudnnSetTensor4dDescriptor(y_, CUDNN_TENSOR_NHWC, type, extent(s.rows),
+                                            extent(s.out), extent(s.out_height()),
+                                            extent(s.out_width()))) &&
+           works(cudnnSetFilter4dDescriptor(weights_, type, CUDNN_TENSOR_NHWC, extent(s.out),
+                                            extent(s.in), extent(s.kernel), extent(s.kernel))) &&
+           works(cudnnSetConvolution2dDescriptor(convolution_, padding, padding, stride, stride, 1,
+                                                 1, CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT)) &&
+           works(cudnnSetConvolutionMathType(convolution_, math));
+  }
+
+  [[nodiscard]] bool choose() {
     const cudnnHandle_t dnn = context().dnn;
-    if (direction_ == Direction::forward)
-      choose<cudnnConvolutionFwdAlgoPerf_t>(
+    if (key_.direction == Direction::forward)
+      return choose<cudnnConvolutionFwdAlgoPerf_t>(
           forward_,
           [&](int most, int* found, auto* ranked) {
             return cudnnGetConvolutionForwardAlgorithm_v7(dnn, x_, weights_, convolution_, y_, most,
@@ -252,8 +281,8 @@ class Convolution {
             return cudnnGetConvolutionForwardWorkspaceSize(dnn, x_, weights_, convolution_, y_,
                                                            algorithm, &bytes_);
           });
-    else if (direction_ == Direction::backward_data)
-      choose<cudnnConvolutionBwdDataAlgoPerf_t>(
+    if (key_.direction == Direction::backward_data)
+      return choose<cudnnConvolutionBwdDataAlgoPerf_t>(
           backward_data_,
           [&](int most, int* found, auto* ranked) {
             return cudnnGetConvolutionBackwardDataAlgorithm_v7(dnn, weights_, y_, convolution_, x_,
@@ -263,144 +292,173 @@ class Convolution {
             return cudnnGetConvolutionBackwardDataWorkspaceSize(dnn, weights_, y_, convolution_, x_,
                                                                 algorithm, &bytes_);
           });
-    else
-      choose<cudnnConvolutionBwdFilterAlgoPerf_t>(
-          backward_weights_,
-          [&](int most, int* found, auto* ranked) {
-            return cudnnGetConvolutionBackwardFilterAlgorithm_v7(dnn, x_, y_, convolution_,
-                                                                 weights_, most, found, ranked);
-          },
-          [&](auto algorithm) {
-            return cudnnGetConvolutionBackwardFilterWorkspaceSize(dnn, x_, y_, convolution_,
-                                                                  weights_, algorithm, &bytes_);
-          });
+    return choose<cudnnConvolutionBwdFilterAlgoPerf_t>(
+        backward_weights_,
+        [&](int most, int* found, auto* ranked) {
+          return cudnnGetConvolutionBackwardFilterAlgorithm_v7(dnn, x_, y_, convolution_, weights_,
+                                                               most, found, ranked);
+        },
+        [&](auto algorithm) {
+          return cudnnGetConvolutionBackwardFilterWorkspaceSize(dnn, x_, y_, convolution_, weights_,
+                                                                algorithm, &bytes_);
+        });
   }
 
   /// The best of the algorithms that can do it, which not all can with channels last: if there is
   /// one, one that adds in the same order every time. `ask_memory` tells whether one can, and sets
   /// the bytes that it wants.
   template <class Ranked, class Algorithm, class Rank, class AskMemory>
-  void choose(Algorithm& algorithm, Rank rank, AskMemory ask_memory) {
+  [[nodiscard]] bool choose(Algorithm& algorithm, Rank rank, AskMemory ask_memory) {
     std::array<Ranked, 8> ranked{};
     int found = 0;
-    call(rank(static_cast<int>(ranked.size()), &found, ranked.data()));
+    if (!works(rank(static_cast<int>(ranked.size()), &found, ranked.data()))) return false;
     const auto all = std::span(ranked).first(static_cast<std::size_t>(found));
     for (const bool repeatable : {true, false})
       for (const Ranked& one : all) {
         if (one.status != CUDNN_STATUS_SUCCESS) continue;
         if (repeatable && one.determinism != CUDNN_DETERMINISTIC) continue;
         // What was ranked with rounding is asked for without where float32 is to be float32.
-        call(cudnnSetConvolutionMathType(
-            convolution_, precision_ == Precision::float32 ? CUDNN_FMA_MATH : one.mathType));
+        const cudnnMathType_t math =
+            key_.precision == Precision::float32 ? CUDNN_FMA_MATH : one.mathType;
+        if (!works(cudnnSetConvolutionMathType(convolution_, math))) continue;
         if (ask_memory(one.algo) != CUDNN_STATUS_SUCCESS) continue;
         algorithm = one.algo;
-        return;
+        return true;
       }
-    call(CUDNN_STATUS_NOT_SUPPORTED);
+    return false;
   }
 
-  ConvShape shape_;
-  Direction direction_;
-  Precision precision_;
-  cudnnTensorDescriptor_t x_ = nullptr, y_ = nullptr;
-  cudnnFilterDescriptor_t weights_ = nullptr;
-  cudnnConvolutionDescriptor_t convolution_ = nullptr;
+  ConvolutionKey key_;
+  Descriptor<cudnnTensorDescriptor_t, cudnnCreateTensorDescriptor, cudnnDestroyTensorDescriptor> x_,
+      y_;
+  Descriptor<cudnnFilterDescriptor_t, cudnnCreateFilterDescriptor, cudnnDestroyFilterDescriptor>
+      weights_;
+  Descriptor<cudnnConvolutionDescriptor_t, cudnnCreateConvolutionDescriptor,
+             cudnnDestroyConvolutionDescriptor>
+      convolution_;
   cudnnConvolutionFwdAlgo_t forward_{};
   cudnnConvolutionBwdDataAlgo_t backward_data_{};
   cudnnConvolutionBwdFilterAlgo_t backward_weights_{};
   std::size_t bytes_ = 0;
 };
 
-/// The convolution of that shape, made at its first use and kept by the calling thread, as its
-/// stream is.
-[[nodiscard]] inline const Convolution& convolution(const ConvShape& shape,
-                                                    Convolution::Direction direction) {
-  constexpr std::size_t most = 512;
-  thread_local std::list<Convolution> made;
-  for (auto one = made.begin(); one != made.end(); ++one) {
-    if (!one->is(shape, direction, precision())) continue;
-    made.splice(made.begin(), made, one);
-    return made.front();
+/// The plans of the calling thread, as its stream is its own.
+[[nodiscard]] inline PlanCache<ConvolutionKey, Convolution>& convolution_plans() {
+  thread_local PlanCache<ConvolutionKey, Convolution> plans;
+  return plans;
+}
+
+inline void warn_of_patches(const ConvolutionKey& key) {
+  warn("cuDNN has no algorithm for " + to_string(key) +
+       ": it is done by products of patches, which takes longer");
+}
+
+/// Has cuDNN do it; false, with a warning the first time, if it cannot. `operands(run)` calls
+/// run(x, y, weights) with what the direction reads and writes.
+template <class Operands>
+[[nodiscard]] bool by_cudnn(const ConvolutionKey& key, Operands operands) {
+  const auto plan = convolution_plans().find(key, [&] {
+    auto made = Convolution::plan(key);
+    if (!made) warn_of_patches(key);
+    return made;
+  });
+  if (!plan) return false;
+  const bool done = operands([&](void* x, void* y, void* w) { return plan->run(x, y, w); });
+  if (!done) {
+    convolution_plans().refuse(key);
+    warn_of_patches(key);
+  } else if (needed_by_recording()) {
+    needed_by_recording()->push_back(plan);
   }
-  made.emplace_front(shape, direction, precision());
-  if (made.size() > most) made.pop_back();
-  return made.front();
+  return done;
 }
 
 /// Where a convolution reads or writes: the tensor itself, or its numbers in bfloat16.
 class Operand {
  public:
-  Operand(std::size_t size, float* values)
-      : size_(size), values_(values), rounded_(precision() == Precision::bfloat16 ? size : 0) {}
+  Operand(std::size_t size, float* values, Precision precision)
+      : size_(size),
+        values_(values),
+        rounds_(precision == Precision::bfloat16),
+        rounded_(rounds_ ? size : 0) {}
 
   [[nodiscard]] void* read() const {
-    if (precision() != Precision::bfloat16) return values_;
+    if (!rounds_) return values_;
     convert(size_, static_cast<const float*>(values_), rounded_.data());
     return rounded_.data();
   }
   [[nodiscard]] void* write() const {
-    return precision() == Precision::bfloat16 ? static_cast<void*>(rounded_.data()) : values_;
+    return rounds_ ? static_cast<void*>(rounded_.data()) : values_;
   }
   void written() const {
-    if (precision() == Precision::bfloat16)
-      convert(size_, static_cast<const __nv_bfloat16*>(rounded_.data()), values_);
+    if (rounds_) convert(size_, static_cast<const __nv_bfloat16*>(rounded_.data()), values_);
   }
 
  private:
   std::size_t size_;
   float* values_;
+  bool rounds_;
   Scratch<__nv_bfloat16> rounded_;
 };
 
-/// Calls f(weights with channels last) in the type of the precision.
+[[nodiscard]] inline std::size_t weights_size(const ConvShape& s) {
+  return s.out * s.in * s.kernel * s.kernel;
+}
+
+/// f(weights with channels last) in the type of the precision.
 template <class F>
-void with_packed(const ConvShape& s, const float* w, F f) {
-  const std::size_t size = s.out * s.in * s.kernel * s.kernel;
-  if (precision() == Precision::bfloat16) {
-    const Scratch<__nv_bfloat16> packed(size);
+[[nodiscard]] bool with_packed(const ConvShape& s, const float* w, Precision precision, F f) {
+  if (precision == Precision::bfloat16) {
+    const Scratch<__nv_bfloat16> packed(weights_size(s));
     channels_last(s, w, packed.data());
-    f(packed.data());
-  } else {
-    const Scratch<float> packed(size);
-    channels_last(s, w, packed.data());
-    f(packed.data());
+    return f(packed.data());
   }
+  const Scratch<float> packed(weights_size(s));
+  channels_last(s, w, packed.data());
+  return f(packed.data());
 }
 
 inline void forward(const ConvShape& s, const float* x, const float* w, float* y) {
   if (s.rows == 0) return;
-  const cuda::Operand in(cuda::input_size(s), const_cast<float*>(x)), out(cuda::output_size(s), y);
-  cuda::with_packed(s, w, [&](void* packed) {
-    cuda::convolution(s, cuda::Convolution::Direction::forward).run(in.read(), out.write(), packed);
+  const ConvolutionKey key{s, Direction::forward, precision()};
+  const bool done = by_cudnn(key, [&](auto run) {
+    const Operand in(input_size(s), const_cast<float*>(x), key.precision),
+        out(output_size(s), y, key.precision);
+    const bool ran = with_packed(s, w, key.precision,
+                                 [&](void* packed) { return run(in.read(), out.write(), packed); });
+    if (ran) out.written();
+    return ran;
   });
-  out.written();
+  if (!done) forward<float>(s, x, w, y);
 }
 
 inline void backward_data(const ConvShape& s, const float* g, const float* w, float* gx) {
   if (s.rows == 0) return;
-  const cuda::Operand out(cuda::input_size(s), gx), in(cuda::output_size(s), const_cast<float*>(g));
-  cuda::with_packed(s, w, [&](void* packed) {
-    cuda::convolution(s, cuda::Convolution::Direction::backward_data)
-        .run(out.write(), in.read(), packed);
+  const ConvolutionKey key{s, Direction::backward_data, precision()};
+  const bool done = by_cudnn(key, [&](auto run) {
+    const Operand out(input_size(s), gx, key.precision),
+        in(output_size(s), const_cast<float*>(g), key.precision);
+    const bool ran = with_packed(s, w, key.precision,
+                                 [&](void* packed) { return run(out.write(), in.read(), packed); });
+    if (ran) out.written();
+    return ran;
   });
-  out.written();
+  if (!done) backward_data<float>(s, g, w, gx);
 }
 
+// From numbers in bfloat16 this cuDNN gives weights in bfloat16 alone. They are sums over all
+// pixels and rows that have to stay float32, so that they are made of float32 rounded to TF32
+// instead.
 inline void backward_weights(const ConvShape& s, const float* x, const float* g, float* gw) {
   if (s.rows == 0) return;
-  const cuda::Operand in(cuda::input_size(s), const_cast<float*>(x)),
-      up(cuda::output_size(s), const_cast<float*>(g));
-  const std::size_t size = s.out * s.in * s.kernel * s.kernel;
-  const auto& plan = cuda::convolution(s, cuda::Convolution::Direction::backward_weights);
-  if (precision() == Precision::bfloat16) {
-    const cuda::Scratch<__nv_bfloat16> packed(size);
-    plan.run(in.read(), up.read(), packed.data());
-    cuda::add_channels_first(s, packed.data(), gw);
-  } else {
-    const cuda::Scratch<float> packed(size);
-    plan.run(in.read(), up.read(), packed.data());
-    cuda::add_channels_first(s, packed.data(), gw);
-  }
+  const Precision used = precision() == Precision::bfloat16 ? Precision::tf32 : precision();
+  const bool done = by_cudnn({s, Direction::backward_weights, used}, [&](auto run) {
+    const Scratch<float> packed(weights_size(s));
+    const bool ran = run(const_cast<float*>(x), const_cast<float*>(g), packed.data());
+    if (ran) add_channels_first(s, static_cast<const float*>(packed.data()), gw);
+    return ran;
+  });
+  if (!done) backward_weights<float>(s, x, g, gw);
 }
 
 }  // namespace cuda

@@ -16,8 +16,8 @@ namespace meanflow::kernels {
 
 // ------------------------------------------------------------------------ random numbers
 
-// A step is its number or the place on the device where that lies: work that is recorded and
-// replayed has to look it up.
+// A step, and the row where its jumps end, are numbers or the places on the device where those lie:
+// work that is recorded and replayed has to look them up.
 
 namespace cuda {
 
@@ -71,10 +71,10 @@ void dropout(Cuda, std::size_t rows, std::size_t tangent_rows, std::size_t colum
 
 template <class Times, class Step, class T>
 void sample_times(Cuda, const Times& times, std::uint64_t seed, Step step, std::uint64_t first_row,
-                  std::size_t rows, bool jump, T* r, T* t) {
+                  std::size_t rows, Step jump_end, T* r, T* t) {
   cuda::for_each_index(rows, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
     RandomStream stream(seed, Purpose::times, cuda::number(step), first_row + i);
-    const auto pair = times.sample(stream, jump);
+    const auto pair = times.sample(stream, first_row + i < cuda::number(jump_end));
     r[i] = static_cast<T>(pair.r);
     t[i] = static_cast<T>(pair.t);
   });

@@ -3,11 +3,15 @@
 /// Recording on a GPU: CUDA graphs. Where Thrust runs on the host nothing is recorded.
 #pragma once
 
+#include <cstddef>
+#include <exception>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include <meanflow/kernels/cuda/block_pool.hpp>
 #include <meanflow/kernels/cuda/context.hpp>
-#include <meanflow/kernels/cuda/memory.hpp>
 #include <meanflow/kernels/recording.hpp>
 
 #if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
@@ -16,55 +20,125 @@ namespace meanflow::kernels {
 
 namespace cuda {
 
-/// Work of the calling thread's stream as a graph, with the memory that it uses in between, which
-/// nothing else is given while the graph may be replayed.
+/// What work that is being recorded needs for as long as it may be replayed, such as the plans of a
+/// library; nullptr while nothing is recorded.
+[[nodiscard]] inline std::vector<std::shared_ptr<const void>>*& needed_by_recording() {
+  thread_local std::vector<std::shared_ptr<const void>>* needed = nullptr;
+  return needed;
+}
+
+/// Work of the calling thread's stream as graphs. What it uses in between lies in a pool of its
+/// own, which all of its graphs and the rounds before them share, since one comes after the other.
 class GraphRecorder {
  public:
-  GraphRecorder() = default;
-  GraphRecorder(GraphRecorder&& other) noexcept
-      : graph_(std::exchange(other.graph_, nullptr)), memory_(std::move(other.memory_)) {}
-  GraphRecorder& operator=(GraphRecorder&& other) noexcept {
-    std::swap(graph_, other.graph_);
-    std::swap(memory_, other.memory_);
-    return *this;
-  }
-  ~GraphRecorder() { forget(); }
+  static constexpr bool records = true;
 
-  /// False if f() asks for what a graph cannot do, such as numbers for the host.
+  /// A graph, and what it needs.
+  class Recording {
+   public:
+    Recording(cudaGraphExec_t graph, std::size_t nodes, std::shared_ptr<BlockPool> memory,
+              std::vector<std::shared_ptr<const void>> needed)
+        : graph_(graph), nodes_(nodes), memory_(std::move(memory)), needed_(std::move(needed)) {
+      memory_->pin();
+    }
+    Recording(Recording&& other) noexcept
+        : graph_(std::exchange(other.graph_, nullptr)),
+          nodes_(other.nodes_),
+          memory_(std::move(other.memory_)),
+          needed_(std::move(other.needed_)) {}
+    Recording& operator=(Recording&& other) noexcept {
+      std::swap(graph_, other.graph_);
+      std::swap(nodes_, other.nodes_);
+      std::swap(memory_, other.memory_);
+      std::swap(needed_, other.needed_);
+      return *this;
+    }
+    ~Recording() {
+      if (!graph_) return;
+      static_cast<void>(cudaGraphExecDestroy(graph_));
+      memory_->unpin();
+    }
+
+    void replay() { check(cudaGraphLaunch(graph_, context().stream), "cudaGraphLaunch"); }
+    [[nodiscard]] std::size_t nodes() const { return nodes_; }
+
+   private:
+    cudaGraphExec_t graph_;
+    std::size_t nodes_;
+    std::shared_ptr<BlockPool> memory_;
+    std::vector<std::shared_ptr<const void>> needed_;
+  };
+
   template <class F>
-  [[nodiscard]] bool record(F f) {
-    block_pool()->give_back();  // the graph's memory takes the place of what the work used so far
-    memory_ = std::make_shared<BlockPool>();
+  void run(F f) {
+    const UsePool pool(memory());
+    f();
+  }
+
+  /// There is no recording of work that asks for what a graph cannot do, such as numbers for the
+  /// host.
+  template <class F>
+  [[nodiscard]] Attempt<Recording> record(F f) {
+    const UsePool pool(memory());
+    std::vector<std::shared_ptr<const void>> needed;
+    std::string failure;
     const cudaStream_t stream = context().stream;
     // Relaxed: the pool may ask the driver for memory meanwhile.
     check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
-    bool whole = true;
     {
-      const Recording recording(memory_);
+      const Capture capture(needed);
       try {
         f();
+      } catch (const std::exception& error) {
+        failure = error.what();  // if there is more to it, doing the work will tell
       } catch (...) {
-        whole = false;  // if there is more to it, doing the work will tell
+        failure = "it ends with an exception";
       }
     }
     cudaGraph_t graph = nullptr;
-    whole = cudaStreamEndCapture(stream, &graph) == cudaSuccess && whole;
-    whole = whole && cudaGraphInstantiateWithFlags(&graph_, graph, 0) == cudaSuccess;
+    note(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture", failure);
+    std::size_t nodes = 0;
+    cudaGraphExec_t made = nullptr;
+    if (failure.empty())
+      note(cudaGraphGetNodes(graph, nullptr, &nodes), "cudaGraphGetNodes", failure);
+    if (failure.empty())
+      note(cudaGraphInstantiateWithFlags(&made, graph, 0), "cudaGraphInstantiate", failure);
     if (graph) static_cast<void>(cudaGraphDestroy(graph));
     static_cast<void>(cudaGetLastError());
-    if (!whole) forget();
-    return whole;
+    if (!failure.empty()) return {std::nullopt, failure};
+    return {Recording(made, nodes, memory(), std::move(needed)), {}};
   }
 
-  void replay() { check(cudaGraphLaunch(graph_, context().stream), "cudaGraphLaunch"); }
-
-  void forget() {
-    if (graph_) static_cast<void>(cudaGraphExecDestroy(std::exchange(graph_, nullptr)));
-    memory_.reset();
+  void release() {
+    if (memory_) memory_->give_back();
   }
 
  private:
-  cudaGraphExec_t graph_ = nullptr;
+  class Capture {
+   public:
+    explicit Capture(std::vector<std::shared_ptr<const void>>& needed) {
+      recording() = true;
+      needed_by_recording() = &needed;
+    }
+    Capture(const Capture&) = delete;
+    Capture& operator=(const Capture&) = delete;
+    ~Capture() {
+      recording() = false;
+      needed_by_recording() = nullptr;
+    }
+  };
+
+  /// Keeps the first failure, which is the cause of those that follow.
+  static void note(cudaError_t status, const char* call, std::string& failure) {
+    if (status != cudaSuccess && failure.empty())
+      failure = std::string(call) + ": " + cudaGetErrorString(status);
+  }
+
+  [[nodiscard]] const std::shared_ptr<BlockPool>& memory() {
+    if (!memory_) memory_ = std::make_shared<BlockPool>();
+    return memory_;
+  }
+
   std::shared_ptr<BlockPool> memory_;
 };
 
