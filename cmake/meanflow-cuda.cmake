@@ -14,8 +14,10 @@ if(CUDAToolkit_FOUND AND MEANFLOW_CUDNN_INCLUDE_DIR AND MEANFLOW_CUDNN_LIBRARY)
   if(NOT TARGET meanflow::cuda)
     add_library(meanflow_cuda INTERFACE)
     add_library(meanflow::cuda ALIAS meanflow_cuda)
+    # The CUDA runtime is linked by CMake itself, the static one unless CUDA_RUNTIME_LIBRARY says
+    # otherwise; naming it here would bring a second one.
     target_link_libraries(meanflow_cuda INTERFACE
-      meanflow::meanflow CUDA::cudart CUDA::cublas ${MEANFLOW_CUDNN_LIBRARY})
+      meanflow::meanflow CUDA::toolkit CUDA::cublas ${MEANFLOW_CUDNN_LIBRARY})
     target_include_directories(meanflow_cuda INTERFACE ${MEANFLOW_CUDNN_INCLUDE_DIR})
     # cuDNN 9 calls the functions deprecated that need no 100 lines for a convolution. nvcc (13.0)
     # breaks down in dnnl.hpp, so the processor's kernels in CUDA sources do without oneDNN.

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """The steps of bench_training in JAX: MLP 256 x 4 on (z, t, t - r), Adam, jitted as one function.
 
-usage: jax_mlp.py [BATCH]     prints the median time of each kind of step in milliseconds
+usage: jax_mlp.py [BATCH] [--json]     prints the median time of each kind of step in milliseconds
 """
+import json
 import statistics
 import sys
 import time
@@ -76,6 +77,13 @@ def median_ms(run, rounds=200):
     return statistics.median(times[rounds // 10:])
 
 
+def show(name, ms):
+    if "--json" in sys.argv:
+        print(json.dumps({"name": name, "form": "JAX, jitted", "ms": round(ms, 4)}), flush=True)
+    else:
+        print(f"{name} {ms:.2f} ms", flush=True)
+
+
 def main(batch):
     params = init(jax.random.PRNGKey(0))
     zeros = jax.tree_util.tree_map(jnp.zeros_like, params)
@@ -88,10 +96,10 @@ def main(batch):
         def run():
             state[0], value = step(state[0], x)
             value.block_until_ready()
-        print(f"training_step/mlp_256x4/{name}/{batch} {median_ms(run):.2f} ms", flush=True)
+        show(f"training_step/mlp_256x4/{name}/{batch}", median_ms(run))
     one, zero = jnp.ones(batch), jnp.zeros(batch)
     sample = jax.jit(lambda e: e - net(params, e, zero, one))
-    print(f"sampling/mlp_256x4/{batch} {median_ms(lambda: sample(x).block_until_ready()):.2f} ms")
+    show(f"sampling/mlp_256x4/{batch}", median_ms(lambda: sample(x).block_until_ready()))
 
 
 if __name__ == "__main__":

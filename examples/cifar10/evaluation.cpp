@@ -168,7 +168,7 @@ void print_row(const std::string& name, const nlohmann::json& row) {
 
 void evaluate(const EvaluateRequest& request) {
   prepare_output(request.out);
-  const Model model(request.checkpoint, request.average);
+  const Model model(request.checkpoint, request.average, request.where);
   const Settings settings = with_changes(model.identity().settings, request.changes);
   const Pictures pictures = load_pictures(settings.data, request.data);
   if (format_of(pictures.training) != model.identity().format)

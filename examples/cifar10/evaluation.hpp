@@ -6,7 +6,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <string>
 #include <vector>
+
+#include "settings.hpp"
 
 namespace cifar10 {
 
@@ -22,6 +25,7 @@ struct EvaluateRequest {
   std::vector<std::string> changes;  ///< of the sections evaluate and classifier
   std::size_t batch = 64;
   int average = 0;
+  Where where{};  ///< of sampling; features are computed on the processor
 };
 
 void evaluate(const EvaluateRequest& request);

@@ -2,6 +2,7 @@
 // cifar10: trains one-step generators of pictures, samples from them, and measures the samples.
 #include <cstdio>
 #include <exception>
+#include <optional>
 #include <string>
 #include <system_error>
 
@@ -44,6 +45,26 @@ finite, 2 wrong input.)";
   return digits ? "" : "\"" + text + "\" is no whole number of at least 0";
 }
 
+/// "cpu", "cuda" or "cuda:1".
+[[nodiscard]] std::optional<cifar10::Where> parse_where(const std::string& text) {
+  if (text == "cpu") return cifar10::Where{};
+  if (text == "cuda") return cifar10::Where{.cuda = true};
+  if (!text.starts_with("cuda:") || text.size() == 5 || text.size() > 8) return std::nullopt;
+  const std::string number = text.substr(5);
+  if (number.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
+  return cifar10::Where{.cuda = true, .number = std::stoi(number)};
+}
+
+void add_device(CLI::App& app, cifar10::Where& where, const char* about) {
+  app.add_option_function<std::string>(
+         "--device", [&where](const std::string& text) { where = *parse_where(text); }, about)
+      ->type_name("DEVICE")
+      ->check([](const std::string& text) {
+        return parse_where(text) ? "" : "\"" + text + "\" is not cpu, cuda or cuda:NUMBER";
+      })
+      ->default_str("cpu");
+}
+
 constexpr const char* about_set = "changes a setting, as in --set train.batch=64; repeatable";
 constexpr const char* about_data =
     "of the data: *.bin of CIFAR-10, IDX files of MNIST (.gz too), PNG and JPEG files, or "
@@ -62,11 +83,7 @@ void add_train(CLI::App& app, cifar10::TrainRequest& request) {
   app.add_option("--set", request.changes, about_set)
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
-  app.add_option_function<std::string>(
-         "--device", [&request](const std::string& device) { request.on_cuda = device == "cuda"; },
-         "where to train: cpu or cuda")
-      ->check(CLI::IsMember({"cpu", "cuda"}))
-      ->default_str("cpu");
+  add_device(app, request.where, "where to train: cpu, cuda or, of several GPUs, cuda:1");
   app.add_flag("--quiet", request.quiet, "no progress bar");
 }
 
@@ -97,6 +114,7 @@ void add_sample(CLI::App& app, cifar10::SampleRequest& request) {
   app.add_option("--batch", request.batch, "pictures at a time, which bounds the memory")
       ->default_val(64)
       ->check(check_positive);
+  add_device(app, request.where, "where to sample: cpu, cuda or cuda:1");
 }
 
 void add_evaluate(CLI::App& app, cifar10::EvaluateRequest& request) {
@@ -122,6 +140,8 @@ void add_evaluate(CLI::App& app, cifar10::EvaluateRequest& request) {
   app.add_option("--batch", request.batch, "pictures at a time, which bounds the memory")
       ->default_val(64)
       ->check(check_positive);
+  add_device(app, request.where,
+             "where to sample: cpu, cuda or cuda:1; features are the processor's");
   app.add_option("--set", request.changes,
                  "changes a setting of evaluate or classifier, as in --set classifier.epochs=10")
       ->type_name("KEY=VALUE")

@@ -6,12 +6,12 @@
 #include <vector>
 
 #include <meanflow/io/npy.hpp>
-#include <meanflow/io/parameters.hpp>
 #include <meanflow/io/safetensors.hpp>
 #include <meanflow/train/checkpoint.hpp>
 
 #include "data.hpp"
 #include "format_json.hpp"
+#include "on_cuda.hpp"
 #include "output.hpp"
 
 namespace cifar10 {
@@ -61,7 +61,7 @@ Identity identity_of(const std::filesystem::path& checkpoint) {
   }
 }
 
-Model::Model(const std::filesystem::path& checkpoint, int average,
+Model::Model(const std::filesystem::path& checkpoint, int average, Where where,
              const std::filesystem::path& config)
     : identity_(config.empty() ? identity_of(checkpoint) : described(config)) {
   const auto kept = static_cast<int>(identity_.settings.averages.size());
@@ -71,13 +71,13 @@ Model::Model(const std::filesystem::path& checkpoint, int average,
                                  std::to_string(kept - 1) + ", and -1 for the last step");
   const bool bare = average == last_step || !config.empty();
   const std::string prefix = bare ? "" : "average." + std::to_string(average) + ".";
-  with_net(identity_.settings, identity_.format, [&](auto net) {
-    meanflow::load_parameters(checkpoint, net.parameters(), prefix);
-    sample_ = [net = std::move(net), format = identity_.format](
-                  std::size_t first, std::size_t count, const Labels& labels,
-                  const Sampling& sampling) {
-      return sample_batch(net, format, first, count, labels, sampling);
-    };
+  if (where.cuda) {
+    use_gpu(where.number);
+    sample_ = sampler_on_cuda(identity_.settings, identity_.format, checkpoint, prefix);
+    return;
+  }
+  sample_ = with_net(identity_.settings, identity_.format, [&](auto net) {
+    return make_sampler(std::move(net), identity_.format, checkpoint, prefix);
   });
 }
 
@@ -90,7 +90,7 @@ meanflow::Tensor<float> Model::sample(std::size_t first, std::size_t count, cons
 void sample(const SampleRequest& request) {
   prepare_output(request.out);
   prepare_output(request.npy);
-  const Model model(request.checkpoint, request.average, request.config);
+  const Model model(request.checkpoint, request.average, request.where, request.config);
   const auto& [settings, format, step, data] = model.identity();
   const SampleSettings& defaults = settings.sample;
   const std::size_t count = request.count > 0 ? request.count : defaults.count;

@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <map>
+#include <optional>
 #include <string>
 
 #include <meanflow/tensor/tensor.hpp>
@@ -45,7 +45,7 @@ class Model {
   /// but the weights of such a net.
   /// \throws meanflow::FileError if the file is damaged or no checkpoint of this program.
   /// \throws meanflow::SettingError if there is no such average.
-  Model(const std::filesystem::path& checkpoint, int average,
+  Model(const std::filesystem::path& checkpoint, int average, Where where = {},
         const std::filesystem::path& config = {});
 
   [[nodiscard]] const Identity& identity() const { return identity_; }
@@ -61,8 +61,7 @@ class Model {
 
  private:
   Identity identity_;
-  std::function<meanflow::Tensor<float>(std::size_t, std::size_t, const Labels&, const Sampling&)>
-      sample_;
+  Sampler sample_;
 };
 
 /// What `cifar10 sample` is asked for.
@@ -73,6 +72,7 @@ struct SampleRequest {
   std::optional<std::int32_t> label;
   std::optional<double> guidance;
   int average = 0;
+  Where where{};
 };
 
 void sample(const SampleRequest& request);

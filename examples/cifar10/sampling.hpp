@@ -5,12 +5,16 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <optional>
+#include <string>
+#include <utility>
 
 #include <meanflow/flow/guidance.hpp>
 #include <meanflow/flow/sampler.hpp>
 #include <meanflow/io/image.hpp>
+#include <meanflow/io/parameters.hpp>
 #include <meanflow/tensor/transfer.hpp>
 
 #include "nets.hpp"
@@ -65,6 +69,22 @@ template <meanflow::Net N>
       return meanflow::to_host(
           denoise(meanflow::GuidedSampling(net, sampling.guidance), noise, condition, sampling));
   throw meanflow::SettingError("guidance at sampling needs a net that was trained with classes");
+}
+
+/// Gives pictures [first, first + count) (count, H, W, C) of the host, on whatever device.
+using Sampler = std::function<meanflow::Tensor<float>(std::size_t first, std::size_t count,
+                                                      const Labels&, const Sampling&)>;
+
+/// Samples with the parameters in the checkpoint whose names have the prefix.
+template <meanflow::Net N>
+[[nodiscard]] Sampler make_sampler(N net, const ImageFormat& format,
+                                   const std::filesystem::path& checkpoint,
+                                   const std::string& prefix) {
+  meanflow::load_parameters(checkpoint, net.parameters(), prefix);
+  return [net = std::move(net), format](std::size_t first, std::size_t count, const Labels& labels,
+                                        const Sampling& sampling) {
+    return sample_batch(net, format, first, count, labels, sampling);
+  };
 }
 
 /// Calls visit(pictures (B, H, W, C), first) for `count` pictures, batch by batch.

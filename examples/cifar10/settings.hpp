@@ -109,6 +109,12 @@ struct Settings {
   ClassifierSettings classifier{};
 };
 
+/// Where a command works: on the processor or a GPU.
+struct Where {
+  bool cuda = false;
+  int number = 0;  ///< of the GPU
+};
+
 /// What a program knows of the pictures without having them.
 struct ImageFormat {
   std::size_t height = 32, width = 32, channels = 3, classes = 10;

@@ -2,11 +2,13 @@
 // The training of one kind of net; included where that kind is compiled.
 #pragma once
 
+#include <cstddef>
 #include <cstdio>
 #include <optional>
 #include <utility>
 
 #include <meanflow/data/image_source.hpp>
+#include <meanflow/kernels/warnings.hpp>
 #include <meanflow/train/checkpoint.hpp>
 #include <meanflow/train/progress.hpp>
 #include <meanflow/train/stop_on_signal.hpp>
@@ -38,6 +40,25 @@ namespace cifar10 {
   return meanflow::ImageSource(std::move(run.images), settings);
 }
 
+/// A callback that says how the steps are done: what kernels warn of, and whether a GPU replays.
+class KernelNotes {
+ public:
+  template <class Trainer>
+  void on_step(Trainer& trainer, const meanflow::StepReport&) {
+    const auto warnings = meanflow::kernels::warnings_so_far();
+    for (; told_ < warnings.size(); ++told_)
+      std::fprintf(stderr, "warning: %s\n", warnings[told_].c_str());
+    const auto recording = trainer.recording();
+    if (replays_ || recording.replays == 0) return;
+    replays_ = true;
+    std::fprintf(stderr, "steps are recorded: one holds %zu pieces of work\n", recording.nodes);
+  }
+
+ private:
+  std::size_t told_ = meanflow::kernels::warnings_so_far().size();  // the others were told before
+  bool replays_ = false;
+};
+
 template <meanflow::Net N>
 void train_net(N net, Run run) {
   const Settings& s = run.settings;
@@ -60,9 +81,10 @@ void train_net(N net, Run run) {
   Recorder recorder(s, run.format, run.workdir, trainer.steps_done());
   meanflow::StopOnSignal stop;
   if (run.quiet)
-    trainer.fit(source, checkpoints, recorder, stop);
+    trainer.fit(source, checkpoints, recorder, stop, KernelNotes{});
   else
-    trainer.fit(source, checkpoints, recorder, stop, meanflow::ProgressBar("training"));
+    trainer.fit(source, checkpoints, recorder, stop, KernelNotes{},
+                meanflow::ProgressBar("training"));
   if (trainer.steps_done() < s.train.steps)
     std::fprintf(stderr, "stopped and saved at step %llu; the same command goes on from there\n",
                  static_cast<unsigned long long>(trainer.steps_done()));

@@ -20,6 +20,7 @@
 #include "data.hpp"
 #include "model.hpp"
 #include "nets.hpp"
+#include "on_cuda.hpp"
 
 namespace cifar10 {
 
@@ -80,6 +81,7 @@ void write_text(const std::filesystem::path& path, const std::string& text) {
 }  // namespace
 
 void train(const TrainRequest& request) {
+  if (request.where.cuda) use_gpu(request.where.number);
   Run run;
   run.settings = read_configuration(request.config, request.changes);
   run.workdir = request.workdir;
@@ -99,7 +101,7 @@ void train(const TrainRequest& request) {
   const OnlyOne alone(run.workdir);
   if (!run.quiet) report_kernels();
   write_text(run.workdir / "config.yaml", to_yaml(run.settings));
-  if (request.on_cuda)
+  if (request.where.cuda)
     train_on_cuda(std::move(run));
   else if (std::holds_alternative<meanflow::SongUNetSettings>(run.settings.net))
     train_song_unet(std::move(run));

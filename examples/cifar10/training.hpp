@@ -17,7 +17,7 @@ struct TrainRequest {
   std::filesystem::path config, data, workdir;
   std::vector<std::string> changes;
   bool quiet = false;
-  bool on_cuda = false;  ///< train on a GPU
+  Where where{};
 };
 
 /// Trains, or goes on where a training in this folder stopped.
@@ -36,7 +36,5 @@ struct Run {
 // Each is compiled by itself, since a trainer takes a while.
 void train_mean_flow_net(Run run);
 void train_song_unet(Run run);
-/// Either, on a GPU. \throws meanflow::SettingError if the program was built without CUDA.
-void train_on_cuda(Run run);
 
 }  // namespace cifar10

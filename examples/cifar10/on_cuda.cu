@@ -4,9 +4,12 @@
 
 #include <meanflow/cuda.hpp>
 
+#include "on_cuda.hpp"
 #include "train_net.hpp"
 
 namespace cifar10 {
+
+void use_gpu(int number) { meanflow::use_cuda_device(number); }
 
 void train_on_cuda(Run run) {
   const NetSettings chosen = run.settings.net;  // the run is moved on
@@ -16,6 +19,13 @@ void train_on_cuda(Run run) {
         train_net(std::move(built), std::move(run));
       },
       chosen);
+}
+
+Sampler sampler_on_cuda(const Settings& settings, const ImageFormat& format,
+                        const std::filesystem::path& checkpoint, const std::string& prefix) {
+  return with_net<meanflow::Cuda>(settings, format, [&](auto net) {
+    return make_sampler(std::move(net), format, checkpoint, prefix);
+  });
 }
 
 }  // namespace cifar10
