@@ -62,6 +62,14 @@ struct Case {
 };
 
 #ifdef MEANFLOW_BENCH_CUDA
+/// A figure that was made with a slow fallback says so.
+void show_warnings(benchmark::State& state) {
+  std::string label;
+  for (const std::string& warning : kernels::warnings_so_far())
+    label += (label.empty() ? "warning: " : "; ") + warning;
+  if (!label.empty()) state.SetLabel(label);
+}
+
 /// Writes where the time of one step goes, if that is asked for.
 template <class Step>
 void profile(Step step) {
@@ -94,6 +102,7 @@ void training_step(benchmark::State& state, const Case<Net>& net, Objective obje
   for (auto _ : state) step();
 #ifdef MEANFLOW_BENCH_CUDA
   state.counters["nodes"] = static_cast<double>(trainer.recording().nodes);
+  show_warnings(state);
   state.counters["bytes"] = static_cast<double>(kernels::cuda::memory_use().peak);
 #endif
 }

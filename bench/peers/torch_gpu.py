@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The steps of bench_training_cuda in PyTorch, each in its fastest forms.
 
-usage: torch_gpu.py PEER [--steps REGEX] [--device cuda] [--seconds 1] [--small]
+usage: torch_gpu.py PEER [--steps REGEX] [--forms eager|compiled] [--device cuda] [--seconds 1] [--small]
 
 PEER is a folder with `nets.py` and `losses.py`: the networks and the losses in PyTorch. Steps come in
 the order of their importance. Prints a line of JSON for every form of a step as soon as it is timed:
@@ -15,6 +15,7 @@ includes optimizer and averages), or "eager"; and how du/dt is made, for all row
 their channels last. A form whose gradient is not that of the eager, joint one is refused.
 """
 import argparse
+import gc
 import json
 import re
 import statistics
@@ -205,15 +206,22 @@ def check_gradient(program, oracle):
         raise RuntimeError(f"the gradient is off by {error:.2g}")
 
 
+def free_memory(device):
+    """Of forms that are done: they hold themselves, so that only the collector frees them."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+
+
 def timed(modules, net, step, batch, options, form):
     if hasattr(torch, "_dynamo"):
         torch._dynamo.reset()  # or it gives up compiling after a few forms
-    if options.device == "cuda":
-        torch.cuda.empty_cache()
+    free_memory(options.device)
     arguments = (modules, net, step, batch, options.device, options.small)
     program = Program(*arguments, *form)
     if program.share is not None and (form[0].startswith("compiled") or form[1] == "slice"):
         check_gradient(program, Program(*arguments, "eager", "joint"))
+        free_memory(options.device)
     if "graph" in form[0]:
         program.record()
     return program.milliseconds(options.seconds)
@@ -223,6 +231,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("peer")
     parser.add_argument("--steps", default=".")
+    parser.add_argument("--forms", default="eager|compiled", help="what the names of the forms match")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--seconds", type=float, default=1)
     parser.add_argument("--small", action="store_true")
@@ -238,6 +247,8 @@ def main():
 
     for name, net, step, batch in chosen:
         for form in forms(STEPS[step][0], options.device):
+            if not re.match(options.forms, form[0]):
+                continue
             line = {"name": name, "form": "+".join(part for part in form if part)}
             try:
                 line["ms"] = round(timed((nets, losses), net, step, batch, options, form), 4)

@@ -40,7 +40,8 @@ namespace cifar10 {
   return meanflow::ImageSource(std::move(run.images), settings);
 }
 
-/// A callback that says how the steps are done: what kernels warn of, and whether a GPU replays.
+/// A callback that prints warnings of the kernels as they appear, and says when a GPU replays
+/// steps.
 class KernelNotes {
  public:
   template <class Trainer>
@@ -51,11 +52,12 @@ class KernelNotes {
     const auto recording = trainer.recording();
     if (replays_ || recording.replays == 0) return;
     replays_ = true;
-    std::fprintf(stderr, "steps are recorded: one holds %zu pieces of work\n", recording.nodes);
+    std::fprintf(stderr, "the training step is replayed as a CUDA graph of %zu nodes\n",
+                 recording.nodes);
   }
 
  private:
-  std::size_t told_ = meanflow::kernels::warnings_so_far().size();  // the others were told before
+  std::size_t told_ = meanflow::kernels::warnings_so_far().size();  // earlier ones were printed
   bool replays_ = false;
 };
 

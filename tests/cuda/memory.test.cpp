@@ -22,7 +22,10 @@ constexpr std::size_t megabyte = std::size_t{1} << 20;
 /// While in scope, the process may hold that much more of the device's memory than it does.
 class MemoryLimit {
  public:
-  explicit MemoryLimit(std::size_t more) { memory_use().limit = memory_use().held + more; }
+  explicit MemoryLimit(std::size_t more) {
+    kernels::cuda::block_pool()->give_back();  // or what earlier tests left there would be more
+    memory_use().limit = memory_use().held + more;
+  }
   MemoryLimit(const MemoryLimit&) = delete;
   MemoryLimit& operator=(const MemoryLimit&) = delete;
   ~MemoryLimit() { memory_use().limit = std::numeric_limits<std::size_t>::max(); }

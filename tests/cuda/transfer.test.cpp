@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -161,6 +162,8 @@ TEST_CASE("on a GPU products of patches are what cuDNN computes") {
     kernels::cuda::backward_weights<float>(shape, of(x), of(g), gw2.data());
     same(gw, gw2);
   }
+  for (const std::string& warning : kernels::warnings_so_far())
+    CHECK(warning.find("cuDNN has no algorithm") == std::string::npos);
 }
 
 TEST_CASE("on a GPU convolutions of less precision are near those of float32, in every direction") {

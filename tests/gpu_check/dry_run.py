@@ -98,9 +98,22 @@ def passes(pack: Pack, stage: str, *options: str) -> list[dict]:
     return results
 
 
+def children_of(pack: Pack) -> list[str]:
+    """Processes of programs of the pack."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(path / "exe").startswith(str(pack.tmp)):
+                found.append(path.name)
+        except OSError:  # it has ended, or is somebody else's
+            pass
+    return found
+
+
 def check_clock(pack: Pack) -> None:
     """A stage whose time is over, or that is killed, leaves what it has, and fails."""
     done = pack.run("bench", "--seconds", "3")
+    assert not children_of(pack)
     assert done.returncode == 1 and "is missing" in done.stderr, (done.returncode, done.stderr[-500:])
     assert "Missing in the stage bench: " in pack.report()
 
@@ -111,14 +124,24 @@ def check_clock(pack: Pack) -> None:
         first = json.loads(process.stdout.readline())
         process.send_signal(how)
         assert process.wait() == status, (how, process.returncode)
+        if how == signal.SIGTERM:
+            assert not children_of(pack)
+        for pid in children_of(pack):  # SIGKILL leaves what it was about, as part of its session
+            os.kill(int(pid), signal.SIGKILL)
         assert pack.results("bench")[0] == first
         assert first["name"] in pack.report() and "Missing in the stage bench: " in pack.report()
 
 
 def check_stages(pack: Pack) -> None:
     assert len(passes(pack, "ceilings")) == 3
-    assert {row["name"] for row in passes(pack, "tests")} >= {"gpu_tests", "gpu_tests, debug memory"}
-    results = {row["name"]: row for row in passes(pack, "bench")}
+    names = {row["name"] for row in passes(pack, "tests")}
+    assert names >= {"gpu_tests", "gpu_tests, debug memory", "gpu_parity, small, debug memory"}, names
+    results = {row["name"]: row for row in passes(pack, "bench", "--again")}
+    known = len(pack.results("bench"))
+    step = "sampling/mlp_256x4/8"
+    again = passes(pack, "bench", "--again", "--only", f"^{step}$")
+    assert [row["name"] for row in again[known:]] == [step], again[known:]
+    assert pack.run("bench").returncode == 0 and len(pack.results("bench")) == known + 1  # all are known
     assert results["training_step/songunet/meanflow_75/8"]["value"] > 0
     assert "profile of training_step/mlp_256x4/meanflow_75/8" in results
     profile = (pack.folder / "out/profile.csv").read_text().splitlines()
@@ -140,7 +163,10 @@ def check_training(pack: Pack) -> None:
     assert len(log.read_text().splitlines()) > before
     done = pack.run("collect")
     names = {row["name"] for row in pack.results("collect") if "why_not" not in row}
-    assert {"steps", "rows/s", "grid"} <= names, (names, done.stderr, done.stdout)
+    wanted = {"end of the training", "steps", "rows/s", "grid"}
+    assert wanted <= names, (names, done.stderr, done.stdout)
+    last = max((log.parent / "checkpoints").glob("*.safetensors"))
+    assert int(last.stem.split("-")[-1]) == int(log.read_text().splitlines()[-1].split(",")[0])
     assert any(name.startswith("Frechet distance at") for name in names), names
     assert done.returncode == (0 if HAS_PEER else 1), done.stderr  # the curve needs Matplotlib
     shown = ["grid.png", "training.csv", *(["curve.png"] if HAS_PEER else [])]

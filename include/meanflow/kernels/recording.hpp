@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Work that a device is asked for again and again: recorded once, and then asked for as one.
+/// Work that repeats itself: recorded once, then replayed with a single launch.
 #pragma once
 
 #include <cstddef>
@@ -15,14 +15,14 @@
 
 namespace meanflow::kernels {
 
-/// What came of recording.
+/// The outcome of recording: a recording, or the reason why there is none.
 template <class Recording>
 struct Attempt {
   std::optional<Recording> recording;
-  std::string why_not;  ///< if there is none
+  std::string why_not;
 };
 
-/// Of a device that cannot record.
+/// The recorder of a device that cannot record.
 struct NoRecorder {
   static constexpr bool records = false;
   struct Recording {
@@ -40,11 +40,12 @@ struct NoRecorder {
   void release() {}
 };
 
-/// How a device records; devices that can specialise it. A recorder has
-///  - `run(f)`, which does f() in the memory that recordings of it use;
-///  - `record(f)`, which writes down what f() asks of the device, which does nothing yet: an
-///    `Attempt` at a `Recording`, which has `replay()` and `nodes()`, the pieces of work it holds;
-///  - `release()`, which gives memory back when there are no recordings any more.
+/// How a device records; devices that can record specialise it. A recorder has
+///  - `run(f)`, which calls f() with the memory pool that its recordings use;
+///  - `record(f)`, which captures the work that f() launches without doing it, and returns an
+///    `Attempt` at a `Recording`; that one has `replay()` and `nodes()`, the number of operations
+///    that it holds;
+///  - `release()`, which frees the pool's memory once there are no recordings left.
 template <class Device>
 struct RecorderFor {
   using type = NoRecorder;
@@ -52,32 +53,30 @@ struct RecorderFor {
 template <class Device>
 using RecorderOf = typename RecorderFor<Device>::type;
 
-/// What `RepeatedWork` has come to.
+/// The state of a `RepeatedWork`.
 struct RecordingReport {
-  std::size_t recordings = 0;  ///< that are kept
-  std::size_t nodes = 0;       ///< pieces of work in the one that was replayed last
+  std::size_t recordings = 0;  ///< recordings held now
+  std::size_t nodes = 0;       ///< operations in the recording that was replayed last
   std::uint64_t replays = 0;
-  std::string why_not;  ///< the last thing that kept work from being recorded; empty: nothing
+  std::string why_not;  ///< why work was last refused; empty if it never was
 };
 
-/// Does the same work again and again, after some rounds by replaying it. Work of several kinds may
-/// take turns.
+/// Runs work that repeats itself, and replays it after some rounds. Several kinds of work may
+/// alternate.
 template <class Recorder>
 class RepeatedWork {
  public:
   using Key = std::vector<std::uintptr_t>;
 
-  /// Work is recorded when it has been done this often: by then the libraries of the device have
-  /// made their plans.
+  /// Work is recorded after this many runs: by then the device's libraries have made their plans.
   static constexpr int rounds_before = 3;
-  /// Kinds of work that are remembered; one more takes the place of that which was not asked for
-  /// the longest.
+  /// How many kinds of work are remembered; another one replaces the least recently used.
   static constexpr std::size_t most_kinds = 8;
 
   RepeatedWork() = default;
   explicit RepeatedWork(Recorder recorder) : recorder_(std::move(recorder)) {}
 
-  /// f(), which asks a device for the same work whenever `key` is the same.
+  /// Runs f(), or replays it. f must launch the same work whenever `key` is the same.
   template <class F>
   void run(const Key& key, F f) {
     Kind& kind = kind_of(key);
@@ -87,7 +86,7 @@ class RepeatedWork {
     if (kind.rounds < rounds_before) ++kind.rounds;
   }
 
-  /// Starts anew, and gives the memory of the work back.
+  /// Drops all recordings and frees their memory.
   void forget() {
     kinds_.clear();
     recorder_.release();
@@ -129,7 +128,7 @@ class RepeatedWork {
       if (kind.recording) return;
       kind.refused = true;
       report_.why_not = attempt.why_not;
-      warn("work that repeats itself is not recorded, so that it may be slower: " +
+      warn("the training step is not recorded as a graph, which may make it slower: " +
            attempt.why_not);
     }
   }
@@ -141,7 +140,7 @@ class RepeatedWork {
   }
 
   Recorder recorder_;
-  std::list<Kind> kinds_;  // the last one asked for first
+  std::list<Kind> kinds_;  // most recently used first
   RecordingReport report_;
 };
 

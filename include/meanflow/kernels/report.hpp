@@ -85,7 +85,7 @@ inline void describe_blas(KernelReport& report) {
 
 }  // namespace detail
 
-/// Asks the linked libraries and the processor, and adds what kernels have noted while they ran.
+/// Asks the linked libraries and the processor, and adds the warnings raised by kernels so far.
 [[nodiscard]] inline KernelReport kernel_report() {
   KernelReport report;
   report.threads = static_cast<std::size_t>(omp_get_max_threads());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What kernels have to say about how they run, for people who wait for them.
+/// Warnings that kernels raise while they run, such as a slow fallback.
 #pragma once
 
 #include <algorithm>
@@ -25,8 +25,8 @@ struct Warnings {
 
 }  // namespace detail
 
-/// Notes one sentence: that something is slower than it should be, and why. The same sentence is
-/// kept once.
+/// Adds a warning of one sentence: what is slower than it should be, and why. Repeated sentences
+/// are kept once.
 inline void warn(const std::string& sentence) {
   detail::Warnings& all = detail::warnings();
   const std::lock_guard lock(all.mutex);
@@ -34,7 +34,7 @@ inline void warn(const std::string& sentence) {
     all.sentences.push_back(sentence);
 }
 
-/// All that kernels of this process have noted so far, in the order of its first time.
+/// All warnings of this process so far, in the order in which they first appeared.
 [[nodiscard]] inline std::vector<std::string> warnings_so_far() {
   detail::Warnings& all = detail::warnings();
   const std::lock_guard lock(all.mutex);

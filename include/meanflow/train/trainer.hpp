@@ -296,7 +296,7 @@ class MeanFlowTrainer {
     adam_.count = step_ = state.step;
   }
 
-  /// What came of `TrainerSettings::replay`.
+  /// Whether steps are recorded and replayed (`TrainerSettings::replay`).
   [[nodiscard]] kernels::RecordingReport recording() const { return repeated_.report(); }
 
   /// The gradient of the last step, as a flat buffer.
@@ -314,6 +314,9 @@ class MeanFlowTrainer {
     Tape<T, Device> tape;
     Values gradient;
   };
+
+  /// Partial sums that a device's squared norm may need memory for.
+  static constexpr std::size_t norm_parts = 1024;
 
   /// Elements of the flat buffers that are worked on together, since they stay in cache.
   [[nodiscard]] static constexpr std::size_t chunk() { return 8192; }
@@ -379,29 +382,32 @@ class MeanFlowTrainer {
     return row_tiles(Device{}, rows, gradient_.size());
   }
 
-  /// How many rows carry a tangent on a device that plans and records its work by shapes: where the
-  /// number that jump is left to chance, it is rounded up, so that there are few. Rows that carry
-  /// one and do not jump have r = t, and nothing comes of it.
+  /// How many rows carry a tangent on a device that plans and records its work by shape. Where the
+  /// number of jumping rows is random, it is rounded up so that only a few shapes occur. The
+  /// surplus rows have r = t, so their tangent has no effect.
   [[nodiscard]] std::size_t carried_rows(std::size_t rows, std::size_t jumps) {
     if (!jumps_vary(rows)) return jumps;
     const std::size_t bucket = std::max<std::size_t>(1, rows / 16);
     return std::min(rows, (jumps + bucket - 1) / bucket * bucket);
   }
 
-  /// Whether the number of rows that jump differs from step to step. That the first steps tell, and
-  /// not those done so far, makes a resumed training round as it did before.
+  /// Whether the number of jumping rows differs between steps. Decided by the first steps of the
+  /// run rather than those seen so far, so that a resumed training run rounds the same way.
   [[nodiscard]] bool jumps_vary(std::size_t rows) {
-    if (rows == asked_rows_) return jumps_vary_;
-    asked_rows_ = rows;
+    if (rows == checked_rows_) return jumps_vary_;
+    checked_rows_ = rows;
     jumps_vary_ = false;
     for (std::uint64_t step = 1; step < 8; ++step)
       jumps_vary_ = jumps_vary_ || jump_count(rows, step) != jump_count(rows, 0);
     return jumps_vary_;
   }
 
-  /// A device had too little memory for that many tiles: from now on they are half as large.
-  void make_tiles_smaller(const OutOfMemoryError& error, std::size_t rows, std::size_t tiles) {
+  /// After the device ran out of memory: drops recordings if there are any, else halves the tiles.
+  void use_less_memory(const OutOfMemoryError& error, std::size_t rows, std::size_t tiles) {
+    // The memory of recordings of other shapes may be all that is in the way.
+    const bool recorded = repeated_.report().recordings > 0;
     repeated_.forget();
+    if (recorded) return;
     if (settings_.tile_rows > 0)
       throw OutOfMemoryError(std::string(error.what()) + "; tile_rows is " +
                              std::to_string(settings_.tile_rows) +
@@ -467,7 +473,7 @@ class MeanFlowTrainer {
     if (report_.size() != 1 + 4 * rows) report_ = Tensor<double, Device>({1 + 4 * rows});
     write_numbers(learning_rate, rows);
     Split split{rows, carried_rows(rows, jumps), tile_count(rows)};
-    while (!fits(split)) split.tiles = tile_count(rows);
+    while (!try_step(split)) split.tiles = tile_count(rows);
     const double norm = read_report(split, jumps);
     check_rows();
     check_gradient(norm);
@@ -475,10 +481,10 @@ class MeanFlowTrainer {
     return norm;
   }
 
-  /// Has the device do the step in such tiles; false if it has too little memory for them. Nothing
-  /// has changed then: parameters are written when all memory is there.
-  [[nodiscard]] bool fits(const Split& split) {
-    // What is left is for samples on the way, and for what the device's libraries take themselves.
+  /// Runs the step in these tiles; false if the device has too little memory for them. Then nothing
+  /// has changed: parameters are updated only after everything has been allocated.
+  [[nodiscard]] bool try_step(const Split& split) {
+    // Left free for samples drawn between steps, and for the device's own libraries.
     [[maybe_unused]] const auto spare = spare_memory(Device{}, 1.0 / 8);
     const auto work = [&] { work_on_device(split); };
     try {
@@ -489,7 +495,7 @@ class MeanFlowTrainer {
       return true;
     } catch (const OutOfMemoryError& error) {
       clear_lanes();
-      make_tiles_smaller(error, split.rows, split.tiles);
+      use_less_memory(error, split.rows, split.tiles);
       return false;
     } catch (...) {
       clear_lanes();
@@ -559,7 +565,11 @@ class MeanFlowTrainer {
     }
     lanes_.front()->tape.clear();  // its memory is free when the next step is recorded in its own
     poison(Device{}, 4 * split.rows, static_cast<const double*>(reports), gradient_.data());
-    if (exchange_.size() > 1) exchange_.sum(gradient_);
+    if (exchange_.size() > 1) {
+      // The last memory that the step takes: to run out of it after the exchange would be too late.
+      static_cast<void>(Tensor<double, Device>({norm_parts}));
+      exchange_.sum(gradient_);
+    }
     square_norm(Device{}, size, static_cast<const T*>(gradient_.data()), report_.data());
     const double* const square = report_.data();
     T* const parameters = net_.parameters().values().data();
@@ -867,7 +877,7 @@ class MeanFlowTrainer {
   std::uint64_t step_ = 0;
   std::uint64_t jump_end_ = 0;    // of the step at hand
   std::size_t fitting_rows_ = 0;  // of a tile, once a device had too little memory
-  std::size_t asked_rows_ = 0;    // rows that `jumps_vary_` is about
+  std::size_t checked_rows_ = 0;  // the batch that `jumps_vary_` is about
   bool jumps_vary_ = false;
 };
 

@@ -27,7 +27,8 @@ class BlockPool {
   struct Block {
     void* memory = nullptr;
     std::size_t bytes = 0;
-    bool kept = true;  ///< when it is free
+    bool cached = true;     ///< kept for reuse when it is released
+    bool recorded = false;  ///< allocated by work that is being recorded
   };
 
   BlockPool() {
@@ -47,8 +48,8 @@ class BlockPool {
   [[nodiscard]] Block allocate(std::size_t bytes) {
     using Classes = meanflow::detail::MemoryPool;
     if (memory_use().debug) {
-      const Block block{from_driver(std::max<std::size_t>(bytes, 1)),
-                        std::max<std::size_t>(bytes, 1), false};
+      const std::size_t exact = std::max<std::size_t>(bytes, 1);
+      const Block block{from_driver(exact), exact, false, recording()};
       fill_with_nan(block.memory, block.bytes);
       return block;
     }
@@ -61,17 +62,17 @@ class BlockPool {
   }
 
   void release(const Block& block) {
-    if (block.kept || pins_ > 0 || recording())
+    if (block.cached || block.recorded || recording())
       free_[block.bytes].push_back(block.memory);
     else
       return_memory(block.memory, block.bytes);
   }
 
-  /// Recorded work uses the blocks as long as it may be replayed: free ones stay where they are.
+  /// While pinned, free blocks are not returned to the driver: recorded work may use them.
   void pin() { ++pins_; }
   void unpin() { --pins_; }
 
-  /// Returns the free blocks to the driver, but for those of recorded work.
+  /// Returns the free blocks to the driver, unless the pool is pinned.
   void give_back() {
     if (pins_ > 0 || recording()) return;
     finish_work();
@@ -89,7 +90,7 @@ class BlockPool {
     return *every;
   }
 
-  /// What pools of the calling thread keep for later goes back before memory is called too little.
+  /// Frees what the calling thread's pools cache, before an allocation is given up.
   static void give_back_everywhere() {
     const std::lock_guard lock(all().mutex);
     for (BlockPool* pool : all().pools)
@@ -100,10 +101,16 @@ class BlockPool {
     if (void* memory = take_memory(bytes)) return memory;
     give_back_everywhere();
     if (void* memory = take_memory(bytes)) return memory;
+    std::string message =
+        "out of memory on " + device_text() + ": asked for " + std::to_string(bytes) + " bytes";
+    if (recording()) throw OutOfMemoryError(message + " while recording");
     const detail::Room room = detail::room();
-    throw OutOfMemoryError("out of memory on " + device_text() + ": asked for " +
-                           std::to_string(bytes) + " bytes, " + std::to_string(room.free) + " of " +
-                           std::to_string(room.total) + " are free");
+    message += ", " + std::to_string(room.free) + " of " + std::to_string(room.total) + " are free";
+    const double spared = detail::spared_share() * static_cast<double>(room.total);
+    if (spared > 0)
+      message += ", of which " + std::to_string(static_cast<std::size_t>(spared)) +
+                 " are kept for other work";
+    throw OutOfMemoryError(message);
   }
 
   void free_all() {
@@ -118,7 +125,8 @@ class BlockPool {
   std::thread::id thread_ = std::this_thread::get_id();
 };
 
-/// Where the calling thread's memory comes from, one per thread as the stream is.
+/// The pool that the calling thread allocates from; there is one per thread, as there is one
+/// stream.
 [[nodiscard]] inline std::shared_ptr<BlockPool>& block_pool() {
   thread_local auto pool = std::make_shared<BlockPool>();
   return pool;

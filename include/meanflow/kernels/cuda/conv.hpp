@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include <meanflow/kernels/conv_shape.hpp>
 #include <meanflow/kernels/cuda/elementwise.hpp>
@@ -203,37 +204,23 @@ struct ConvolutionKey {
                                               : " in bfloat16");
 }
 
-/// A convolution in one of its three directions: descriptors, the algorithm that cuDNN chose, and
-/// the memory that it wants.
+/// A convolution in one of its three directions: descriptors, and the algorithms of cuDNN that can
+/// do it.
 class Convolution {
  public:
   /// nullptr if cuDNN has no algorithm for it.
   [[nodiscard]] static std::shared_ptr<const Convolution> plan(const ConvolutionKey& key) {
     auto plan = std::make_shared<Convolution>(key);
-    return plan->describe() && plan->choose() ? plan : nullptr;
+    return plan->describe() && plan->rank() ? plan : nullptr;
   }
 
   explicit Convolution(const ConvolutionKey& key) : key_(key) {}
 
   /// Images at both ends and weights with channels last, in the type of the precision; writes to
-  /// what the direction leads to. False if cuDNN cannot do it after all.
+  /// what the direction leads to. False if none of the algorithms works after all.
   [[nodiscard]] bool run(void* x, void* y, void* weights) const {
-    const float one = 1, zero = 0;
-    const Scratch<std::byte> workspace(bytes_);
-    const cudnnHandle_t dnn = context().dnn;
-    switch (key_.direction) {
-      case Direction::forward:
-        return works(cudnnConvolutionForward(dnn, &one, x_, x, weights_, weights, convolution_,
-                                             forward_, workspace.data(), bytes_, &zero, y_, y));
-      case Direction::backward_data:
-        return works(cudnnConvolutionBackwardData(dnn, &one, weights_, weights, y_, y, convolution_,
-                                                  backward_data_, workspace.data(), bytes_, &zero,
-                                                  x_, x));
-      case Direction::backward_weights:
-        return works(cudnnConvolutionBackwardFilter(dnn, &one, x_, x, y_, y, convolution_,
-                                                    backward_weights_, workspace.data(), bytes_,
-                                                    &zero, weights_, weights));
-    }
+    for (; best_ < algorithms_.size(); ++best_)
+      if (run(algorithms_[best_], x, y, weights)) return true;
     return false;
   }
 
@@ -241,7 +228,11 @@ class Convolution {
   /// False for what cuDNN does not support; what fails otherwise is an error.
   [[nodiscard]] bool works(cudnnStatus_t status) const {
     if (status == CUDNN_STATUS_SUCCESS) return true;
+#ifdef CUDNN_STATUS_CATEGORY  // of cuDNN 9: a reason for each kind of what is not supported
+    if (CUDNN_STATUS_CATEGORY(status) == CUDNN_STATUS_NOT_SUPPORTED) return false;
+#else
     if (status == CUDNN_STATUS_NOT_SUPPORTED) return false;
+#endif
     check(status, to_string(key_));
     return false;
   }
@@ -268,47 +259,74 @@ class Convolution {
            works(cudnnSetConvolutionMathType(convolution_, math));
   }
 
-  [[nodiscard]] bool choose() {
+  /// One of cuDNN's algorithms, by its number in the direction's own enumeration.
+  struct Algorithm {
+    int number;
+    cudnnMathType_t math;
+    std::size_t bytes;  ///< of workspace
+  };
+
+  [[nodiscard]] bool run(const Algorithm& one, void* x, void* y, void* weights) const {
+    const float unit = 1, zero = 0;
+    const Scratch<std::byte> workspace(one.bytes);
+    const cudnnHandle_t dnn = context().dnn;
+    if (!works(cudnnSetConvolutionMathType(convolution_, one.math))) return false;
+    switch (key_.direction) {
+      case Direction::forward:
+        return works(cudnnConvolutionForward(dnn, &unit, x_, x, weights_, weights, convolution_,
+                                             static_cast<cudnnConvolutionFwdAlgo_t>(one.number),
+                                             workspace.data(), one.bytes, &zero, y_, y));
+      case Direction::backward_data:
+        return works(
+            cudnnConvolutionBackwardData(dnn, &unit, weights_, weights, y_, y, convolution_,
+                                         static_cast<cudnnConvolutionBwdDataAlgo_t>(one.number),
+                                         workspace.data(), one.bytes, &zero, x_, x));
+      case Direction::backward_weights:
+        return works(
+            cudnnConvolutionBackwardFilter(dnn, &unit, x_, x, y_, y, convolution_,
+                                           static_cast<cudnnConvolutionBwdFilterAlgo_t>(one.number),
+                                           workspace.data(), one.bytes, &zero, weights_, weights));
+    }
+    return false;
+  }
+
+  [[nodiscard]] bool rank() {
     const cudnnHandle_t dnn = context().dnn;
     if (key_.direction == Direction::forward)
-      return choose<cudnnConvolutionFwdAlgoPerf_t>(
-          forward_,
+      return rank<cudnnConvolutionFwdAlgoPerf_t>(
           [&](int most, int* found, auto* ranked) {
             return cudnnGetConvolutionForwardAlgorithm_v7(dnn, x_, weights_, convolution_, y_, most,
                                                           found, ranked);
           },
-          [&](auto algorithm) {
+          [&](auto algorithm, std::size_t* bytes) {
             return cudnnGetConvolutionForwardWorkspaceSize(dnn, x_, weights_, convolution_, y_,
-                                                           algorithm, &bytes_);
+                                                           algorithm, bytes);
           });
     if (key_.direction == Direction::backward_data)
-      return choose<cudnnConvolutionBwdDataAlgoPerf_t>(
-          backward_data_,
+      return rank<cudnnConvolutionBwdDataAlgoPerf_t>(
           [&](int most, int* found, auto* ranked) {
             return cudnnGetConvolutionBackwardDataAlgorithm_v7(dnn, weights_, y_, convolution_, x_,
                                                                most, found, ranked);
           },
-          [&](auto algorithm) {
+          [&](auto algorithm, std::size_t* bytes) {
             return cudnnGetConvolutionBackwardDataWorkspaceSize(dnn, weights_, y_, convolution_, x_,
-                                                                algorithm, &bytes_);
+                                                                algorithm, bytes);
           });
-    return choose<cudnnConvolutionBwdFilterAlgoPerf_t>(
-        backward_weights_,
+    return rank<cudnnConvolutionBwdFilterAlgoPerf_t>(
         [&](int most, int* found, auto* ranked) {
           return cudnnGetConvolutionBackwardFilterAlgorithm_v7(dnn, x_, y_, convolution_, weights_,
                                                                most, found, ranked);
         },
-        [&](auto algorithm) {
+        [&](auto algorithm, std::size_t* bytes) {
           return cudnnGetConvolutionBackwardFilterWorkspaceSize(dnn, x_, y_, convolution_, weights_,
-                                                                algorithm, &bytes_);
+                                                                algorithm, bytes);
         });
   }
 
-  /// The best of the algorithms that can do it, which not all can with channels last: if there is
-  /// one, one that adds in the same order every time. `ask_memory` tells whether one can, and sets
-  /// the bytes that it wants.
-  template <class Ranked, class Algorithm, class Rank, class AskMemory>
-  [[nodiscard]] bool choose(Algorithm& algorithm, Rank rank, AskMemory ask_memory) {
+  /// Keeps the algorithms that can do it, which not all can with channels last, the fastest first;
+  /// those that add in the same order every time come before the others.
+  template <class Ranked, class Rank, class AskBytes>
+  [[nodiscard]] bool rank(Rank rank, AskBytes ask_bytes) {
     std::array<Ranked, 8> ranked{};
     int found = 0;
     if (!works(rank(static_cast<int>(ranked.size()), &found, ranked.data()))) return false;
@@ -316,16 +334,16 @@ class Convolution {
     for (const bool repeatable : {true, false})
       for (const Ranked& one : all) {
         if (one.status != CUDNN_STATUS_SUCCESS) continue;
-        if (repeatable && one.determinism != CUDNN_DETERMINISTIC) continue;
+        if (repeatable != (one.determinism == CUDNN_DETERMINISTIC)) continue;
         // What was ranked with rounding is asked for without where float32 is to be float32.
         const cudnnMathType_t math =
             key_.precision == Precision::float32 ? CUDNN_FMA_MATH : one.mathType;
         if (!works(cudnnSetConvolutionMathType(convolution_, math))) continue;
-        if (ask_memory(one.algo) != CUDNN_STATUS_SUCCESS) continue;
-        algorithm = one.algo;
-        return true;
+        std::size_t bytes = 0;
+        if (ask_bytes(one.algo, &bytes) != CUDNN_STATUS_SUCCESS) continue;
+        algorithms_.push_back({static_cast<int>(one.algo), math, bytes});
       }
-    return false;
+    return !algorithms_.empty();
   }
 
   ConvolutionKey key_;
@@ -336,10 +354,8 @@ class Convolution {
   Descriptor<cudnnConvolutionDescriptor_t, cudnnCreateConvolutionDescriptor,
              cudnnDestroyConvolutionDescriptor>
       convolution_;
-  cudnnConvolutionFwdAlgo_t forward_{};
-  cudnnConvolutionBwdDataAlgo_t backward_data_{};
-  cudnnConvolutionBwdFilterAlgo_t backward_weights_{};
-  std::size_t bytes_ = 0;
+  std::vector<Algorithm> algorithms_;
+  mutable std::size_t best_ = 0;  // those before have failed
 };
 
 /// The plans of the calling thread, as its stream is its own.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Memory as the driver of the device gives it, or the host where Thrust runs there: how much this
-/// process holds, and how much it may.
+/// Memory straight from the driver, or from the host where Thrust runs there; how much this process
+/// holds, and how much it may.
 #pragma once
 
 #include <algorithm>
@@ -18,14 +18,14 @@
 
 namespace meanflow::kernels::cuda {
 
-/// What this process holds of the device's memory, in bytes, and what it may hold.
+/// The device memory of this process, in bytes.
 struct MemoryUse {
   std::atomic<std::size_t> held = 0;  ///< in use or kept to be used again
   std::atomic<std::size_t> peak = 0;  ///< the most that was held since it was last set
   std::atomic<std::size_t> limit = std::numeric_limits<std::size_t>::max();
-  /// Finds faults of kernels: every block is as large as was asked for, is filled with NaN, and
-  /// goes back to the driver when it is free. Slow. On from the start where the environment has
-  /// MEANFLOW_DEBUG_MEMORY=1.
+  /// Debug mode, to find faults of kernels: every block has exactly the requested size, is filled
+  /// with NaN, and is freed at once when released. Slow. MEANFLOW_DEBUG_MEMORY=1 in the environment
+  /// turns it on from the start.
   std::atomic<bool> debug = [] {
     const char* set = std::getenv("MEANFLOW_DEBUG_MEMORY");
     return set && std::string_view(set) == "1";
@@ -40,13 +40,13 @@ struct MemoryUse {
 
 namespace detail {
 
-/// The share of the device's memory that the calling thread leaves to others.
+/// The share of the device's memory that the calling thread's allocations leave free.
 [[nodiscard]] inline double& spared_share() {
   thread_local double share = 0;
   return share;
 }
 
-/// What there is for this process.
+/// The memory available to this process.
 struct Room {
   std::size_t free = std::numeric_limits<std::size_t>::max();
   std::size_t total = std::numeric_limits<std::size_t>::max();
@@ -66,7 +66,7 @@ struct Room {
 
 }  // namespace detail
 
-/// While in scope, what the calling thread asks for leaves that share of the device's memory free.
+/// While in scope, allocations of the calling thread leave that share of the device's memory free.
 class SpareMemory {
  public:
   explicit SpareMemory(double share) : saved_(std::exchange(detail::spared_share(), share)) {}
@@ -78,7 +78,7 @@ class SpareMemory {
   double saved_;
 };
 
-/// That many bytes, or nullptr if there is no room for them.
+/// Allocates that many bytes; nullptr if there is no room for them.
 [[nodiscard]] inline void* take_memory(std::size_t bytes) {
 #if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
   static_cast<void>(context());
@@ -103,7 +103,7 @@ class SpareMemory {
   return memory;
 }
 
-/// Gives back what `take_memory` gave.
+/// Frees what `take_memory` allocated.
 inline void return_memory(void* memory, std::size_t bytes) {
 #if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
   static_cast<void>(cudaFree(memory));  // waits for the work that uses it
@@ -113,7 +113,7 @@ inline void return_memory(void* memory, std::size_t bytes) {
   memory_use().held -= bytes;
 }
 
-/// Numbers of every floating-point type that are NaN, and labels that no net has.
+/// Fills with bytes that are NaN in every floating-point type, and invalid labels.
 inline void fill_with_nan(void* memory, std::size_t bytes) {
 #if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
   check(cudaMemsetAsync(memory, 0xFF, bytes, context().stream), "cudaMemset");

@@ -20,20 +20,20 @@ namespace meanflow::kernels {
 
 namespace cuda {
 
-/// What work that is being recorded needs for as long as it may be replayed, such as the plans of a
-/// library; nullptr while nothing is recorded.
+/// Objects that the current recording must keep alive, such as the plans of a library; nullptr
+/// while nothing is being recorded.
 [[nodiscard]] inline std::vector<std::shared_ptr<const void>>*& needed_by_recording() {
   thread_local std::vector<std::shared_ptr<const void>>* needed = nullptr;
   return needed;
 }
 
-/// Work of the calling thread's stream as graphs. What it uses in between lies in a pool of its
-/// own, which all of its graphs and the rounds before them share, since one comes after the other.
+/// Records the calling thread's stream as CUDA graphs. All graphs, and the runs before they are
+/// recorded, share one memory pool: they never run at the same time.
 class GraphRecorder {
  public:
   static constexpr bool records = true;
 
-  /// A graph, and what it needs.
+  /// A graph and what it keeps alive.
   class Recording {
    public:
     Recording(cudaGraphExec_t graph, std::size_t nodes, std::shared_ptr<BlockPool> memory,
@@ -75,8 +75,7 @@ class GraphRecorder {
     f();
   }
 
-  /// There is no recording of work that asks for what a graph cannot do, such as numbers for the
-  /// host.
+  /// Fails if f() does what a graph cannot, such as a copy to the host.
   template <class F>
   [[nodiscard]] Attempt<Recording> record(F f) {
     const UsePool pool(memory());
@@ -90,9 +89,9 @@ class GraphRecorder {
       try {
         f();
       } catch (const std::exception& error) {
-        failure = error.what();  // if there is more to it, doing the work will tell
+        failure = error.what();  // a real error appears again when the work is run
       } catch (...) {
-        failure = "it ends with an exception";
+        failure = "it throws an exception";
       }
     }
     cudaGraph_t graph = nullptr;

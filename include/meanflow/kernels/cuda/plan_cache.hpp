@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What a library has planned once, to be used again.
+/// A cache of the plans of a library.
 #pragma once
 
 #include <cstddef>
@@ -10,15 +10,14 @@
 
 namespace meanflow::kernels::cuda {
 
-/// Plans by what they are for. Each is made at its first use; that which was not used for the
-/// longest is forgotten first, though whoever holds it may go on with it. That there is no plan for
-/// something is remembered too.
+/// Plans by key, made at their first use. The least recently used plan is dropped first; whoever
+/// still holds it may go on using it. A key that has no plan is remembered as well.
 template <class Key, class Plan>
 class PlanCache {
  public:
   explicit PlanCache(std::size_t most = 512) : most_(most) {}
 
-  /// The plan for `key`, which make() gives at first; nullptr if there is none.
+  /// The plan for `key`, made by make() at first use; nullptr if there is none.
   template <class Make>
   [[nodiscard]] std::shared_ptr<const Plan> find(const Key& key, Make make) {
     for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
@@ -32,7 +31,7 @@ class PlanCache {
     return plan;
   }
 
-  /// The plan for `key` has turned out not to work.
+  /// Marks `key` as having no plan, after its plan has failed.
   void refuse(const Key& key) {
     for (auto& [known, plan] : entries_)
       if (known == key) plan.reset();
@@ -40,7 +39,7 @@ class PlanCache {
 
  private:
   std::size_t most_;
-  std::list<std::pair<Key, std::shared_ptr<const Plan>>> entries_;  // the last one used first
+  std::list<std::pair<Key, std::shared_ptr<const Plan>>> entries_;  // most recently used first
 };
 
 }  // namespace meanflow::kernels::cuda
