@@ -32,6 +32,7 @@ class MeanFlow(ConanFile):
         self.requires("nlohmann_json/3.11.2", transitive_headers=True)
         self.requires("libpng/[>=1.6 <2]", transitive_headers=True, transitive_libs=True)
         self.requires("libjpeg-turbo/[>=2.1 <4]", transitive_headers=True, transitive_libs=True)
+        self.requires("zlib/[>=1.2.11 <2]", transitive_headers=True, transitive_libs=True)
         self.requires("openblas/[>=0.3.20 <1]", transitive_headers=True, transitive_libs=True)
         if self.options.with_onednn:
             self.requires("onednn/[>=2.6]", transitive_headers=True, transitive_libs=True)
@@ -41,7 +42,7 @@ class MeanFlow(ConanFile):
         if self.options.dependencies == "system":
             packages += ["libeigen3-dev", "libxtensor-dev", "libxtensor-blas-dev", "libxsimd-dev",
                          "libopenblas-openmp-dev", "nlohmann-json3-dev", "libpng-dev",
-                         "libjpeg-dev"]
+                         "libjpeg-dev", "zlib1g-dev"]
             if self.options.with_onednn:
                 packages.append("libdnnl-dev")
         Apt(self).install(packages)

@@ -32,6 +32,7 @@ meanflow_find(xtensor-blas)
 meanflow_find(nlohmann_json)
 meanflow_find(PNG)
 meanflow_find(JPEG)
+meanflow_find(ZLIB)
 
 # OpenBLAS: the OpenMP build first, since its own threads and OpenMP's get in each other's way.
 if(NOT TARGET meanflow_openblas)

@@ -21,6 +21,6 @@ target_sources(meanflow INTERFACE FILE_SET HEADERS
   BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${meanflow_headers})
 target_link_libraries(meanflow INTERFACE
   meanflow_scalar
-  Eigen3::Eigen xsimd xtensor xtensor-blas nlohmann_json::nlohmann_json PNG::PNG JPEG::JPEG
+  Eigen3::Eigen xsimd xtensor xtensor-blas nlohmann_json::nlohmann_json PNG::PNG JPEG::JPEG ZLIB::ZLIB
   OpenMP::OpenMP_CXX Threads::Threads
   meanflow_openblas meanflow_random123 $<TARGET_NAME_IF_EXISTS:meanflow_onednn>)

@@ -23,11 +23,13 @@
 #include <meanflow/eval/energy_distance.hpp>
 #include <meanflow/eval/features.hpp>
 #include <meanflow/eval/kernel_distance.hpp>
+#include <meanflow/flow/draw_batch.hpp>
 #include <meanflow/flow/guidance.hpp>
 #include <meanflow/flow/loss_weighting.hpp>
 #include <meanflow/flow/objective.hpp>
 #include <meanflow/flow/path_schedule.hpp>
 #include <meanflow/flow/sampler.hpp>
+#include <meanflow/flow/tiles.hpp>
 #include <meanflow/flow/time_sampler.hpp>
 #include <meanflow/io/csv_log.hpp>
 #include <meanflow/io/image.hpp>
@@ -81,8 +83,13 @@
 #include <meanflow/tensor/tensor.hpp>
 #include <meanflow/tensor/transfer.hpp>
 #include <meanflow/tensor/xtensor.hpp>
+#include <meanflow/train/callback.hpp>
 #include <meanflow/train/checkpoint.hpp>
 #include <meanflow/train/communicator.hpp>
 #include <meanflow/train/progress.hpp>
+#include <meanflow/train/report.hpp>
+#include <meanflow/train/settings.hpp>
+#include <meanflow/train/source.hpp>
+#include <meanflow/train/state.hpp>
 #include <meanflow/train/stop_on_signal.hpp>
 #include <meanflow/train/trainer.hpp>

@@ -93,6 +93,20 @@ struct NoStep {
 static_assert(!DataSource<NoShape, float> && !DataSource<NoStep, float>);
 static_assert(!DataSource<test::ArchetypeSource, double>);
 
+// Rows and what the net is told about them: row i is (i, -i), of class i % 2.
+struct LabelledSource {
+  Shape row_shape() { return {2}; }
+  void fill(const Tensor<float>& x, Condition<float>& condition, std::uint64_t, std::uint64_t) {
+    condition.labels = Tensor<std::int32_t>({x.rows()});
+    for (std::size_t i = 0; i < x.rows(); ++i) {
+      x.row(i)[0] = static_cast<float>(i);
+      x.row(i)[1] = -x.row(i)[0];
+      condition.labels[i] = static_cast<std::int32_t>(i % 2);
+    }
+  }
+};
+static_assert(DataSource<LabelledSource, float> && !DataSource<LabelledSource, double>);
+
 // u = z + table[label]
 struct LabelledNet : Base {
   LabelledNet() : table(store.add("table", {3, 2})) {
@@ -131,6 +145,14 @@ TEST_CASE("labels reach a net through the sampler and the trainer") {
   CHECK(trainer.gradient()[0] == 0);
   CHECK(trainer.gradient()[2] != 0);
   CHECK(trainer.gradient()[4] == 0);
+}
+
+TEST_CASE("fit takes labels from a source that gives nothing without them") {
+  MeanFlowTrainer trainer(LabelledNet{}, {.steps = 1, .batch = 4});
+  trainer.fit(LabelledSource{});
+  CHECK(trainer.gradient()[0] != 0);
+  CHECK(trainer.gradient()[2] != 0);
+  CHECK(trainer.gradient()[4] == 0);  // of class 2, which the source does not give
 }
 
 TEST_CASE("conditions are cut with the batch") {

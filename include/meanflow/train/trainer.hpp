@@ -17,11 +17,13 @@
 #include <utility>
 #include <vector>
 
+#include <meanflow/flow/draw_batch.hpp>
 #include <meanflow/flow/guidance.hpp>
 #include <meanflow/flow/loss_weighting.hpp>
 #include <meanflow/flow/objective.hpp>
 #include <meanflow/flow/path_schedule.hpp>
 #include <meanflow/flow/sampler.hpp>
+#include <meanflow/flow/tiles.hpp>
 #include <meanflow/flow/time_sampler.hpp>
 #include <meanflow/kernels/recording.hpp>
 #include <meanflow/kernels/step_numbers.hpp>
@@ -31,105 +33,14 @@
 #include <meanflow/optim/learning_rate.hpp>
 #include <meanflow/random/philox.hpp>
 #include <meanflow/tensor/transfer.hpp>
+#include <meanflow/train/callback.hpp>
 #include <meanflow/train/communicator.hpp>
+#include <meanflow/train/report.hpp>
+#include <meanflow/train/settings.hpp>
+#include <meanflow/train/source.hpp>
+#include <meanflow/train/state.hpp>
 
 namespace meanflow {
-
-/// What a training run needs besides its parts.
-struct TrainerSettings {
-  std::uint64_t steps = 5000;
-  std::size_t batch = 1024;  ///< rows per step, of each process
-  Adam optimizer{};
-  LearningRate learning_rate{};
-  std::vector<Averaging> averages{WarmupEma{}};  ///< kept side by side; the first one samples
-  double clip_norm = 0;                          ///< of the whole gradient; 0 for no clipping
-  LabelDropout label_dropout{};                  ///< rows that get the null class; none by default
-  std::uint64_t seed = 0;                        ///< of data, noise and times
-  /// Rows worked on together; 0: what suits the device and the net, and on a device with memory of
-  /// its own what fits into it.
-  std::size_t tile_rows = 0;
-  /// Whether a device that can (a GPU: as a CUDA graph) records a step and replays it for batches
-  /// of the same shape; `MeanFlowTrainer::recording()` tells what came of it. Off is for nets and
-  /// objectives of one's own that hand the device numbers of the host which change from step to
-  /// step.
-  bool replay = true;
-  /// Of convolutions and large products; parameters, moments, averages and sums stay in T.
-  Precision precision = Precision::float32;
-};
-
-/// What happened in a step.
-struct StepReport {
-  std::uint64_t step = 0;      ///< from 0
-  std::uint64_t steps = 0;     ///< of the whole run
-  double loss = 0;             ///< weighted; with adaptive p = 1 near 1 all the time
-  double square = 0;           ///< mean squared error of a row: the one to watch
-  double velocity_square = 0;  ///< mean |u - v|^2
-  double derivative_norm = 0;  ///< mean |du/dt| of the rows that jump
-  double gradient_norm = 0;    ///< before clipping
-  double learning_rate = 0;
-  std::size_t jump_rows = 0;
-  double seconds = 0;  ///< since `fit` began
-};
-
-/// Training met a number that is not finite. The parameters are those of the step before.
-struct NonFiniteError : Error {
-  NonFiniteError(const std::string& message, std::uint64_t at, std::vector<std::size_t> bad_rows)
-      : Error(message), step(at), rows(std::move(bad_rows)) {}
-  std::uint64_t step;
-  std::vector<std::size_t> rows;  ///< of the batch; empty if only the gradient was not finite
-};
-
-/// Everything that a training needs to go on where it stopped, apart from its settings: random
-/// numbers depend on seed and step alone, so that the step is their whole state. The tensors are
-/// flat buffers laid out as `Parameters` are.
-template <class T, class Device = Cpu>
-struct TrainingState {
-  std::uint64_t step = 0;                   ///< steps done
-  Tensor<T, Device> parameters;             ///< of the net, not averaged
-  Tensor<T, Device> first, second;          ///< Adam's moments
-  std::vector<Tensor<T, Device>> averages;  ///< in the order of the settings
-};
-
-/// Where batches come from: `row_shape()` without the batch, and `fill(x, seed, step)`, which
-/// writes the rows x (B, ...) of batch number `step`, or `fill(x, condition, seed, step)`, which
-/// writes what the net is told about them as well. The same seed and step must give the same rows.
-/// Of P processes, that of rank k asks for the batches k, P + k, 2 P + k, ...
-template <class S, class T, class Device = Cpu>
-concept DataSource = requires(S& source, Tensor<T, Device> x, std::uint64_t number) {
-  { source.row_shape() } -> std::convertible_to<Shape>;
-  source.fill(x, number, number);
-};
-
-/// What is told about the course of a training: an object with any of `on_begin(trainer)`,
-/// `on_step(trainer, report)` and `on_end(trainer)`, or a function of the report. One whose step
-/// returns true stops the training.
-template <class C, class Trainer>
-concept TrainingCallback =
-    requires(C& callback, Trainer& trainer) { callback.on_begin(trainer); } ||
-    requires(C& callback, Trainer& trainer, const StepReport& report) {
-      callback.on_step(trainer, report);
-    } || requires(C& callback, Trainer& trainer) { callback.on_end(trainer); } ||
-    requires(C& callback, const StepReport& report) { callback(report); };
-
-namespace detail {
-
-/// A member that is there but cannot be called as it would have to be is a mistake, not an absence.
-template <class C, class Trainer>
-consteval void check_callback() {
-  if constexpr (requires { &C::on_begin; })
-    static_assert(
-        requires(C& c, Trainer& t) { c.on_begin(t); },
-        "a callback's on_begin must accept (trainer)");
-  if constexpr (requires { &C::on_step; })
-    static_assert(
-        requires(C& c, Trainer& t, const StepReport& r) { c.on_step(t, r); },
-        "a callback's on_step must accept (trainer, const StepReport&)");
-  if constexpr (requires { &C::on_end; })
-    static_assert(
-        requires(C& c, Trainer& t) { c.on_end(t); }, "a callback's on_end must accept (trainer)");
-}
-
-}  // namespace detail
 
 /// Trains a net. Each part is a slot with a documented concept; each has a default.
 ///
@@ -214,7 +125,7 @@ class MeanFlowTrainer {
     Tensor<T, Host> x(shape);
     Condition<T, Host> condition;
     const auto start = std::chrono::steady_clock::now();
-    (notify_begin(callbacks), ...);
+    (detail::notify_begin(callbacks, *this), ...);
     try {
       while (step_ < settings_.steps) {
         const std::uint64_t number = step_ * exchange_.size() + exchange_.rank();
@@ -226,16 +137,17 @@ class MeanFlowTrainer {
         report.seconds =
             std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         bool stops = false;
-        ((stops = notify_step(callbacks, report) || stops), ...);  // all of them are told
+        ((stops = detail::notify_step(callbacks, *this, report) || stops),
+         ...);  // all of them are told
         if (stops) break;
       }
     } catch (const NonFiniteError&) {
       throw;
     } catch (...) {
-      (notify_failed_end(callbacks), ...);
+      (detail::notify_failed_end(callbacks, *this), ...);
       throw;
     }
-    (notify_end(callbacks), ...);
+    (detail::notify_end(callbacks, *this), ...);
   }
 
   /// Samples from noise (B, ...) with the first average, or the net itself if none is kept: in
@@ -302,10 +214,7 @@ class MeanFlowTrainer {
   /// The gradient of the last step, as a flat buffer.
   [[nodiscard]] const Values& gradient() const { return gradient_; }
 
-  /// Weighted loss, squared error, |u - v|^2 and |du/dt|^2 of every row of the last step.
-  struct RowReports {
-    std::vector<double> loss, square, velocity_square, derivative_square;
-  };
+  /// The rows of the last step.
   [[nodiscard]] const RowReports& rows() const { return rows_; }
 
  private:
@@ -417,36 +326,13 @@ class MeanFlowTrainer {
     fitting_rows_ = (each + 1) / 2;
   }
 
-  /// Which rows of the batch a tile holds: first those that jump, then the others.
-  struct Rows {
-    std::size_t jump_begin, jumps, rest_begin, count;
-    [[nodiscard]] std::size_t operator[](std::size_t i) const {
-      return i < jumps ? jump_begin + i : rest_begin + (i - jumps);
-    }
-  };
-
-  /// How a batch, whose first rows jump, is cut into tiles.
-  struct Split {
-    std::size_t rows, jumps, tiles;
-
-    /// Tile i takes its share of the rows that jump and of those that do not, so that all tiles are
-    /// the same amount of work.
-    [[nodiscard]] Rows operator[](std::size_t tile) const {
-      const std::size_t rest = rows - jumps;
-      const std::size_t jump_begin = jumps * tile / tiles, jump_end = jumps * (tile + 1) / tiles;
-      const std::size_t rest_begin = rest * tile / tiles, rest_end = rest * (tile + 1) / tiles;
-      return {jump_begin, jump_end - jump_begin, jumps + rest_begin,
-              jump_end - jump_begin + rest_end - rest_begin};
-    }
-  };
-
   [[nodiscard]] double step_on_host(const Values& x, const Condition<T, Device>& condition,
-                                    const Split& split, double learning_rate) {
+                                    const TileSplit& split, double learning_rate) {
     prepare_lanes(std::min(lanes(Device{}), split.tiles));
     fill(Device{}, gradient_.size(), T(0), gradient_.data());
     try {
       parallel_tasks(Device{}, split.tiles, [&](std::size_t tile, std::size_t lane) {
-        const Rows rows = split[tile];
+        const TileRows rows = split[tile];
         if (rows.count > 0) collect(rows, run_tile(*lanes_[lane], x, condition, rows));
       });
     } catch (...) {
@@ -472,7 +358,7 @@ class MeanFlowTrainer {
     lay(condition.augmentation, condition_.augmentation);
     if (report_.size() != 1 + 4 * rows) report_ = Tensor<double, Device>({1 + 4 * rows});
     write_numbers(learning_rate, rows);
-    Split split{rows, carried_rows(rows, jumps), tile_count(rows)};
+    TileSplit split{rows, carried_rows(rows, jumps), tile_count(rows)};
     while (!try_step(split)) split.tiles = tile_count(rows);
     const double norm = read_report(split, jumps);
     check_rows();
@@ -483,7 +369,7 @@ class MeanFlowTrainer {
 
   /// Runs the step in these tiles; false if the device has too little memory for them. Then nothing
   /// has changed: parameters are updated only after everything has been allocated.
-  [[nodiscard]] bool try_step(const Split& split) {
+  [[nodiscard]] bool try_step(const TileSplit& split) {
     // Left free for samples drawn between steps, and for the device's own libraries.
     [[maybe_unused]] const auto spare = spare_memory(Device{}, 1.0 / 8);
     const auto work = [&] { work_on_device(split); };
@@ -516,7 +402,7 @@ class MeanFlowTrainer {
 
   /// What has to be the same for one step's work to be that of another: its shapes, and the places
   /// of all that it reads and writes.
-  [[nodiscard]] std::vector<std::uintptr_t> key_of(const Split& split) const {
+  [[nodiscard]] std::vector<std::uintptr_t> key_of(const TileSplit& split) const {
     std::vector<std::uintptr_t> key{split.jumps, split.tiles, condition_.labels.size(),
                                     condition_.augmentation.size()};
     for (std::size_t axis = 0; axis < x_.shape().rank(); ++axis) key.push_back(x_.shape()[axis]);
@@ -548,13 +434,13 @@ class MeanFlowTrainer {
     write(shares_, shares.data());
   }
 
-  void work_on_device(const Split& split) {
+  void work_on_device(const TileSplit& split) {
     const std::size_t size = gradient_.size();
     double* const reports = report_.data() + 1;
     fill(Device{}, size, T(0), gradient_.data());
     std::size_t first = 0;
     for (std::size_t tile = 0; tile < split.tiles; ++tile) {
-      const Rows rows = split[tile];
+      const TileRows rows = split[tile];
       if (rows.count == 0) continue;
       const TileReport report = run_tile(*lanes_.front(), x_, condition_, rows);
       report_rows(Device{}, rows.count, static_cast<const double*>(report.loss.data()),
@@ -582,11 +468,11 @@ class MeanFlowTrainer {
   }
 
   /// What the work has laid down: fills `rows_`, and returns the norm of the gradient.
-  [[nodiscard]] double read_report(const Split& split, std::size_t jumps) {
+  [[nodiscard]] double read_report(const TileSplit& split, std::size_t jumps) {
     const Tensor<double> known = to_host(report_);
     const double* of_row = known.data() + 1;
     for (std::size_t tile = 0; tile < split.tiles; ++tile) {
-      const Rows rows = split[tile];
+      const TileRows rows = split[tile];
       for (std::size_t i = 0; i < rows.count; ++i, of_row += 4) {
         const std::size_t row = rows[i];
         rows_.loss[row] = of_row[0];
@@ -598,6 +484,18 @@ class MeanFlowTrainer {
     return std::sqrt(known[0]);
   }
 
+  /// On a device that records, what changes from step to step is read from its memory.
+  [[nodiscard]] auto draw_settings(const Values& x) const {
+    const auto with = [&](auto step, auto jump_end) {
+      return DrawSettings<decltype(step)>{
+          settings_.seed, step, jump_end, row_number(x, 0), settings_.label_dropout, null_class_};
+    };
+    if constexpr (on_host<Device>)
+      return with(step_, jump_end_);
+    else
+      return with(&numbers_.data()->step, &numbers_.data()->jump_end);
+  }
+
   /// What is reported of a tile's rows, where the device left it.
   struct TileReport {
     Tensor<double, Device> loss;
@@ -606,9 +504,10 @@ class MeanFlowTrainer {
 
   /// A tile's rows forward and back; adds to the lane's gradient.
   [[nodiscard]] TileReport run_tile(Lane& lane, const Values& x,
-                                    const Condition<T, Device>& condition, const Rows& rows) {
+                                    const Condition<T, Device>& condition, const TileRows& rows) {
     lane.tape.clear();
-    const FlowBatch<T, Device> batch = make_batch(x, condition, rows);
+    const FlowBatch<T, Device> batch =
+        draw_batch(x, condition, rows, path_, times_, draw_settings(x));
     FlowResidual<T, Device> residual = objective_(net_, batch, lane.tape);
     if (residual.node == Tape<T, Device>::no_node)
       throw Error(
@@ -619,7 +518,7 @@ class MeanFlowTrainer {
     return {losses, residual.square, residual.velocity_square, residual.derivative_square};
   }
 
-  void collect(const Rows& rows, const TileReport& tile) {
+  void collect(const TileRows& rows, const TileReport& tile) {
     const auto rows_to = [&](const auto& values, std::vector<double>& to) {
       for (std::size_t i = 0; i < values.size(); ++i) to[rows[i]] = static_cast<double>(values[i]);
     };
@@ -627,81 +526,6 @@ class MeanFlowTrainer {
     rows_to(tile.square, rows_.square);
     rows_to(tile.velocity_square, rows_.velocity_square);
     rows_to(tile.derivative_square, rows_.derivative_square);
-  }
-
-  /// The number of the step, for kernels: on a device that records, where it lies.
-  [[nodiscard]] auto step_number() const {
-    if constexpr (on_host<Device>)
-      return step_;
-    else
-      return static_cast<const std::uint64_t*>(&numbers_.data()->step);
-  }
-
-  /// The row of the batch of all processes where jumps end, likewise.
-  [[nodiscard]] auto jump_end() const {
-    if constexpr (on_host<Device>)
-      return jump_end_;
-    else
-      return static_cast<const std::uint64_t*>(&numbers_.data()->jump_end);
-  }
-
-  [[nodiscard]] FlowBatch<T, Device> make_batch(const Values& x,
-                                                const Condition<T, Device>& condition,
-                                                const Rows& rows) const {
-    const std::size_t columns = x.row_size(), rest = rows.count - rows.jumps;
-    const Shape shape = x.shape().with_rows(rows.count);
-    Values data(shape), noise(shape);
-    FlowBatch<T, Device> batch{Values(shape),           Values(shape), Values({rows.count, 1}),
-                               Values({rows.count, 1}), rows.jumps,    {}};
-    batch.condition = gather(condition, rows, rest);
-    const Tensor<std::uint64_t, Device> numbers({rows.count});
-    const bool drops = settings_.label_dropout.rate > 0 && !batch.condition.labels.empty();
-    const DroppedRows dropped =
-        drops ? settings_.label_dropout.rule(x.rows(), settings_.seed, row_number(x, 0))
-              : DroppedRows{};
-    const auto draw = [&](std::size_t from, std::size_t to, std::size_t count) {
-      if (count == 0) return;
-      const std::uint64_t number = row_number(x, from);
-      copy(Device{}, count * columns, static_cast<const T*>(x.row(from)), data.row(to));
-      fill_normal_rows(Device{}, settings_.seed, Purpose::noise, step_number(), number, count,
-                       columns, noise.row(to));
-      sample_times(Device{}, times_, settings_.seed, step_number(), number, count, jump_end(),
-                   batch.r.row(to), batch.t.row(to));
-      count_up(Device{}, count, number, numbers.row(to));
-      if (drops)
-        drop_labels(Device{}, dropped, step_number(), from, count, null_class_,
-                    batch.condition.labels.row(to));
-    };
-    draw(rows.jump_begin, 0, rows.jumps);
-    draw(rows.rest_begin, rows.jumps, rest);
-    interpolate(Device{}, path_, rows.count, columns, static_cast<const T*>(batch.t.data()),
-                static_cast<const T*>(data.data()), static_cast<const T*>(noise.data()),
-                batch.z.data(), batch.v.data());
-    batch.condition.dropout = {settings_.seed, dropout_step(), numbers};
-    return batch;
-  }
-
-  [[nodiscard]] Tensor<std::uint64_t, Device> dropout_step() const {
-    if constexpr (on_host<Device>)
-      return Tensor<std::uint64_t, Device>::full({1}, step_);
-    else
-      return Tensor<std::uint64_t, Device>::borrow(&numbers_.data()->step, {1});
-  }
-
-  [[nodiscard]] Condition<T, Device> gather(const Condition<T, Device>& condition, const Rows& rows,
-                                            std::size_t rest) const {
-    const auto pick = [&](const auto& from) {
-      using Picked = std::remove_cvref_t<decltype(from)>;
-      using Element = typename Picked::value_type;
-      if (from.empty()) return Picked{};
-      Picked to(from.shape().with_rows(rows.count));
-      copy(Device{}, rows.jumps * from.row_size(),
-           static_cast<const Element*>(from.row(rows.jump_begin)), to.row(0));
-      copy(Device{}, rest * from.row_size(), static_cast<const Element*>(from.row(rows.rest_begin)),
-           to.row(rows.jumps));
-      return to;
-    };
-    return {pick(condition.labels), pick(condition.augmentation), {}};
   }
 
   /// Adds the other lanes' gradients to that of the first, clears them for the next step, and
@@ -819,38 +643,6 @@ class MeanFlowTrainer {
     }
     throw NonFiniteError(message + "; the parameters are those of the step before", step_,
                          std::move(rows));
-  }
-
-  template <class C>
-  void notify_begin(C& callback) {
-    if constexpr (requires { callback.on_begin(*this); }) callback.on_begin(*this);
-  }
-  template <class C>
-  [[nodiscard]] bool notify_step(C& callback, const StepReport& report) {
-    const auto stops = [](auto&& call) {
-      if constexpr (std::same_as<decltype(call()), bool>) return call();
-      call();
-      return false;
-    };
-    if constexpr (requires { callback.on_step(*this, report); })
-      return stops([&] { return callback.on_step(*this, report); });
-    else if constexpr (requires { callback(report); })
-      return stops([&] { return callback(report); });
-    else
-      return false;
-  }
-  template <class C>
-  void notify_end(C& callback) {
-    if constexpr (requires { callback.on_end(*this); }) callback.on_end(*this);
-  }
-
-  /// As `notify_end`, for a training that an exception ends: that one is reported, not another.
-  template <class C>
-  void notify_failed_end(C& callback) {
-    try {
-      notify_end(callback);
-    } catch (...) {
-    }
   }
 
   N net_;

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// The state of a training run.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <meanflow/tensor/tensor.hpp>
+
+namespace meanflow {
+
+/// Everything that a training needs to go on where it stopped, apart from its settings: random
+/// numbers depend on seed and step alone, so that the step is their whole state. The tensors are
+/// flat buffers laid out as `Parameters` are.
+template <class T, class Device = Cpu>
+struct TrainingState {
+  std::uint64_t step = 0;                   ///< steps done
+  Tensor<T, Device> parameters;             ///< of the net, not averaged
+  Tensor<T, Device> first, second;          ///< Adam's moments
+  std::vector<Tensor<T, Device>> averages;  ///< in the order of the settings
+};
+
+}  // namespace meanflow
