@@ -2,7 +2,7 @@
 // Losses and checksums of short training runs, to compare two builds on one machine: a change that
 // is not meant to change numbers prints the same lines as before.
 //
-//   build/bin/fingerprint > before.txt      # then change and rebuild
+//   cmake --build build --target fingerprint && build/bin/fingerprint > before.txt
 //   build/bin/fingerprint | diff before.txt -
 #include <cstddef>
 #include <cstdint>

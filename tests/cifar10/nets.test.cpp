@@ -45,7 +45,7 @@ TEST_CASE("every configuration that is shipped parses and builds its net") {
     CHECK(to_yaml(parse_configuration(text, "again")) == text);
     ++count;
   }
-  CHECK(count == 6);
+  CHECK(count == 7);
 }
 
 TEST_CASE("parameters and work are those of the published nets") {

@@ -64,7 +64,7 @@ TEST_CASE("an Mlp takes the same course on the device") {
   expect_same(on_cuda.mlp(), on_cpu.mlp());
 }
 
-TEST_CASE("with jumps by chance, too, and rows that carry a tangent without need change nothing") {
+TEST_CASE("with jumps by chance, too, and surplus rows that carry a tangent change nothing") {
   const Course course = on_cuda.mlp_by_chance();
   expect_same(course, on_cpu.mlp_by_chance());
   std::set<std::size_t> counts;
