@@ -449,7 +449,7 @@ class MeanFlowTrainer {
                   static_cast<const T*>(report.derivative_square.data()), reports + 4 * first);
       first += rows.count;
     }
-    lanes_.front()->tape.clear();  // its memory is free when the next step is recorded in its own
+    lanes_.front()->tape.clear();  // returns its memory to the pool that recorded steps share
     poison(Device{}, 4 * split.rows, static_cast<const double*>(reports), gradient_.data());
     if (exchange_.size() > 1) {
       // The last memory that the step takes: to run out of it after the exchange would be too late.

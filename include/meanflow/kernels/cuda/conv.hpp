@@ -163,9 +163,9 @@ inline void backward_data(const ConvShape& s, const float* g, const float* w, fl
   if (!done) backward_data<float>(s, g, w, gx);
 }
 
-// From numbers in bfloat16 this cuDNN gives weights in bfloat16 alone. They are sums over all
-// pixels and rows that have to stay float32, so that they are made of float32 rounded to TF32
-// instead.
+// From bfloat16 inputs cuDNN's older interface returns weight gradients in bfloat16 only. They are
+// sums over all pixels and rows and must stay in float32, so they are computed from float32 in
+// TF32.
 inline void backward_weights(const ConvShape& s, const float* x, const float* g, float* gw) {
   if (s.rows == 0) return;
   const Precision used = precision() == Precision::bfloat16 ? Precision::tf32 : precision();

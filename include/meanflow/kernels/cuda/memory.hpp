@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// How tensors of the device have their memory, and how numbers get there and back. Where Thrust
-/// runs on the host it is the host's memory.
+/// How the device allocates memory and copies to and from the host. Where Thrust runs on the host,
+/// its memory is the host's.
 #pragma once
 
 #include <cstddef>
@@ -94,7 +94,7 @@ struct detail::DeviceMemory<Cuda> {
 
 namespace kernels {
 
-/// While what it gives is in scope, that share of the device's memory is left free.
+/// Leaves that share of the device's memory free while the returned object is in scope.
 [[nodiscard]] inline cuda::SpareMemory spare_memory(Cuda, double share) {
   return cuda::SpareMemory(share);
 }
