@@ -39,7 +39,7 @@ void print(const std::string& name, const Trainer& trainer, double loss) {
 template <class Objective>
 void toy(const std::string& name, Objective objective) {
   MeanFlowTrainer trainer(Mlp<float>({.hidden = 64, .layers = 3}), {.steps = 200, .batch = 256},
-                          LinearPath{}, LogitNormalTimes{}, AdaptiveWeighting{}, objective);
+                          Recipe<Objective, AdaptiveWeighting>{.objective = objective});
   trainer.fit(Toy2dSource{Toy2d::eight_gaussians}, [&](const StepReport& report) {
     if (report.step % 50 == 48) print(name, trainer, report.loss);
   });
@@ -53,7 +53,7 @@ void images(const std::string& name, Trainer trainer, const Shape& shape) {
   for (std::size_t row = 0; row < labels.size(); ++row)
     labels[row] = static_cast<std::int32_t>(row % 3);
   for (std::uint64_t i = 0; i < 20; ++i) {
-    const double loss = trainer.step(normal_noise(shape, i + 1), {labels, {}, {}}).loss;
+    const double loss = trainer.step(normal_noise(shape, i + 1), {.labels = labels}).loss;
     if (i % 10 == 9) print(name, trainer, loss);
   }
 }
@@ -63,7 +63,7 @@ void images(const std::string& name, Trainer trainer, const Shape& shape) {
           .batch = 8,
           .learning_rate = {.peak = 1e-3, .warmup_steps = 5},
           .clip_norm = 1,
-          .label_dropout = {.rate = 0.25},
+          .condition_dropout = {.rate = 0.25},
           .precision = precision};
 }
 
@@ -77,9 +77,9 @@ void mean_flow_net(const std::string& name, Precision precision) {
                                 .condition = 32,
                                 .attention_levels = {1}};
   images(name,
-         MeanFlowTrainer(MeanFlowNet<float>(net), image_settings(precision), LinearPath{},
-                         LogitNormalTimes{}, AdaptiveWeighting{},
-                         Guided<MeanFlow>{.omega = 1, .kappa = 0.5}),
+         MeanFlowTrainer(MeanFlowNet<float>(net), image_settings(precision),
+                         Recipe<Guided<MeanFlow>, AdaptiveWeighting>{
+                             .objective = {.guidance = {.omega = 1, .kappa = 0.5}}}),
          {8, 16, 16, 3});
 }
 
@@ -92,11 +92,11 @@ void song_unet(const std::string& name, Precision precision) {
                              .blocks = 1,
                              .attention_resolutions = {8}};
   TrainerSettings settings = image_settings(precision);
-  settings.label_dropout = {};
+  settings.condition_dropout = {};
   images(name,
-         MeanFlowTrainer(SongUNet<float>(net), settings, LinearPath{},
-                         LogitNormalTimes{.jump_fraction = 0.5, .count = JumpCount::by_chance},
-                         AdaptiveWeighting{}, ImprovedMeanFlow{}),
+         MeanFlowTrainer(SongUNet<float>(net), settings,
+                         Recipe<ImprovedMeanFlow, AdaptiveWeighting>{
+                             .times = {.jump_fraction = 0.5, .count = JumpCount::by_chance}}),
          {8, 16, 16, 3});
 }
 

@@ -53,11 +53,13 @@ struct Case {
     for (const std::size_t extent : row) shape.push_back(extent);
     return normal_noise<float, Device>(shape, 1);
   }
-  [[nodiscard]] Condition<float, Device> condition(std::size_t batch) const {
+  [[nodiscard]] ConditionOf<Net> condition(std::size_t batch) const {
     if (classes == 0) return {};
     Tensor<std::int32_t> labels({batch});
     for (std::size_t i = 0; i < batch; ++i) labels[i] = static_cast<std::int32_t>(i % classes);
-    return {to_device<Device>(labels), {}, {}};
+    ConditionOf<Net> condition;
+    if constexpr (requires { condition.labels; }) condition.labels = to_device<Device>(labels);
+    return condition;
   }
 };
 
@@ -86,8 +88,8 @@ void training_step(benchmark::State& state, const Case<Net>& net, Objective obje
                            .learning_rate = {.peak = 1e-5},
                            .replay = options.profile.empty(),
                            .precision = precision},
-                          LinearPath{}, LogitNormalTimes{.jump_fraction = jump_fraction},
-                          AdaptiveWeighting{}, objective);
+                          Recipe<Objective, AdaptiveWeighting>{
+                              .objective = objective, .times = {.jump_fraction = jump_fraction}});
   const auto x = net.noise(batch);
   const auto condition = net.condition(batch);
   const auto step = [&] { benchmark::DoNotOptimize(trainer.step(x, condition).loss); };

@@ -23,9 +23,9 @@ void print(const std::string& name, const kernels::cuda::Work& work) {
 
 template <class Objective, class Net>
 void count(const std::string& name, Net net, const Shape& shape, double jump_fraction) {
-  MeanFlowTrainer trainer(std::move(net), {.batch = shape.rows()}, LinearPath{},
-                          LogitNormalTimes{.jump_fraction = jump_fraction}, AdaptiveWeighting{},
-                          Objective{});
+  MeanFlowTrainer trainer(
+      std::move(net), {.batch = shape.rows()},
+      Recipe<Objective, AdaptiveWeighting>{.times = {.jump_fraction = jump_fraction}});
   const auto x = normal_noise<float, Cuda>(shape, 1);
   trainer.step(x);  // what is made once is not counted
   kernels::cuda::work() = {};

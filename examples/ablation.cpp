@@ -63,9 +63,10 @@ double run(const Settings& s, const Variant& variant, std::uint64_t seed) {
   const Mlp<float> net(
       {.hidden = s.hidden, .layers = s.layers, .time = {.inputs = variant.inputs}, .seed = seed});
   MeanFlowTrainer trainer(
-      net, {.steps = s.steps, .batch = s.batch, .seed = seed}, LinearPath{},
-      LogitNormalTimes{.t = {-0.4, 1.6}, .jump_fraction = variant.jump_fraction},
-      AdaptiveWeighting{.p = variant.p}, MeanFlow{.direction = variant.direction});
+      net, {.steps = s.steps, .batch = s.batch, .seed = seed},
+      Recipe{.objective = MeanFlow{.direction = variant.direction},
+             .weighting = AdaptiveWeighting{.p = variant.p},
+             .times = LogitNormalTimes{.t = {-0.4, 1.6}, .jump_fraction = variant.jump_fraction}});
   try {
     trainer.fit(Toy2dSource{set});
   } catch (const NonFiniteError&) {

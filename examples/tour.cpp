@@ -92,11 +92,14 @@ void gradient_of_a_net() {
 
 void own_parts() {
   // [docs:own-parts]
-  MeanFlowTrainer trainer(OwnNet{}, {.steps = 200, .batch = 256}, OwnPath{},
-                          UniformTimes{.jump_fraction = 0.5}, OwnWeighting{}, ImprovedMeanFlow{});
+  MeanFlowTrainer trainer(OwnNet{}, {.steps = 200, .batch = 256},
+                          Recipe{.objective = ImprovedMeanFlow{},
+                                 .weighting = OwnWeighting{},
+                                 .path = OwnPath{},
+                                 .times = UniformTimes{.jump_fraction = 0.5}});
   trainer.fit(Toy2dSource{Toy2d::rings}, [](const StepReport& report) {
-    if (report.step % 100 == 0) std::printf("%.3f\n", report.square);
-    return report.square < 0.01;  // true stops the training
+    if (report.step % 100 == 0) std::printf("%.3f\n", report.metrics["squared_error"]);
+    return report.metrics["squared_error"] < 0.01;  // true stops the training
   });
   // [docs:end]
 }

@@ -43,8 +43,15 @@ class ArchetypeNet : MoveOnly {
   Parameter<float> weight_;
 };
 
-struct ArchetypePath : MoveOnly {
-  using MoveOnly::MoveOnly;
+/// What is handed to kernels is copied as well.
+struct CopyOnly {
+  explicit CopyOnly(int) {}
+  CopyOnly(const CopyOnly&) = default;
+  CopyOnly& operator=(const CopyOnly&) = delete;
+};
+
+struct ArchetypePath : CopyOnly {
+  using CopyOnly::CopyOnly;
   template <class T>
   [[nodiscard]] T alpha(const T& t) const {
     return 1 - t;
@@ -55,8 +62,8 @@ struct ArchetypePath : MoveOnly {
   }
 };
 
-struct ArchetypeTimes : MoveOnly {
-  using MoveOnly::MoveOnly;
+struct ArchetypeTimes : CopyOnly {
+  using CopyOnly::CopyOnly;
   [[nodiscard]] int jump_rows(std::size_t batch, RandomStream&) const {
     return static_cast<int>(batch) / 2;
   }
@@ -66,22 +73,26 @@ struct ArchetypeTimes : MoveOnly {
   }
 };
 
-struct ArchetypeWeighting : MoveOnly {
-  using MoveOnly::MoveOnly;
+struct ArchetypeWeighting : CopyOnly {
+  using CopyOnly::CopyOnly;
   [[nodiscard]] float operator()(double, std::size_t) const { return 1; }
 };
 
 /// u towards v, without a derivative.
 struct ArchetypeObjective : MoveOnly {
   using MoveOnly::MoveOnly;
-  [[nodiscard]] FlowResidual<float> operator()(const ArchetypeNet& net,
-                                               const FlowBatch<float>& batch,
-                                               Tape<float>& tape) const {
+  template <class W>
+  [[nodiscard]] RowLosses<float> operator()(const ArchetypeNet& net, const FlowBatch<float>& batch,
+                                            const StepContext<ArchetypeNet, W>& context) const {
+    Tape<float>& tape = context.tape;
     const auto u = net(Var(tape, batch.z), Var(tape, batch.r), Var(tape, batch.t));
-    const std::size_t rows = batch.z.rows();
     const Tensor<float> error = u.value() - batch.v;
-    const Tensor<float> square = sum(meanflow::square(error)).reshaped({rows});
-    return {u.node(), u.value(), {}, error, square, square, Tensor<float>::zeros({rows})};
+    Tensor<double> loss({error.rows()});
+    for (std::size_t i = 0; i < error.size(); ++i) {
+      if (i % 2 == 0) loss[i / 2] = 0;
+      loss[i / 2] += static_cast<double>(error[i] * error[i]);
+    }
+    return {loss, {{{u.node(), error * (2.0F / static_cast<float>(context.batch))}}}};
   }
 };
 

@@ -15,6 +15,7 @@
 #include <meanflow/ops/softmax.hpp>
 #include <meanflow/optim/adam.hpp>
 #include <meanflow/optim/learning_rate.hpp>
+#include <meanflow/optim/update.hpp>
 
 #include "data.hpp"
 #include "format_json.hpp"
@@ -42,7 +43,7 @@ using meanflow::Tensor;
 class ClassifierTrainer {
  public:
   explicit ClassifierTrainer(const ClassifierNet& net)
-      : net_(net), gradient_({net.parameters().flat_size()}), adam_(gradient_.size()) {}
+      : net_(net), gradient_({net.parameters().flat_size()}), adam_(net.parameters(), {}) {}
 
   void step(const Tensor<float>& x, const Tensor<std::int32_t>& labels, double learning_rate) {
     const std::size_t tiles = std::min(x.rows(), meanflow::kernels::lanes(Cpu{}));
@@ -61,7 +62,7 @@ class ClassifierTrainer {
                  gradient_.data());
       fill(Cpu{}, gradient_.size(), 0.0F, lane->gradient.data());
     }
-    meanflow::step(meanflow::Adam{}, adam_, learning_rate, gradient_, net_.parameters().values());
+    adam_.step(net_.parameters(), gradient_, learning_rate);
   }
 
  private:
@@ -77,7 +78,7 @@ class ClassifierTrainer {
   const ClassifierNet& net_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   Tensor<float> gradient_;
-  meanflow::AdamState<float> adam_;
+  meanflow::ParameterUpdate<meanflow::Adam, float, Cpu> adam_;
 };
 
 [[nodiscard]] double accuracy(const Classifier& classifier, const meanflow::ImageSet& set) {
@@ -151,7 +152,7 @@ Classifier train_classifier(const ClassifierSettings& settings, const meanflow::
                                     .warmup_steps = std::min<std::uint64_t>(100, steps / 10),
                                     .decay = meanflow::Decay::cosine};
   Tensor<float> x({batch, format.height, format.width, format.channels});
-  meanflow::Condition<float> condition;
+  meanflow::ImageCondition<float> condition;
   for (std::uint64_t step = 0; step < steps; ++step) {
     source.fill(x, condition, settings.seed, step);
     trainer.step(x, condition.labels, rate.at(step, steps));

@@ -45,7 +45,8 @@ struct Tiling {
 }
 
 [[nodiscard]] double jump_fraction(const Settings& s) {
-  return std::visit([](const auto& times) { return times.jump_fraction; }, make_times(s).chosen);
+  if (!needs_jumps(make_objective(s))) return 0;
+  return std::visit([](const auto& times) { return times.jump_fraction; }, s.times);
 }
 
 /// What a training holds for each row of a tile until the way back: what the pool of memory grows

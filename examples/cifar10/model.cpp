@@ -83,7 +83,7 @@ Model::Model(const std::filesystem::path& checkpoint, int average, Where where,
 
 meanflow::Tensor<float> Model::sample(std::size_t first, std::size_t count, const Labels& labels,
                                       Sampling sampling) const {
-  sampling.solve = is_flow_matching(identity_.settings);
+  sampling.solve = instantaneous(make_objective(identity_.settings));
   return sample_(first, count, labels, sampling);
 }
 

@@ -4,13 +4,12 @@
 #pragma once
 
 #include <algorithm>
-#include <optional>
 #include <string>
 #include <variant>
 
 #include <meanflow/data/augment.hpp>
 #include <meanflow/flow/guidance.hpp>
-#include <meanflow/flow/objective.hpp>
+#include <meanflow/flow/mean_flow.hpp>
 #include <meanflow/flow/time_sampler.hpp>
 #include <meanflow/kernels/attention.hpp>
 #include <meanflow/kernels/cpu.hpp>
@@ -82,6 +81,8 @@ decltype(auto) with_net(const Settings& s, const ImageFormat& format, F f) {
 struct Times {
   TimesSettings chosen;
 
+  static constexpr void fields(auto f, auto&... t) { f("times", t.chosen...); }
+
   [[nodiscard]] std::size_t jump_rows(std::size_t batch, meanflow::RandomStream& stream) const {
     return std::visit([&](const auto& times) { return times.jump_rows(batch, stream); }, chosen);
   }
@@ -94,49 +95,10 @@ struct Times {
   }
 };
 
-/// A `meanflow::Objective` over any of the objectives, guided or not.
-struct Goal {
-  ObjectiveSettings chosen;
-  std::optional<meanflow::Guided<meanflow::MeanFlow>> guidance;  ///< only its velocity is used
+using Objective = meanflow::Guided<meanflow::AnyFlow>;
 
-  template <class N, class T, class Device>
-  [[nodiscard]] meanflow::FlowResidual<T, Device> operator()(
-      const N& net, const meanflow::FlowBatch<T, Device>& batch,
-      meanflow::Tape<T, Device>& tape) const {
-    if (!guidance) return run(net, batch, tape);
-    meanflow::FlowBatch<T, Device> guided = batch;
-    guided.v = guidance->guided_velocity(net, batch);
-    return run(net, guided, tape);
-  }
-
- private:
-  template <class N, class T, class Device>
-  [[nodiscard]] meanflow::FlowResidual<T, Device> run(const N& net,
-                                                      const meanflow::FlowBatch<T, Device>& batch,
-                                                      meanflow::Tape<T, Device>& tape) const {
-    return std::visit([&](const auto& objective) { return objective(net, batch, tape); }, chosen);
-  }
-};
-
-[[nodiscard]] inline bool is_flow_matching(const Settings& s) {
-  return std::holds_alternative<meanflow::FlowMatching>(s.objective);
-}
-
-/// Flow matching has no use for rows with r < t.
-[[nodiscard]] inline Times make_times(const Settings& s) {
-  Times times{s.times};
-  if (is_flow_matching(s)) std::visit([](auto& t) { t.jump_fraction = 0; }, times.chosen);
-  return times;
-}
-
-[[nodiscard]] inline Goal make_goal(const Settings& s) {
-  Goal goal{s.objective, std::nullopt};
-  if (s.guidance.active())
-    goal.guidance.emplace(meanflow::Guided<meanflow::MeanFlow>{.omega = s.guidance.omega,
-                                                               .kappa = s.guidance.kappa,
-                                                               .t_start = s.guidance.t_start,
-                                                               .t_end = s.guidance.t_end});
-  return goal;
+[[nodiscard]] inline Objective make_objective(const Settings& s) {
+  return {.guidance = s.guidance, .objective = {s.objective}};
 }
 
 }  // namespace cifar10

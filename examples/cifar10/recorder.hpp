@@ -27,17 +27,20 @@ class Means {
     const auto now = std::chrono::steady_clock::now();
     if (count_ == 0) begin_ = last_;
     last_ = now;
-    const double values[] = {
-        report.loss,          report.square,       report.velocity_square, report.derivative_norm,
-        report.gradient_norm, report.learning_rate};
+    const double values[] = {report.loss,
+                             report.metrics["squared_error"],
+                             report.metrics["velocity_error"],
+                             report.metrics["jvp_norm"],
+                             report.gradient_norm,
+                             report.learning_rate};
     for (std::size_t i = 0; i < sums_.size(); ++i) sums_[i] += values[i];
     rows_ += rows;
     ++count_;
   }
 
   static std::vector<std::string> columns() {
-    return {"step",          "loss",          "squared_error",  "velocity_error", "derivative_norm",
-            "gradient_norm", "learning_rate", "rows_per_second"};
+    return {"step",     "loss",          "squared_error", "velocity_error",
+            "jvp_norm", "gradient_norm", "learning_rate", "rows_per_second"};
   }
 
   /// In the order of the columns after the step's; starts anew.
@@ -101,8 +104,10 @@ class Recorder {
   template <class Trainer>
   void write_pictures(Trainer& trainer) {
     const SampleSettings& s = settings_.sample;
-    const Sampling sampling{
-        .nfe = s.nfe, .seed = s.seed, .guidance = s.guidance, .solve = is_flow_matching(settings_)};
+    const Sampling sampling{.nfe = s.nfe,
+                            .seed = s.seed,
+                            .guidance = s.guidance,
+                            .solve = instantaneous(make_objective(settings_))};
     const std::size_t classes = settings_.data.labels ? format_.classes : 0;
     const meanflow::UseValues averaged(trainer.net().parameters(), trainer.best_values());
     const auto samples =

@@ -41,9 +41,10 @@ inline void check_guidance(const Settings& settings, const Sampling& sampling) {
 using Labels = std::function<std::int32_t(std::size_t picture)>;
 
 template <meanflow::Net N, class Device>
-[[nodiscard]] meanflow::Tensor<float, Device> denoise(
-    const N& net, const meanflow::Tensor<float, Device>& noise,
-    const meanflow::Condition<float, Device>& condition, const Sampling& sampling) {
+[[nodiscard]] meanflow::Tensor<float, Device> denoise(const N& net,
+                                                      const meanflow::Tensor<float, Device>& noise,
+                                                      const meanflow::ConditionOf<N>& condition,
+                                                      const Sampling& sampling) {
   if (sampling.solve)
     return meanflow::solve(net, noise, sampling.nfe, meanflow::Solver::euler, condition);
   return meanflow::sample(net, noise, sampling.nfe, condition);
@@ -57,7 +58,7 @@ template <meanflow::Net N>
   using Device = typename N::device_type;
   const auto noise = meanflow::normal_noise<float, Device>(
       {count, format.height, format.width, format.channels}, sampling.seed, first);
-  meanflow::Condition<float, Device> condition;
+  meanflow::ConditionOf<N> condition;
   if (labels) {
     meanflow::Tensor<std::int32_t> known({count});
     for (std::size_t i = 0; i < count; ++i) known[i] = labels(first + i);

@@ -11,7 +11,7 @@
 
 #include <meanflow/flow/guidance.hpp>
 #include <meanflow/flow/loss_weighting.hpp>
-#include <meanflow/flow/objective.hpp>
+#include <meanflow/flow/mean_flow.hpp>
 #include <meanflow/flow/time_sampler.hpp>
 #include <meanflow/kernels/precision.hpp>
 #include <meanflow/nn/mean_flow_net.hpp>
@@ -36,23 +36,13 @@ struct DataSettings {
 
 using NetSettings = std::variant<meanflow::MeanFlowNetSettings, meanflow::SongUNetSettings>;
 using TimesSettings = std::variant<meanflow::LogitNormalTimes, meanflow::UniformTimes>;
-using ObjectiveSettings =
-    std::variant<meanflow::MeanFlow, meanflow::ImprovedMeanFlow, meanflow::FlowMatching>;
-
-/// Guidance in the target; with these defaults there is none.
-struct GuidanceSettings {
-  double omega = 1;
-  double kappa = 0;
-  double t_start = 0, t_end = 1;
-
-  [[nodiscard]] bool active() const { return omega != 1 || kappa != 0; }
-};
+using ObjectiveSettings = decltype(meanflow::AnyFlow::objective);
 
 struct TrainSettings {
   std::uint64_t steps = 10000;
   std::size_t batch = 32;
   double clip_norm = 0;  ///< 0: no clipping
-  meanflow::LabelDropout label_dropout{};
+  meanflow::ConditionDropout label_dropout{};
   std::uint64_t seed = 0;
   std::size_t tile_rows = 0;  ///< 0: chosen by the trainer
   meanflow::Precision precision = meanflow::Precision::float32;
@@ -97,7 +87,7 @@ struct Settings {
   TimesSettings times{};
   meanflow::AdaptiveWeighting weighting{};
   ObjectiveSettings objective{};
-  GuidanceSettings guidance{};
+  meanflow::Guidance guidance{};
   meanflow::Adam optimizer{};
   meanflow::LearningRate learning_rate{.peak = 3e-4, .decay = meanflow::Decay::constant};
   std::vector<meanflow::Averaging> averages{meanflow::ConstantEma{}};
@@ -295,7 +285,7 @@ template <class Visit>
 void describe(meanflow::FlowMatching&, Visit&&) {}
 
 template <class Visit>
-void describe(GuidanceSettings& s, Visit&& visit) {
+void describe(meanflow::Guidance& s, Visit&& visit) {
   visit("omega", s.omega);
   visit("kappa", s.kappa, Range{0, 0.999999});
   visit("t_start", s.t_start, share);
@@ -333,11 +323,11 @@ void describe(meanflow::HalfLifeEma& s, Visit&& visit) {
 
 template <class Visit>
 void describe(meanflow::WarmupEma& s, Visit&& visit) {
-  visit("most", s.most, share);
+  visit("max_decay", s.max_decay, share);
 }
 
 template <class Visit>
-void describe(meanflow::LabelDropout& s, Visit&& visit) {
+void describe(meanflow::ConditionDropout& s, Visit&& visit) {
   visit("rate", s.rate, share);
   visit("count", s.count);
 }

@@ -23,11 +23,10 @@ namespace cifar10 {
 [[nodiscard]] inline meanflow::TrainerSettings trainer_settings(const Settings& s) {
   return {.steps = s.train.steps,
           .batch = s.train.batch,
-          .optimizer = s.optimizer,
           .learning_rate = s.learning_rate,
           .averages = s.averages,
           .clip_norm = s.train.clip_norm,
-          .label_dropout = s.train.label_dropout,
+          .condition_dropout = s.train.label_dropout,
           .seed = s.train.seed,
           .tile_rows = s.train.tile_rows,
           .precision = s.train.precision};
@@ -64,8 +63,11 @@ class KernelNotes {
 template <meanflow::Net N>
 void train_net(N net, Run run) {
   const Settings& s = run.settings;
-  meanflow::MeanFlowTrainer trainer(std::move(net), trainer_settings(s), meanflow::LinearPath{},
-                                    make_times(s), s.weighting, make_goal(s));
+  meanflow::MeanFlowTrainer trainer(std::move(net), trainer_settings(s),
+                                    meanflow::Recipe{.objective = make_objective(s),
+                                                     .weighting = s.weighting,
+                                                     .times = Times{s.times},
+                                                     .optimizer = s.optimizer});
   meanflow::Checkpoints checkpoints({.folder = run.workdir / "checkpoints",
                                      .every = s.checkpoint.every,
                                      .keep = s.checkpoint.keep},

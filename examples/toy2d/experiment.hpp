@@ -131,9 +131,10 @@ inline void draw_paths(const std::filesystem::path& file, const Points& fresh,
 inline void draw_losses(const std::filesystem::path& file, const std::string& objective,
                         const Trained& trained) {
   const Page page(760, 360);
-  std::vector<Curve> curves{{"|u - target|^2", blue, trained.square},
-                            {"|u - v|^2", green, trained.velocity_square}};
-  if (trained.loss != trained.square) curves.push_back({"weighted loss", purple, trained.loss});
+  std::vector<Curve> curves{{"|u - target|^2", blue, trained.squared_error},
+                            {"|u - v|^2", green, trained.velocity_error}};
+  if (trained.loss != trained.squared_error)
+    curves.push_back({"weighted loss", purple, trained.loss});
   draw_curves(page, 60, 44, 670, 260, objective, curves);
   page.save(file.string());
 }
@@ -228,8 +229,8 @@ inline void run(const Settings& s) {
       {"noise_floor", floor},
       {"ms_per_step", 1e3 * trained.seconds / static_cast<double>(s.steps)},
       {"loss", mean_of_last(trained.loss)},
-      {"squared_error", mean_of_last(trained.square)},
-      {"velocity_error", mean_of_last(trained.velocity_square)},
+      {"squared_error", mean_of_last(trained.squared_error)},
+      {"velocity_error", mean_of_last(trained.velocity_error)},
       {"settings", s},
       {"kernels", kernels_json(kernels)}};
   std::ofstream file(out / "metrics.json");

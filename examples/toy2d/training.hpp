@@ -53,7 +53,7 @@ class Data {
 
   void fill(const Tensor<float>& x, std::uint64_t seed, std::uint64_t step) const {
     if (points_)
-      meanflow::PointSetSource{points_}.fill(x, seed, step);
+      points_->fill(x, seed, step);
     else
       meanflow::Toy2dSource{set_}.fill(x, seed, step);
   }
@@ -97,7 +97,7 @@ class Data {
 /// What a training run leaves behind: the averaged net and the curves.
 struct Trained {
   meanflow::Mlp<float> net;
-  std::vector<double> loss{}, square{}, velocity_square{};
+  std::vector<double> loss{}, squared_error{}, velocity_error{};
   double seconds = 0;
 };
 
@@ -107,15 +107,15 @@ struct Recorder {
 
   void operator()(const meanflow::StepReport& report) const {
     trained.loss.push_back(report.loss);
-    trained.square.push_back(report.square);
-    trained.velocity_square.push_back(report.velocity_square);
+    trained.squared_error.push_back(report.metrics["squared_error"]);
+    trained.velocity_error.push_back(report.metrics["velocity_error"]);
     trained.seconds = report.seconds;
   }
 };
 
-template <class Device, class Times, class Objective>
+template <class Device, class Times>
 [[nodiscard]] Trained train_with(const Settings& s, const Data& data, const std::string& title,
-                                 std::uint64_t steps, Times times, Objective objective) {
+                                 std::uint64_t steps, Times times, meanflow::AnyFlow objective) {
   Trained trained{.net = make_net<>(s, s.seed)};
   times.jump_fraction = s.jump_fraction;
   meanflow::MeanFlowTrainer trainer(
@@ -125,7 +125,9 @@ template <class Device, class Times, class Objective>
        .learning_rate = {.peak = s.lr, .decay = meanflow::Decay::cosine},
        .averages = {meanflow::WarmupEma{s.ema}},
        .seed = s.seed},
-      meanflow::LinearPath{}, times, meanflow::AdaptiveWeighting{.p = s.weighting_p}, objective);
+      meanflow::Recipe{.objective = objective,
+                       .weighting = meanflow::AdaptiveWeighting{.p = s.weighting_p},
+                       .times = times});
   if (s.quiet)
     trainer.fit(data, Recorder{trained});
   else
@@ -138,17 +140,14 @@ template <class Device>
 [[nodiscard]] Trained train_on(const Settings& s, const Data& data, const std::string& objective,
                                std::uint64_t steps) {
   const TimesChoice choice = parse_times(s.times);
-  const auto with_times = [&](auto goal) {
-    if (choice.uniform)
-      return train_with<Device>(s, data, objective, steps, meanflow::UniformTimes{}, goal);
-    return train_with<Device>(s, data, objective, steps,
-                              meanflow::LogitNormalTimes{.t = {choice.mean, choice.deviation}},
-                              goal);
-  };
+  meanflow::AnyFlow goal{meanflow::FlowMatching{}};
   if (objective == "meanflow")
-    return with_times(meanflow::MeanFlow{.direction = tangents_by_name.at(s.tangent)});
-  if (objective == "improved-meanflow") return with_times(meanflow::ImprovedMeanFlow{});
-  return with_times(meanflow::FlowMatching{});
+    goal.objective = meanflow::MeanFlow{.direction = tangents_by_name.at(s.tangent)};
+  if (objective == "improved-meanflow") goal.objective = meanflow::ImprovedMeanFlow{};
+  if (choice.uniform)
+    return train_with<Device>(s, data, objective, steps, meanflow::UniformTimes{}, goal);
+  return train_with<Device>(s, data, objective, steps,
+                            meanflow::LogitNormalTimes{.t = {choice.mean, choice.deviation}}, goal);
 }
 
 /// On a GPU. Throws meanflow::SettingError if the program was built without CUDA.

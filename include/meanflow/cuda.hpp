@@ -7,9 +7,9 @@
 
 #include <meanflow/kernels/cuda/attention.hpp>
 #include <meanflow/kernels/cuda/conv.hpp>
-#include <meanflow/kernels/cuda/flow.hpp>
 #include <meanflow/kernels/cuda/graph.hpp>
 #include <meanflow/kernels/cuda/norm.hpp>
 #include <meanflow/kernels/cuda/product.hpp>
+#include <meanflow/kernels/cuda/random.hpp>
 #include <meanflow/kernels/cuda/rows.hpp>
 #include <meanflow/meanflow.hpp>

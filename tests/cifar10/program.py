@@ -75,7 +75,7 @@ def wait_for(path: Path) -> None:
 
 def logged_steps(workdir: Path) -> list[int]:
     lines = (workdir / "log.csv").read_text().splitlines()
-    assert lines[0].startswith("step,loss,squared_error,velocity_error,derivative_norm"), lines[0]
+    assert lines[0].startswith("step,loss,squared_error,velocity_error,jvp_norm"), lines[0]
     return [int(line.split(",")[0]) for line in lines[1:]]
 
 

@@ -1,4 +1,4 @@
-// error: objective\(net, batch, tape\).*return-type-requirement|same_as<double, FlowResidual
+// error: an objective must be callable with \(net, batch, context\)
 // SPDX-License-Identifier: MIT
 #include <meanflow/nn/mlp.hpp>
 #include <meanflow/train/trainer.hpp>
@@ -6,14 +6,13 @@
 using namespace meanflow;
 
 struct OwnObjective {
-  template <class N, class T, class Device>
-  [[nodiscard]] double operator()(const N& net, const FlowBatch<T, Device>& batch,
-                                  Tape<T, Device>& tape) const {
-    return tape.size() + batch.z.rows() + net.parameters().flat_size();
+  template <class N, class W>
+  [[nodiscard]] double operator()(const N& net, const FlowBatchOf<N>& batch,
+                                  const StepContext<N, W>& context) const {
+    return context.tape.size() + batch.z.rows() + net.parameters().flat_size();
   }
 };
 
-using Trainer =
-    MeanFlowTrainer<Mlp<float>, LinearPath, LogitNormalTimes, ConstantWeighting, OwnObjective>;
+using Trainer = MeanFlowTrainer<Mlp<float>, Recipe<OwnObjective>>;
 
 void train(Mlp<float> net) { Trainer trainer(std::move(net)); }

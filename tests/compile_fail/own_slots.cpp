@@ -32,13 +32,15 @@ struct OwnWeighting {
 };
 
 struct OwnObjective {
-  template <class N, class T, class Device>
-  [[nodiscard]] FlowResidual<T, Device> operator()(const N& net, const FlowBatch<T, Device>& batch,
-                                                   Tape<T, Device>& tape) const {
-    return FlowMatching{}(net, batch, tape);
+  static constexpr std::array metrics = flow_metrics;
+
+  template <class N, class W>
+  [[nodiscard]] auto operator()(const N& net, const FlowBatchOf<N>& batch,
+                                const StepContext<N, W>& context) const {
+    return FlowMatching{}(net, batch, context);
   }
 };
 
-using Trainer = MeanFlowTrainer<Mlp<float>, OwnPath, OwnTimes, OwnWeighting, OwnObjective>;
+using Trainer = MeanFlowTrainer<Mlp<float>, Recipe<OwnObjective, OwnWeighting, OwnPath, OwnTimes>>;
 
 void train(Mlp<float> net) { Trainer trainer(std::move(net)); }

@@ -12,6 +12,6 @@ struct OwnPath {
   }
 };
 
-using Trainer = MeanFlowTrainer<Mlp<float>, OwnPath>;
+using Trainer = MeanFlowTrainer<Mlp<float>, Recipe<MeanFlow, ConstantWeighting, OwnPath>>;
 
 void train(Mlp<float> net) { Trainer trainer(std::move(net)); }

@@ -12,6 +12,7 @@ struct OwnTimes {
   }
 };
 
-using Trainer = MeanFlowTrainer<Mlp<float>, LinearPath, OwnTimes>;
+using Trainer =
+    MeanFlowTrainer<Mlp<float>, Recipe<MeanFlow, ConstantWeighting, LinearPath, OwnTimes>>;
 
 void train(Mlp<float> net) { Trainer trainer(std::move(net)); }

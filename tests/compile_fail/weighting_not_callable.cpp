@@ -9,6 +9,6 @@ struct OwnWeighting {
   double weight = 1;
 };
 
-using Trainer = MeanFlowTrainer<Mlp<float>, LinearPath, LogitNormalTimes, OwnWeighting>;
+using Trainer = MeanFlowTrainer<Mlp<float>, Recipe<MeanFlow, OwnWeighting>>;
 
 void train(Mlp<float> net) { Trainer trainer(std::move(net)); }

@@ -21,14 +21,14 @@ namespace meanflow::test {
           .seed = 3};
 }
 
-/// 20 steps on noise of `shape` (B, ...) with labels of `classes`, or without.
+/// 20 steps on noise of `shape` (B, ...), with labels of `classes` if the net is told any.
 template <class Trainer>
-[[nodiscard]] Course course_of(Trainer trainer, const Shape& shape, std::size_t classes) {
+[[nodiscard]] Course course_of(Trainer trainer, const Shape& shape, std::size_t classes = 1) {
   using Device = typename Trainer::Device;
   Course course;
   for (std::uint64_t i = 0; i < 20; ++i) {
-    Condition<float, Device> condition;
-    if (classes > 0) {
+    typename Trainer::Condition condition;
+    if constexpr (requires { condition.labels; }) {
       Tensor<std::int32_t> labels({shape.rows()});
       for (std::size_t row = 0; row < labels.size(); ++row)
         labels[row] = static_cast<std::int32_t>(row % classes);
@@ -61,22 +61,22 @@ template <class Device>
 
 template <class Device>
 [[nodiscard]] Course mlp_course() {
-  return course_of(mlp_trainer<Device>(), {32, 2}, 0);
+  return course_of(mlp_trainer<Device>(), {32, 2});
 }
 
 template <class Device>
 [[nodiscard]] Course mlp_by_chance_course() {
   return course_of(
       MeanFlowTrainer(Mlp<float, Device>({.hidden = 32, .layers = 2, .seed = 1}),
-                      course_settings(64), LinearPath{},
-                      LogitNormalTimes{.jump_fraction = 0.6, .count = JumpCount::by_chance}),
-      {64, 2}, 0);
+                      course_settings(64),
+                      Recipe<>{.times = {.jump_fraction = 0.6, .count = JumpCount::by_chance}}),
+      {64, 2});
 }
 
 template <class Device>
 [[nodiscard]] Course mean_flow_net_course() {
   TrainerSettings settings = course_settings(8);
-  settings.label_dropout.rate = 0.25;
+  settings.condition_dropout.rate = 0.25;
   const MeanFlowNetSettings net{.channels = 2,
                                 .base = 8,
                                 .multipliers = {1, 2},
@@ -85,10 +85,10 @@ template <class Device>
                                 .embedding = 8,
                                 .condition = 16,
                                 .attention_levels = {1}};
-  return course_of(
-      MeanFlowTrainer(MeanFlowNet<float, Device>(net), settings, LinearPath{}, LogitNormalTimes{},
-                      AdaptiveWeighting{}, Guided<MeanFlow>{.omega = 1, .kappa = 0.5}),
-      {8, 8, 8, 2}, 3);
+  return course_of(MeanFlowTrainer(MeanFlowNet<float, Device>(net), settings,
+                                   Recipe<Guided<MeanFlow>, AdaptiveWeighting>{
+                                       .objective = {.guidance = {.omega = 1, .kappa = 0.5}}}),
+                   {8, 8, 8, 2}, 3);
 }
 
 template <class Device>
@@ -102,8 +102,8 @@ template <class Device>
                              .attention_resolutions = {4}};
   TrainerSettings settings = course_settings(4);
   settings.replay = replay;
-  return course_of(MeanFlowTrainer(SongUNet<float, Device>(net), settings, LinearPath{},
-                                   LogitNormalTimes{}, AdaptiveWeighting{}, ImprovedMeanFlow{}),
+  return course_of(MeanFlowTrainer(SongUNet<float, Device>(net), settings,
+                                   Recipe<ImprovedMeanFlow, AdaptiveWeighting>{}),
                    {4, 8, 8, 3}, 3);
 }
 

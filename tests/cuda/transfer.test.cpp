@@ -110,9 +110,9 @@ TEST_CASE("on a GPU a step that repeats itself is one launch, a bad batch or not
 }
 
 TEST_CASE("on a GPU steps with jumps by chance are replayed as well") {
-  MeanFlowTrainer trainer(Mlp<float, Cuda>({.hidden = 16, .layers = 3}), {.batch = 1024},
-                          LinearPath{},
-                          LogitNormalTimes{.jump_fraction = 0.75, .count = JumpCount::by_chance});
+  MeanFlowTrainer trainer(
+      Mlp<float, Cuda>({.hidden = 16, .layers = 3}), {.batch = 1024},
+      Recipe<>{.times = {.jump_fraction = 0.75, .count = JumpCount::by_chance}});
   const auto x = normal_noise<float, Cuda>({1024, 2}, 1);
   for (int i = 0; i < 40; ++i) trainer.step(x);
   const auto recording = trainer.recording();

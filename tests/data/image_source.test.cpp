@@ -60,7 +60,7 @@ struct Batch {
 template <class Source>
 Batch batch_of(Source& source, std::size_t rows, std::uint64_t seed, std::uint64_t step) {
   const Tensor<float> x({rows, 4, 4, 3});
-  Condition<float> condition;
+  ImageCondition<float> condition;
   source.fill(x, condition, seed, step);
   return {values(x),
           values(condition.augmentation),
@@ -165,7 +165,7 @@ TEST_CASE("A batch depends on seed, step and its size alone") {
   CHECK(batches[0].x != batches[1].x);
   CHECK(batch_of(source, 64, 2, 0).x != batches[0].x);
   CHECK(batch_of(source, 64, 2, 0).augmentation != batches[0].augmentation);
-  const Condition<float> condition = source.condition(64, 1, 4);
+  const ImageCondition<float> condition = source.condition(64, 1, 4);
   CHECK(values(condition.augmentation) == batches[4].augmentation);
   CHECK(std::ranges::equal(condition.labels.span(), batches[4].labels));
   CHECK(batches[0].augmentation.size() == 64 * 6);
@@ -174,9 +174,9 @@ TEST_CASE("A batch depends on seed, step and its size alone") {
 TEST_CASE("Conditions handed out before stay as they were") {
   ImageSource source(numbered(50));
   const Tensor<float> x({8, 4, 4, 3});
-  Condition<float> condition;
+  ImageCondition<float> condition;
   source.fill(x, condition, 1, 0);
-  const Condition<float> kept = condition;
+  const ImageCondition<float> kept = condition;
   const std::vector<std::int32_t> before(kept.labels.span().begin(), kept.labels.span().end());
   source.fill(x, condition, 1, 1);
   CHECK(std::ranges::equal(kept.labels.span(), before));
@@ -200,7 +200,7 @@ TEST_CASE("Batches for training, prepared ahead") {
   ImageSource source(images, {.augment = AugmentPipe{}});
   Prefetched prefetched(std::move(source));
   const Tensor<float> x({128, 4, 4, 3});  // (B, H, W, C)
-  Condition<float> condition;             // labels (B), augmentation (B, 6)
+  ImageCondition<float> condition;        // labels (B), augmentation (B, 6)
   prefetched.fill(x, condition, /*seed=*/1, /*step=*/0);
   // [docs:end]
   CHECK(condition.labels.shape() == Shape{128});

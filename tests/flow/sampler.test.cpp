@@ -106,10 +106,27 @@ TEST_CASE("times that do not fall are refused") {
 }
 
 TEST_CASE("conditions of another number of rows than the noise are refused") {
-  const Condition<double> condition{Tensor<std::int32_t>::full({noise.rows() + 1}, 0), {}};
-  CHECK_THROWS_WITH_AS((void)sample(ExponentialFlow{}, noise, 1, condition),
-                       ("sample: labels of shape (" + std::to_string(noise.rows() + 1) +
-                        ") for a batch of " + std::to_string(noise.rows()) + " rows")
+  const Mlp<double> net({.hidden = 4, .layers = 1, .condition = 1});
+  const VectorCondition<double> condition{Tensor<double>::full({noise.rows() + 1, 1}, 0)};
+  CHECK_THROWS_WITH_AS((void)sample(net, noise, 1, condition),
+                       ("sample: values of shape (" + std::to_string(noise.rows() + 1) +
+                        ", 1) for a batch of " + std::to_string(noise.rows()) + " rows")
                            .c_str(),
                        ShapeError);
+}
+
+TEST_CASE("samples depend on the condition of their row") {
+  const Mlp<double> net({.hidden = 8, .layers = 1, .condition = 1});
+  VectorCondition<double> condition{Tensor<double>::full({noise.rows(), 1}, 0)};
+  const auto none = sample(net, noise), zeros = sample(net, noise, 1, condition);
+  CHECK(test::same_bits(none, zeros));
+  condition.values[0] = 1;
+  const auto one = sample(net, noise, 1, condition);
+  CHECK(one[0] != none[0]);
+  CHECK(test::same_bits(one.rows(1, noise.rows()).clone(), none.rows(1, noise.rows()).clone()));
+  condition.values = Tensor<double>::full({noise.rows(), 2}, 0);
+  CHECK_THROWS_AS((void)sample(net, noise, 1, condition), ShapeError);
+  const Mlp<double> told_nothing({.hidden = 4, .layers = 1});
+  CHECK_THROWS_WITH_AS((void)sample(told_nothing, noise, 1, condition),
+                       "Mlp: its condition is 0, but values were given", ShapeError);
 }

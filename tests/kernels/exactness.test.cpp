@@ -84,33 +84,6 @@ TEST_CASE_TEMPLATE("other kernels: an element's result does not depend on its pl
                    T* out) { kernels::affine(Cpu{}, count, 0, T(1.7), T(0.3), x.data() + i, out); },
                1);
   }
-  SUBCASE("step_along") {
-    everywhere(
-        [&](std::size_t i, std::size_t count, T* out) {
-          std::copy_n(y.data() + i, count, out);
-          kernels::step_along(Cpu{}, count, T(0.37), x.data() + i, out);
-        },
-        1);
-  }
-  SUBCASE("average") {
-    everywhere(
-        [&](std::size_t i, std::size_t count, T* out) {
-          std::copy_n(y.data() + i, count, out);
-          kernels::average(Cpu{}, count, 0.987, x.data() + i, out);
-        },
-        1);
-  }
-  SUBCASE("adam") {
-    everywhere(
-        [&](std::size_t i, std::size_t count, T* out) {
-          const AdamCoefficients c{0.01, 0.9, 0.999, 1e-8, 0.3, 0.1, 0.01, 0, 0.7};
-          Numbers<T> m(x.begin() + static_cast<std::ptrdiff_t>(i), x.end());
-          Numbers<T> v(count, T(0.3));
-          std::copy_n(y.data() + i, count, out);
-          kernels::adam(Cpu{}, count, c, x.data() + i, m.data(), v.data(), out);
-        },
-        1);
-  }
   SUBCASE("binary and its tangent") {
     everywhere(
         [&](std::size_t i, std::size_t count, T* out) {

@@ -69,12 +69,6 @@ TEST_CASE_TEMPLATE("labels outside the table touch nothing, and are seen", Devic
   CHECK((hot[4] == 0 && hot[5] == 5));
 }
 
-TEST_CASE_TEMPLATE("count_up", Device, Reference, Cpu) {
-  std::vector<std::uint64_t> y(3);
-  count_up(Device{}, 3, 7, y.data());
-  CHECK(y == std::vector<std::uint64_t>{7, 8, 9});
-}
-
 TEST_CASE("parallel_for covers the range once") {
   const test::Threads threads;
   for (const std::size_t n : {0, 1, 15, 16, 17, 100, 1000}) {

@@ -40,7 +40,7 @@ N stirred(N net) {
 }
 
 template <class N>
-void expect_derivatives(const N& net, const Condition<double>& condition) {
+void expect_derivatives(const N& net, const ImageCondition<double>& condition) {
   const std::tuple x(numbers({rows, 8, 8, 3}, 1), numbers({rows, 1}, 2, 0, 0.5),
                      numbers({rows, 1}, 3, 0.5, 1));
   const std::tuple dx(numbers({rows, 8, 8, 3}, 4), numbers({rows, 1}, 5), numbers({rows, 1}, 6));
@@ -54,8 +54,8 @@ void expect_derivatives(const N& net, const Condition<double>& condition) {
   CHECK(check_gradient(loss, net.parameters(), 2).error < 1e-6);
 }
 
-Condition<double> condition_of(std::initializer_list<std::int32_t> labels) {
-  Condition<double> condition{Tensor<std::int32_t>::from({rows}, labels), {}};
+ImageCondition<double> condition_of(std::initializer_list<std::int32_t> labels) {
+  ImageCondition<double> condition{.labels = Tensor<std::int32_t>::from({rows}, labels)};
   condition.dropout = {1, Tensor<std::uint64_t>::full({1}, 2),
                        Tensor<std::uint64_t>::from({rows}, {4, 9})};
   return condition;
@@ -94,7 +94,7 @@ TEST_CASE("SongUNet drops in training alone, and tells classes apart") {
                                              .blocks = 1,
                                              .attention_resolutions = {}}));
   const Values z = numbers({rows, 8, 8, 3}, 1), t = numbers({rows, 1}, 3, 0.5, 1);
-  Condition<double> sampling = condition_of({0, 3});
+  ImageCondition<double> sampling = condition_of({0, 3});
   const Values trained = net(z, t, t, sampling);
   sampling.dropout = {};
   const Values sampled = net(z, t, t, sampling);
@@ -120,8 +120,8 @@ TEST_CASE("a training with dropout does not depend on how the batch is cut") {
                                               .channel_mult = {1},
                                               .blocks = 1,
                                               .attention_resolutions = {}}),
-                            {.batch = 6, .tile_rows = tile_rows}, LinearPath{},
-                            LogitNormalTimes{.jump_fraction = 0.5});
+                            {.batch = 6, .tile_rows = tile_rows},
+                            Recipe<>{.times = {.jump_fraction = 0.5}});
     trainer.step(numbers({6, 8, 8, 3}, 1));
     return trainer.gradient();
   };

@@ -7,6 +7,8 @@
 
 #include <meanflow/optim/adam.hpp>
 
+#include "one_parameter.hpp"
+
 using namespace meanflow;
 using test::numbers;
 using test::Values;
@@ -30,16 +32,16 @@ void plain_step(const Adam& adam, double rate, int count, const Values& g, std::
 void expect_plain(const Adam& adam) {
   const std::size_t n = 37;
   const Values p = numbers({n}, 1), expected = p.clone();
-  AdamState<double> state(n);
+  const Parameters<double> parameters = test::parameters_of(p);
+  ParameterUpdate<Adam, double, Cpu> update(parameters, adam);
   std::vector<double> m(n), v(n);
   for (int count = 1; count <= 20; ++count) {
     const Values g = numbers({n}, static_cast<std::uint64_t>(count) + 5);
     const double rate = 0.01 / count;
-    step(adam, state, rate, g, p);
+    update.step(parameters, test::flat(g), rate);
     plain_step(adam, rate, count, g, m, v, expected);
   }
-  CHECK(state.count == 20);
-  CHECK(test::relative_error(p, expected) <= 1e-14);
+  CHECK(test::relative_error(parameters["p"].tensor(), expected) <= 1e-14);
 }
 
 }  // namespace
@@ -55,9 +57,10 @@ TEST_CASE("Adam with coupled weight decay") {
 
 TEST_CASE("the first step is the learning rate, whatever the size of the gradient") {
   for (const double size : {1e-3, 1.0, 1e6}) {
-    const Values p = Values::zeros({2}), g = Values::from({2}, {size, -size});
-    AdamState<double> state(2);
-    step(Adam{}, state, 0.1, g, p);
+    const Parameters<double> parameters = test::parameters_of(Values::zeros({2}));
+    ParameterUpdate<Adam, double, Cpu> update(parameters, Adam{});
+    update.step(parameters, test::flat(Values::from({2}, {size, -size})), 0.1);
+    const Values p = parameters["p"].tensor();
     CHECK(p[0] == doctest::Approx(-0.1).epsilon(1e-4));
     CHECK(p[1] == doctest::Approx(0.1).epsilon(1e-4));
   }

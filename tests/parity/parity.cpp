@@ -132,15 +132,18 @@ class Case {
   }
   /// What the net is told besides z, r and t.
   /// Rows that the file drops have class `null_class`.
-  [[nodiscard]] Condition<T, Device> condition(std::int32_t null_class = -1) const {
-    Condition<T, Device> c;
+  template <class Net>
+  [[nodiscard]] ConditionOf<Net> condition(std::int32_t null_class = -1) const {
+    ConditionOf<Net> c;
     std::vector<std::int32_t> labels, drop;
     if (has("y")) labels = file_.template read<std::int32_t>("y");
     if (has("drop")) drop = file_.template read<std::int32_t>("drop");
     for (std::size_t row = 0; row < drop.size(); ++row)
       if (drop[row] != 0) labels[row] = null_class;
-    if (!labels.empty()) c.labels = Tensor<std::int32_t, Device>::from({labels.size()}, labels);
-    if (has("aug")) c.augmentation = raw("aug");
+    if constexpr (requires { c.labels; }) {
+      if (!labels.empty()) c.labels = Tensor<std::int32_t, Device>::from({labels.size()}, labels);
+      if (has("aug")) c.augmentation = raw("aug");
+    }
     return c;
   }
   /// A vector (B) as a column (B, 1).
@@ -192,7 +195,7 @@ template <class T, class Device, class Net>
 void net_case(const Case<T, Device>& c, const Net& net) {
   using Values = Tensor<T, Device>;
   const Values z = c.input("z"), r = c.column("r"), t = c.column("t");
-  const Condition<T, Device> given = c.condition();
+  const ConditionOf<Net> given = c.template condition<Net>();
   const auto along = [&](const Values& dz, const Values& dr, const Values& dt) {
     return evaluate(net, DualTensor<T, Device>(z, dz), DualTensor<T, Device>(r, dr),
                     DualTensor<T, Device>(t, dt), given);
@@ -212,31 +215,46 @@ void net_case(const Case<T, Device>& c, const Net& net) {
 
 template <class T, class Device, class Net, class Objective>
 void loss_case(const Case<T, Device>& c, const Net& net, const Objective& objective,
-               const AdaptiveWeighting& weighting, std::int32_t null_class = -1) {
+               const AdaptiveWeighting& weighting, const Guidance& guidance = {},
+               std::int32_t null_class = -1) {
   using Values = Tensor<T, Device>;
   const Values x = c.input("x"), e = c.input("eps"), t = c.column("t");
   const std::size_t rows = x.rows();
-  FlowBatch<T, Device> batch{
-      Values(x.shape()),     Values(x.shape()),      c.has("r") ? c.column("r") : t, t,
-      c.has("r") ? rows : 0, c.condition(null_class)};
-  interpolate(Device{}, LinearPath{}, rows, x.row_size(), static_cast<const T*>(t.data()),
-              static_cast<const T*>(x.data()), static_cast<const T*>(e.data()), batch.z.data(),
-              batch.v.data());
+  FlowBatchOf<Net> batch{Values(x.shape()),
+                         Values(x.shape()),
+                         c.has("r") ? c.column("r") : t,
+                         t,
+                         c.has("r") ? rows : 0,
+                         c.template condition<Net>(null_class),
+                         x,
+                         e};
+  interpolate(LinearPath{}, t, x, e, batch.z, batch.v);
   const auto flat = Values::zeros({net.parameters().flat_size()});
-  Tape<T, Device> tape;
+  Tape<T, Device> tape, unbound;
+  if (guidance.active()) {
+    FlowBatchOf<Net> guided = batch;
+    guided.v = guided_velocity(guidance, net, batch);
+    c.value("v_guided", guided.v);
+    const auto found = velocity_and_jvp(net, guided, guided.v, unbound);
+    c.value("u", found.u);
+    c.value("dudt", found.dudt);
+  } else {
+    constexpr bool improved = std::is_same_v<Objective, ImprovedMeanFlow>;
+    const Values velocity = improved ? evaluate(net, batch.z, t, t, batch.condition) : batch.v;
+    const auto found = velocity_and_jvp(net, batch, velocity, unbound);
+    c.value("u", found.u);
+    if (c.has("dudt")) c.value("dudt", found.dudt);
+  }
   tape.bind(net.parameters(), flat);
-  auto residual = objective(net, batch, tape);
-  const std::vector<double> losses = doubles(to_host(weigh(weighting, residual, rows)));
-  c.value("u", residual.u);
-  if constexpr (requires { objective.guided_velocity(net, batch); })
-    c.value("v_guided", objective.guided_velocity(net, batch));
-  if (c.has("dudt")) c.value("dudt", residual.derivative);
-  c.value("square", residual.square);
-  c.value("weighted", losses);
+  const StepContext<Net, AdaptiveWeighting> context{tape, weighting, rows};
+  auto losses = Guided<Objective>{guidance, objective}(net, batch, context);
+  c.value("square", losses.metrics[0]);
+  const std::vector<double> weighted = doubles(to_host(losses.loss));
+  c.value("weighted", weighted);
   double mean = 0;
-  for (double loss : losses) mean += loss / static_cast<double>(rows);
+  for (double loss : weighted) mean += loss / static_cast<double>(rows);
   c.value("loss", std::vector<double>{mean});
-  tape.backward(residual.node, residual.error);
+  tape.backward(losses.outputs[0].node, losses.outputs[0].gradient);
   c.gradients(net.parameters(), flat);
 }
 
@@ -253,13 +271,12 @@ bool run_net_case(const Json& entry, const fs::path& folder, const Net& net, Rep
   const std::string loss = entry.at("loss");
   if (entry.contains("omega")) {
     if (loss != "meanflow") return false;
-    loss_case(c, net,
-              Guided<MeanFlow>{.omega = entry.at("omega"),
-                               .kappa = entry.at("kappa"),
-                               .t_start = entry.at("t_start"),
-                               .t_end = entry.at("t_end"),
-                               .null_class = entry.at("null_class")},
-              weighting, entry.at("null_class"));
+    loss_case(c, net, MeanFlow{}, weighting,
+              Guidance{.omega = entry.at("omega"),
+                       .kappa = entry.at("kappa"),
+                       .t_start = entry.at("t_start"),
+                       .t_end = entry.at("t_end")},
+              entry.at("null_class"));
     return true;
   }
   if (loss == "flow_matching")

@@ -98,10 +98,7 @@ TEST_CASE("a step allocates nothing on more threads than the machine may have") 
 }
 
 TEST_CASE("a step of flow matching and of improved Mean Flows allocates nothing") {
+  expect_no_allocation(MeanFlowTrainer(make_net(), {.batch = 300}, Recipe<FlowMatching>{}));
   expect_no_allocation(
-      MeanFlowTrainer<Mlp<>, LinearPath, LogitNormalTimes, ConstantWeighting, FlowMatching>(
-          make_net(), {.batch = 300}));
-  expect_no_allocation(
-      MeanFlowTrainer<Mlp<>, LinearPath, LogitNormalTimes, AdaptiveWeighting, ImprovedMeanFlow>(
-          make_net(), {.batch = 300}));
+      MeanFlowTrainer(make_net(), {.batch = 300}, Recipe<ImprovedMeanFlow, AdaptiveWeighting>{}));
 }

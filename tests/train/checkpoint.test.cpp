@@ -49,8 +49,9 @@ bool same_bits(const Tensor<float>& a, const Tensor<float>& b) {
 template <class A, class B>
 bool same_state(const A& a, const B& b) {
   bool same = a.step == b.step && same_bits(a.parameters, b.parameters) &&
-              same_bits(a.first, b.first) && same_bits(a.second, b.second) &&
-              a.averages.size() == b.averages.size();
+              a.optimizer.size() == b.optimizer.size() && a.averages.size() == b.averages.size();
+  for (std::size_t k = 0; same && k < a.optimizer.size(); ++k)
+    same = same_bits(a.optimizer[k], b.optimizer[k]);
   for (std::size_t k = 0; same && k < a.averages.size(); ++k)
     same = same_bits(a.averages[k], b.averages[k]);
   return same;
@@ -93,9 +94,9 @@ TEST_CASE("a checkpoint is a file of named parameters, averages and moments") {
   save_checkpoint(folder / "c.safetensors", trainer, {{"why", "test"}});
   const Safetensors file(folder / "c.safetensors");
   CHECK(file.metadata().at("why") == "test");
-  CHECK(file.metadata().at("meanflow.average.2") == "HalfLifeEma 1000 0.1");
+  CHECK(file.metadata().at("meanflow.average.2") == "HalfLifeEma{half_life: 1000, rampup: 0.1}");
   CHECK(file.read<std::int64_t>("step").at(0) == 20);
-  CHECK(file.contains("adam.first.layers.0.weight"));
+  CHECK(file.contains("optimizer.first.layers.0.weight"));
   Mlp<> raw({.hidden = 16, .layers = 2}), averaged({.hidden = 16, .layers = 2});
   load_parameters(folder / "c.safetensors", raw.parameters());
   load_parameters(folder / "c.safetensors", averaged.parameters(), "average.1.");
@@ -120,16 +121,31 @@ TEST_CASE("a checkpoint of another training is refused, and nothing is changed")
   TrainerSettings other = settings_for(3);
   other.seed = 6;
   refused(MeanFlowTrainer(Mlp<>({.hidden = 16, .layers = 2}), other),
-          " was written with seed '5', but this training has '6'");
+          " was written with seed '5', but this training run has '6'");
   other = settings_for(3);
   other.averages.pop_back();
   refused(MeanFlowTrainer(Mlp<>({.hidden = 16, .layers = 2}), other),
-          " was written with averages '3', but this training has '2'");
+          " was written with averages '3', but this training run has '2'");
   other = settings_for(3);
   other.averages[1] = ConstantEma{0.95};
   refused(MeanFlowTrainer(Mlp<>({.hidden = 16, .layers = 2}), other),
-          " was written with average.1 'ConstantEma 0.9', but this training has 'ConstantEma "
-          "0.95'");
+          " was written with average.1 'ConstantEma{decay: 0.9}', but this training run has "
+          "'ConstantEma{decay: 0.95}'");
+  const auto refused_recipe = [&](auto recipe, const std::string& message) {
+    refused(MeanFlowTrainer(Mlp<>({.hidden = 16, .layers = 2}), settings_for(3), recipe), message);
+  };
+  refused_recipe(Recipe<ImprovedMeanFlow>{},
+                 " was written with objective 'MeanFlow{direction: JvpDirection{z: 1, r: 0, t: 1}, "
+                 "mode: 0}', but this training run has 'ImprovedMeanFlow{mode: 0}'");
+  refused_recipe(Recipe<>{.optimizer = {.beta2 = 0.99}},
+                 " was written with optimizer 'Adam{beta1: 0.9, beta2: 0.999, epsilon: 1e-08, "
+                 "weight_decay: 0, decoupled: 1}', but this training run has 'Adam{beta1: 0.9, "
+                 "beta2: 0.99, epsilon: 1e-08, weight_decay: 0, decoupled: 1}'");
+  refused_recipe(Recipe<MeanFlow, AdaptiveWeighting>{},
+                 " was written with weighting 'ConstantWeighting{reduction: 0}', but this training "
+                 "run has 'AdaptiveWeighting{p: 1, epsilon: 0.01, reduction: 0}'");
+  refused_recipe(Recipe<MeanFlow, ConstantWeighting, CosinePath>{},
+                 " was written with path 'LinearPath', but this training run has 'CosinePath'");
   auto wider = make_trainer(3, 17);
   CHECK_THROWS_WITH_AS(
       load_checkpoint(path, wider),
@@ -138,7 +154,7 @@ TEST_CASE("a checkpoint of another training is refused, and nothing is changed")
   save_parameters(folder / "p.safetensors", trainer.net().parameters());
   CHECK_THROWS_WITH_AS(load_checkpoint(folder / "p.safetensors", trainer),
                        ("'" + (folder / "p.safetensors").string() +
-                        "' is no checkpoint of a training: it has no 'meanflow.average.0'")
+                        "' is not a training checkpoint: it has no 'meanflow.average.0'")
                            .c_str(),
                        FileError);
 }
@@ -160,8 +176,7 @@ TEST_CASE("a checkpoint of a net with more parameters is refused") {
   }
   CHECK_THROWS_WITH_AS(load_checkpoint(folder / "more.safetensors", trainer),
                        ("'" + (folder / "more.safetensors").string() +
-                        "' was written for another net: it has 'extra.weight', which this one has "
-                        "not")
+                        "' was written for another net: this one has no 'extra.weight'")
                            .c_str(),
                        FileError);
 }
@@ -311,7 +326,7 @@ struct TwoProcesses {
   Tensor<float>* shared;
   [[nodiscard]] std::size_t size() const { return 2; }
   [[nodiscard]] std::size_t rank() const { return process; }
-  void sum(const Tensor<float>& values) const {
+  void all_reduce(const Tensor<float>& values) const {
     if (process == 0) {
       *shared = values.clone();
       return;
@@ -319,27 +334,37 @@ struct TwoProcesses {
     accumulate(Cpu{}, values.size(), static_cast<const float*>(shared->data()), values.data());
   }
 };
-static_assert(Communicator<TwoProcesses, float> && Communicator<OneProcess, double>);
+static_assert(Communicator<TwoProcesses, float> && Communicator<SingleProcess, double>);
 static_assert(!Communicator<int, float>);
+
+template <class C>
+auto recipe_of(C communicator) {
+  return Recipe<MeanFlow, ConstantWeighting, LinearPath, LogitNormalTimes, Adam, C>{
+      .communicator = communicator};
+}
 
 }  // namespace
 
 TEST_CASE("two processes take the step that one with all rows would take") {
-  // Without jumps, rows are dealt alike whatever the number of processes.
   TrainerSettings settings = settings_for(1);
   settings.clip_norm = 0;
   const auto rows = normal_noise({128, 2}, 9);
-  const auto make = [&](std::size_t batch, auto exchange) {
+  const auto make = [&](std::size_t batch, auto communicator) {
     settings.batch = batch;
-    return MeanFlowTrainer(Mlp<>({.hidden = 16, .layers = 2, .seed = 2}), settings, LinearPath{},
-                           LogitNormalTimes{}, ConstantWeighting{}, FlowMatching{}, exchange);
+    return MeanFlowTrainer(Mlp<>({.hidden = 16, .layers = 2, .seed = 2}), settings,
+                           recipe_of(communicator));
   };
   Tensor<float> shared;
-  auto one = make(128, OneProcess{});
+  auto one = make(128, SingleProcess{});
   auto first = make(64, TwoProcesses{0, &shared}), second = make(64, TwoProcesses{1, &shared});
   one.step(rows);
-  first.step(rows.rows(0, 64));
-  const StepReport report = second.step(rows.rows(64, 128));
+  // Of the rows that jump, which are the first 96, and of the others each process has one half.
+  const auto halves = [&](std::size_t process) {
+    return gather(rows, TileSplit{128, 96, 2}[process]);
+  };
+  first.step(halves(0));
+  const StepReport report = second.step(halves(1));
+  CHECK(report.jump_rows == 48);
   const auto expected = one.gradient().span(), found = second.gradient().span();
   double largest = 0, norm = 0;
   for (std::size_t i = 0; i < expected.size(); ++i) {
@@ -363,8 +388,7 @@ TEST_CASE("each of two processes reads every second batch") {
   for (const std::size_t process : {0, 1}) {
     std::vector<std::uint64_t> numbers;
     MeanFlowTrainer trainer(Mlp<>({.hidden = 16, .layers = 2, .seed = 2}), settings_for(3),
-                            LinearPath{}, LogitNormalTimes{}, ConstantWeighting{}, MeanFlow{},
-                            TwoProcesses{process, &shared});
+                            recipe_of(TwoProcesses{process, &shared}));
     trainer.fit(Recorded{numbers});
     CHECK(numbers == (process == 0 ? std::vector<std::uint64_t>{0, 2, 4}
                                    : std::vector<std::uint64_t>{1, 3, 5}));
@@ -375,8 +399,7 @@ TEST_CASE("a number that is not finite stops all processes in the same step") {
   Tensor<float> shared;
   const auto make = [&](std::size_t process) {
     return MeanFlowTrainer(Mlp<>({.hidden = 16, .layers = 2, .seed = 2}), settings_for(3),
-                           LinearPath{}, LogitNormalTimes{}, ConstantWeighting{}, MeanFlow{},
-                           TwoProcesses{process, &shared});
+                           recipe_of(TwoProcesses{process, &shared}));
   };
   auto first = make(0), second = make(1);
   const auto good = normal_noise({64, 2}, 9), bad = good.clone();

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <string>
@@ -37,12 +38,13 @@ struct TooManyJumps {
 struct LabelledNet {
   using value_type = float;
   using device_type = Cpu;
+  using condition_type = LabelCondition<float>;
   LabelledNet() : table(store.add("table", {3, 2})) {
     for (std::size_t i = 0; i < 6; ++i) table.data()[i] = 0.1f * static_cast<float>(i);
   }
   const Parameters<float>& parameters() const { return store; }
   template <class X>
-  X operator()(const X& z, const X&, const X&, const Condition<float>& c) const {
+  X operator()(const X& z, const X&, const X&, const condition_type& c) const {
     return z * class_embedding(table, c.labels, z);
   }
   Parameters<float> store{};
@@ -51,13 +53,23 @@ struct LabelledNet {
 
 // Forgets that u comes from the net.
 struct ConstantObjective {
-  template <class N, class T, class Device>
-  [[nodiscard]] FlowResidual<T, Device> operator()(const N& net, const FlowBatch<T, Device>& given,
-                                                   Tape<T, Device>& tape) const {
-    FlowResidual<T, Device> residual = FlowMatching{}(net, given, tape);
-    residual.node = Tape<T, Device>::no_node;
-    return residual;
+  static constexpr std::array metrics = flow_metrics;
+  template <class N, class W>
+  [[nodiscard]] auto operator()(const N& net, const FlowBatchOf<N>& given,
+                                const StepContext<N, W>& context) const {
+    auto losses = FlowMatching{}(net, given, context);
+    losses.outputs[0].node = Tape<float>::no_node;
+    return losses;
   }
+};
+
+struct LateTimes {
+  std::size_t jump_rows(std::size_t batch_rows, RandomStream&) const { return batch_rows; }
+  TimePair<float> sample(RandomStream&, bool) const { return {0.75f, 0.5f}; }
+};
+
+struct NegativeWeighting {
+  double operator()(double, std::size_t) const { return -1; }
 };
 
 }  // namespace
@@ -93,8 +105,7 @@ TEST_CASE("a number that is not finite in the data stops training before anythin
 }
 
 TEST_CASE("a gradient that is not finite stops training too") {
-  MeanFlowTrainer<Mlp<>, LinearPath, LogitNormalTimes, HugeWeighting> trainer(make_net(),
-                                                                              {.batch = batch});
+  MeanFlowTrainer trainer(make_net(), {.batch = batch}, Recipe<MeanFlow, HugeWeighting>{});
   const auto parameters = trainer.net().parameters().values().clone();
   bool thrown = false;
   try {
@@ -111,8 +122,8 @@ TEST_CASE("a gradient that is not finite stops training too") {
 TEST_CASE("after an exception from a net the next step is as if nothing had been") {
   const TrainerSettings settings{.batch = batch, .tile_rows = 4};
   MeanFlowTrainer trainer(LabelledNet{}, settings), other(LabelledNet{}, settings);
-  Condition<float> good{Tensor<std::int32_t>::full({batch}, 1), {}};
-  Condition<float> bad{good.labels.clone(), {}};
+  LabelCondition<float> good{Tensor<std::int32_t>::full({batch}, 1)};
+  LabelCondition<float> bad{good.labels.clone()};
   bad.labels[batch - 1] = 3;
   CHECK_THROWS_WITH_AS(trainer.step(make_batch(1), bad),
                        "class_embedding: label 3 is not in [0, 3), the rows of table", ShapeError);
@@ -121,7 +132,7 @@ TEST_CASE("after an exception from a net the next step is as if nothing had been
   other.step(make_batch(2), good);
   CHECK(same_bits(trainer.net().parameters().values(), other.net().parameters().values()));
 
-  const Condition<float> few{Tensor<std::int32_t>::full({batch - 1}, 1), {}};
+  const LabelCondition<float> few{Tensor<std::int32_t>::full({batch - 1}, 1)};
   CHECK_THROWS_WITH_AS(trainer.step(make_batch(1), few),
                        "trainer: labels of shape (23) for a batch of 24 rows", ShapeError);
 }
@@ -132,7 +143,9 @@ TEST_CASE("settings that cannot work are refused") {
   const auto refused = [](const TrainerSettings& settings, const char* message) {
     CHECK_THROWS_WITH_AS((MeanFlowTrainer(make_net(), settings)), message, SettingError);
   };
-  refused({.optimizer = {.beta1 = 1}}, "Adam: beta1 is 1.000000, but must be in [0, 1)");
+  CHECK_THROWS_WITH_AS((MeanFlowTrainer(make_net(), {}, Recipe<>{.optimizer = {.beta1 = 1}})),
+                       "Adam: beta1 is 1.000000, but must be in [0, 1)", SettingError);
+  refused({.gradient_accumulation = 0}, "gradient_accumulation is 0, but must be at least 1");
   refused({.learning_rate = {.peak = -1}},
           "LearningRate: peak is -1.000000, but must be greater than 0");
   refused({.averages = {ConstantEma{1.5}}},
@@ -140,27 +153,47 @@ TEST_CASE("settings that cannot work are refused") {
   refused({.averages = {HalfLifeEma{0}}},
           "HalfLifeEma: half_life is 0.000000, but must be greater than 0");
   refused({.clip_norm = -1}, "clip_norm is -1.000000, but must be at least 0");
-  MeanFlowTrainer<Mlp<>, LinearPath, TooManyJumps> trainer(make_net(), {.batch = batch});
+  using TooMany = Recipe<MeanFlow, ConstantWeighting, LinearPath, TooManyJumps>;
+  MeanFlowTrainer trainer(make_net(), {.batch = batch}, TooMany{});
   CHECK_THROWS_WITH_AS(trainer.step(make_batch(1)), "the time sampler lets 25 of 24 rows jump",
                        SettingError);
 }
 
-TEST_CASE("an objective whose residual does not come from the net is refused, not trained") {
-  MeanFlowTrainer<Mlp<>, LinearPath, LogitNormalTimes, ConstantWeighting, ConstantObjective>
-      trainer(make_net(), {.batch = batch});
+TEST_CASE("a slot that breaks its contract is named") {
+  using Late = Recipe<MeanFlow, ConstantWeighting, LinearPath, LateTimes>;
+  MeanFlowTrainer late(make_net(), {.batch = batch}, Late{});
+  CHECK_THROWS_WITH_AS(
+      late.step(make_batch(1)),
+      "training stopped at step 0: the time sampler drew r = 0.750000 and t = "
+      "0.500000 for row 0, but must draw 0 <= r <= t <= 1; the parameters are those "
+      "of the step before",
+      NonFiniteError);
+  MeanFlowTrainer negative(make_net(), {.batch = batch}, Recipe<MeanFlow, NegativeWeighting>{});
+  std::string message;
+  try {
+    negative.step(make_batch(1));
+  } catch (const NonFiniteError& error) {
+    message = error.what();
+  }
+  CHECK(message.find("the weight of row 0, whose squared error is ") != std::string::npos);
+  CHECK(message.find(" is -1.000000, but must be finite and at least 0") != std::string::npos);
+}
+
+TEST_CASE("an objective that does not come from the net is refused, not trained") {
+  MeanFlowTrainer trainer(make_net(), {.batch = batch}, Recipe<ConstantObjective>{});
   CHECK_THROWS_WITH_AS(trainer.step(make_batch(1)),
-                       "trainer: the objective's residual does not depend on the net's parameters; "
-                       "its node must be that of u, computed by the net from values on the given "
-                       "tape",
+                       "trainer: the objective does not depend on the net's parameters; the nodes "
+                       "of its outputs must be those of what the net computes from values on the "
+                       "given tape",
                        Error);
   CHECK(trainer.steps_done() == 0);
 }
 
-TEST_CASE("label dropout needs a null class and a rate") {
-  const TrainerSettings dropping{.batch = batch, .label_dropout = {.rate = 0.5}};
+TEST_CASE("condition dropout needs a null condition and a rate") {
+  const TrainerSettings dropping{.batch = batch, .condition_dropout = {.rate = 0.5}};
   CHECK_THROWS_WITH_AS(MeanFlowTrainer(LabelledNet{}, dropping),
-                       "label dropout needs a null class, but none was set and the net has none",
+                       "condition dropout needs a null condition, but the net has none",
                        SettingError);
-  CHECK_THROWS_WITH_AS(MeanFlowTrainer(LabelledNet{}, {.label_dropout = {.rate = -1}}),
-                       "LabelDropout: rate is -1.000000, but must be in [0, 1]", SettingError);
+  CHECK_THROWS_WITH_AS(MeanFlowTrainer(LabelledNet{}, {.condition_dropout = {.rate = -1}}),
+                       "ConditionDropout: rate is -1.000000, but must be in [0, 1]", SettingError);
 }

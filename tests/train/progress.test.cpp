@@ -11,17 +11,20 @@ using namespace meanflow;
 
 namespace {
 
+constexpr std::array metrics{Metric{"squared_error"}};
+
 /// What the bar writes for the first `count` of ten steps of `seconds` each, to a file.
 std::string shown(std::uint64_t count, double seconds) {
   std::FILE* const file = std::tmpfile();
   REQUIRE(file != nullptr);
   ProgressBar bar("training", file);
-  for (std::uint64_t step = 0; step < count; ++step)
-    bar({.step = step,
-         .steps = 10,
-         .loss = 0.5,
-         .square = 2,
-         .seconds = seconds * static_cast<double>(step + 1)});
+  StepReport report{.steps = 10, .loss = 0.5, .metrics = Metrics(metrics)};
+  report.metrics.value(0) = 2;
+  for (std::uint64_t step = 0; step < count; ++step) {
+    report.step = step;
+    report.seconds = seconds * static_cast<double>(step + 1);
+    bar(report);
+  }
   bar.on_end(bar);
   std::rewind(file);
   std::array<char, 4096> text{};

@@ -31,6 +31,28 @@ Trainer make_trainer(std::size_t tile_rows, TrainerSettings settings = {}) {
   return Trainer(make_net(), settings);
 }
 
+/// What an objective saw.
+struct Seen {
+  std::uint64_t step = 0, steps = 0;
+  std::size_t averages = 0;
+  double teacher = 0, student = 0;
+};
+struct Watching {
+  Seen* seen;
+  static constexpr bool changes_with_step = true;
+  static constexpr std::array metrics = flow_metrics;
+  auto operator()(const SmallNet& net, const FlowBatchOf<SmallNet>& rows,
+                  const StepContext<SmallNet, ConstantWeighting>& context) const {
+    *seen = {context.step, context.steps, context.averages.size()};
+    seen->student = evaluate(net, rows.z, rows.r, rows.t, {})[0];
+    {
+      const Teacher<double, Cpu> teacher(net.parameters(), context.averages[0]);
+      seen->teacher = evaluate(net, rows.z, rows.r, rows.t, {})[0];
+    }
+    return MeanFlow{}(net, rows, context);
+  }
+};
+
 double largest_difference(const Values& a, const Values& b) { return test::relative_error(a, b); }
 
 }  // namespace
@@ -42,7 +64,7 @@ TEST_CASE("a step with one tile is the step written out") {
   CHECK(report.jump_rows == 18);
 
   const SmallNet net = make_net();
-  FlowBatch<double> rows{
+  FlowBatchOf<SmallNet> rows{
       Values({batch, 2}), Values({batch, 2}), Values({batch, 1}), Values({batch, 1}), 18, {}};
   for (std::size_t i = 0; i < batch; ++i) {
     RandomStream times(11, Purpose::times, 0, i), noise(11, Purpose::noise, 0, i);
@@ -56,25 +78,27 @@ TEST_CASE("a step with one tile is the step written out") {
     }
   }
   Tape<double> tape;
-  const Values gradient = Values::zeros({net.parameters().flat_size()});
+  Values gradient = Values::zeros({net.parameters().flat_size()});
   tape.bind(net.parameters(), gradient);
-  const auto residual = MeanFlow{}(net, rows, tape);
-  Values g(residual.error.shape());
+  const auto [node, u, dudt] = velocity_and_jvp(net, rows, rows.v.rows(0, 18), tape);
+  Values g(u.shape());
   double loss = 0;
-  for (std::size_t i = 0; i < g.size(); ++i) {
-    loss += residual.error[i] * residual.error[i] / batch;
-    g[i] = 2 * residual.error[i] / batch;
-  }
-  tape.backward(residual.node, g);
+  for (std::size_t i = 0; i < batch; ++i)
+    for (std::size_t c = 0; c < 2; ++c) {
+      const double slope = i < 18 ? (rows.t[i] - rows.r[i]) * dudt[2 * i + c] : 0;
+      const double error = u[2 * i + c] - rows.v[2 * i + c] + slope;
+      loss += error * error / batch;
+      g[2 * i + c] = 2 * error / batch;
+    }
+  tape.backward(node, g);
   CHECK(report.loss == doctest::Approx(loss).epsilon(1e-13));
-  CHECK(report.square == doctest::Approx(loss).epsilon(1e-13));
+  CHECK(report.metrics["squared_error"] == doctest::Approx(loss).epsilon(1e-13));
   CHECK(largest_difference(trainer.gradient(), gradient) <= 1e-14);
   CHECK(report.gradient_norm ==
         doctest::Approx(std::sqrt(test::inner_product(gradient, gradient))).epsilon(1e-13));
 
-  AdamState<double> state(net.parameters().flat_size());
-  step(Adam{}, state, LearningRate{.decay = Decay::cosine}.at(0, 5000), gradient,
-       net.parameters().values());
+  ParameterUpdate<Adam, double, Cpu> update(net.parameters(), Adam{});
+  update.step(net.parameters(), gradient, LearningRate{.decay = Decay::cosine}.at(0, 5000));
   CHECK(largest_difference(trainer.net().parameters().values(), net.parameters().values()) <=
         1e-13);
 }
@@ -92,9 +116,8 @@ TEST_CASE("tiles and threads change nothing but rounding") {
       other.step(x);
       double worst = 0;
       for (std::size_t i = 0; i < batch; ++i) {
-        worst = std::max(worst, std::abs(other.rows().loss[i] - one.rows().loss[i]));
-        worst = std::max(
-            worst, std::abs(other.rows().derivative_square[i] - one.rows().derivative_square[i]));
+        worst = std::max(worst, std::abs(other.rows().loss()[i] - one.rows().loss()[i]));
+        worst = std::max(worst, std::abs(other.rows()["jvp_norm"][i] - one.rows()["jvp_norm"][i]));
       }
       CHECK(worst <= 1e-12);
       CHECK(largest_difference(other.gradient(), one.gradient()) <= 1e-13);
@@ -120,7 +143,7 @@ TEST_CASE("the same seed and number of threads give the same bytes") {
 TEST_CASE("clipping scales the gradient that the optimizer sees, not what is reported") {
   auto trainer = make_trainer(batch, {.averages = {}, .clip_norm = 0.5});
   const SmallNet net = make_net();
-  AdamState<double> state(net.parameters().flat_size());
+  ParameterUpdate<Adam, double, Cpu> update(net.parameters(), Adam{});
   for (std::uint64_t i = 0; i < 3; ++i) {
     const Values x = test::numbers({batch, 2}, i, -1.0 - static_cast<double>(i), 3);
     const auto report = trainer.step(x);
@@ -129,7 +152,7 @@ TEST_CASE("clipping scales the gradient that the optimizer sees, not what is rep
     REQUIRE(norm > 0.5);
     Values clipped = trainer.gradient().clone();
     for (double& value : clipped.span()) value *= 0.5 / norm;
-    step(Adam{}, state, report.learning_rate, clipped, net.parameters().values());
+    update.step(net.parameters(), clipped, report.learning_rate);
   }
   CHECK(largest_difference(trainer.net().parameters().values(), net.parameters().values()) <=
         1e-12);
@@ -171,14 +194,68 @@ TEST_CASE("sample uses the first average, or the net itself") {
 TEST_CASE("flow matching and improved Mean Flows train by the same trainer") {
   const Values x = test::numbers({batch, 2}, 7);
   const TrainerSettings settings{.batch = batch, .tile_rows = batch};
-  MeanFlowTrainer<SmallNet, LinearPath, LogitNormalTimes, ConstantWeighting, FlowMatching> plain(
-      make_net(), settings);
+  MeanFlowTrainer plain(make_net(), settings, Recipe<FlowMatching>{});
   const auto report = plain.step(x);
   CHECK(report.jump_rows == 0);
-  CHECK(report.derivative_norm == 0);
-  CHECK(report.square == doctest::Approx(report.velocity_square).epsilon(1e-14));
-  MeanFlowTrainer<SmallNet, LinearPath, LogitNormalTimes, AdaptiveWeighting, ImprovedMeanFlow>
-      improved(make_net(), settings);
+  CHECK(report.metrics["jvp_norm"] == 0);
+  CHECK(report.metrics["squared_error"] ==
+        doctest::Approx(report.metrics["velocity_error"]).epsilon(1e-14));
+  MeanFlowTrainer improved(make_net(), settings, Recipe<ImprovedMeanFlow, AdaptiveWeighting>{});
   CHECK(improved.step(x).jump_rows == 18);
   CHECK(improved.step(x).loss < 1);
+}
+
+TEST_CASE("accumulated gradients are those of one large batch") {
+  const Values x = test::numbers({2 * batch, 2}, 7);
+  TrainerSettings settings{.batch = 2 * batch, .seed = 11, .tile_rows = batch};
+  MeanFlowTrainer large(make_net(), settings);
+  settings.batch = batch;
+  settings.gradient_accumulation = 2;
+  settings.tile_rows = 0;
+  MeanFlowTrainer parts(make_net(), settings);
+  CHECK(parts.settings().step_rows() == 2 * batch);
+  CHECK(parts.step(x).loss == large.step(x).loss);
+  CHECK(test::same_bits(parts.gradient(), large.gradient()));
+  CHECK(parts.rows().size() == 2 * batch);
+}
+
+TEST_CASE("frozen parameters are neither differentiated nor moved") {
+  auto trainer = make_trainer(
+      8,
+      {.groups = {{.contains = [](const ParameterEntry& e) { return e.name == "layers.1.weight"; },
+                   .frozen = true}}});
+  const auto frozen = trainer.net().parameters()["layers.1.weight"];
+  const Values before = trainer.net().parameters().values().clone();
+  for (std::uint64_t i = 0; i < 3; ++i) trainer.step(test::numbers({batch, 2}, i));
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    const bool is_frozen = i >= frozen.offset() && i < frozen.offset() + frozen.size();
+    if (is_frozen) CHECK(trainer.gradient()[i] == 0);
+    if (is_frozen) CHECK(trainer.net().parameters().values()[i] == before[i]);
+  }
+  CHECK(trainer.net().parameters()["layers.0.weight"].data()[0] !=
+        before[trainer.net().parameters()["layers.0.weight"].offset()]);
+}
+
+TEST_CASE("an objective sees the step and the averages") {
+  Seen seen;
+  MeanFlowTrainer trainer(
+      make_net(), {.steps = 9, .batch = batch, .averages = {ConstantEma{1}}, .tile_rows = 30},
+      Recipe<Watching>{.objective = {&seen}});
+  trainer.step(test::numbers({batch, 2}, 1));
+  CHECK(seen.teacher == seen.student);
+  trainer.step(test::numbers({batch, 2}, 2));
+  CHECK(seen.step == 1);
+  CHECK(seen.steps == 9);
+  CHECK(seen.averages == 1);
+  CHECK(seen.teacher != seen.student);  // the average stays at the first values
+}
+
+TEST_CASE("the learning rate may be any function of the step") {
+  auto trainer = make_trainer(
+      batch,
+      {.steps = 10, .learning_rate = {.function = [](std::uint64_t step, std::uint64_t steps) {
+                      return 1e-3 * static_cast<double>(steps - step);
+                    }}});
+  CHECK(trainer.step(test::numbers({batch, 2}, 1)).learning_rate == doctest::Approx(1e-2));
+  CHECK(trainer.step(test::numbers({batch, 2}, 1)).learning_rate == doctest::Approx(9e-3));
 }

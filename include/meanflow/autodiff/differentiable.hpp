@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <meanflow/autodiff/tape.hpp>
+#include <meanflow/kernels/cpu.hpp>
 #include <meanflow/tensor/dual_tensor.hpp>
 #include <meanflow/tensor/tensor.hpp>
 

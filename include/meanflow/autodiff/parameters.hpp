@@ -36,6 +36,19 @@ struct ParameterStore {
 
 }  // namespace detail
 
+namespace detail {
+
+/// Values that the calling thread reads in the place of those of one store.
+template <class T, class Device>
+struct ThreadValues {
+  const ParameterStore<T, Device>* store = nullptr;
+  T* values = nullptr;
+};
+template <class T, class Device>
+constinit inline thread_local ThreadValues<T, Device> thread_values{};
+
+}  // namespace detail
+
 /// One named part of a `Parameters` buffer, as a layer holds it. It reads through the buffer, so it
 /// sees values that are swapped in later.
 template <class T, class Device = Cpu>
@@ -57,7 +70,10 @@ class Parameter {
   [[nodiscard]] std::size_t offset() const { return offset_; }
   [[nodiscard]] std::size_t index() const { return index_; }
   [[nodiscard]] const std::string& name() const { return store_->entries[index_].name; }
-  [[nodiscard]] T* data() const { return store_->values.data() + offset_; }
+  [[nodiscard]] T* data() const {
+    const auto& own = detail::thread_values<T, Device>;
+    return (own.store == store_.get() ? own.values : store_->values.data()) + offset_;
+  }
   [[nodiscard]] Tensor<T, Device> tensor() const {
     return Tensor<T, Device>::borrow(data(), shape_);
   }
@@ -170,6 +186,26 @@ class UseValues {
  private:
   Parameters<T, Device> parameters_;
   Tensor<T, Device> saved_;
+};
+
+/// Lets the calling thread alone compute with other values while it is in scope: a teacher within
+/// an objective, whose tiles run on several threads. What is computed so must not be recorded.
+template <class T, class Device>
+class Teacher {
+ public:
+  Teacher(const Parameters<T, Device>& parameters, const Tensor<T, Device>& values)
+      : saved_(detail::thread_values<T, Device>) {
+    if (values.size() != parameters.flat_size())
+      throw_shape_error("Teacher", values.shape(), parameters.values().shape(), "sizes differ");
+    detail::thread_values<T, Device> = {
+        static_cast<const detail::ParameterStore<T, Device>*>(parameters.owner()), values.data()};
+  }
+  Teacher(const Teacher&) = delete;
+  Teacher& operator=(const Teacher&) = delete;
+  ~Teacher() { detail::thread_values<T, Device> = saved_; }
+
+ private:
+  detail::ThreadValues<T, Device> saved_;
 };
 
 }  // namespace meanflow

@@ -67,18 +67,22 @@ class Tape {
   ~Tape() { clear(); }
 
   /// From now on gradients of these parameters are added to `gradient` (one flat buffer, laid out
-  /// as the parameters are). Parameters that are not bound are constants.
-  void bind(const Parameters<T, Device>& parameters, Values gradient) {
+  /// as the parameters are). Parameters that are not bound are constants, and so are those that
+  /// `frozen`, in the order of the entries, says are.
+  void bind(const Parameters<T, Device>& parameters, Values gradient,
+            std::shared_ptr<const std::vector<bool>> frozen = nullptr) {
     if (gradient.size() != parameters.flat_size())
       throw_shape_error("Tape::bind", gradient.shape(), parameters.values().shape(),
                         "the gradient must be as large as the parameters");
     owner_ = parameters.owner();
     parameter_gradient_ = std::move(gradient);
+    frozen_ = std::move(frozen);
   }
 
   /// Where the gradient of `parameter` is added, or null if it is a constant.
   [[nodiscard]] T* gradient_of(const Parameter<T, Device>& parameter) const {
     if (parameter.empty() || parameter.owner() != owner_) return nullptr;
+    if (frozen_ && (*frozen_)[parameter.index()]) return nullptr;
     return parameter_gradient_.data() + parameter.offset();
   }
 
@@ -121,6 +125,11 @@ class Tape {
   /// recorded. Gradients of nodes that nothing consumes (inputs) stay until `clear`.
   void backward(std::size_t node, Values gradient) {
     add_gradient(node, std::move(gradient));
+    backward();
+  }
+
+  /// The same from all nodes whose gradients have been added.
+  void backward() {
     while (!operations_.empty()) {
       const Operation operation = operations_.back();
       operations_.pop_back();
@@ -157,6 +166,7 @@ class Tape {
   detail::Arena arena_;
   const void* owner_ = nullptr;
   Values parameter_gradient_;
+  std::shared_ptr<const std::vector<bool>> frozen_;
 };
 
 /// A value (a `Tensor` or a `DualTensor`) whose way back is recorded on a tape. Its gradient, like

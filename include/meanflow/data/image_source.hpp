@@ -32,7 +32,7 @@ namespace meanflow {
 
 struct ImageSourceSettings {
   bool flip = false;                     ///< mirror or not, evenly; untold to the net
-  std::optional<AugmentPipe> augment{};  ///< told to the net by `Condition::augmentation`
+  std::optional<AugmentPipe> augment{};  ///< told to the net by `ImageCondition::augmentation`
   bool labels = true;                    ///< hand on the set's labels, if it has any
 };
 
@@ -48,6 +48,7 @@ struct ImageSourceSettings {
 class ImageSource {
  public:
   using Settings = ImageSourceSettings;
+  using condition_type = ImageCondition<float>;
 
   /// \throws ShapeError if there are no pictures or the members of the set do not fit together.
   /// \throws SettingError if a setting is out of range.
@@ -77,7 +78,7 @@ class ImageSource {
   }
 
   /// Writes the pictures of a step, and new tensors with what `condition` gives for it.
-  void fill(const Tensor<float>& x, Condition<float>& condition, std::uint64_t seed,
+  void fill(const Tensor<float>& x, ImageCondition<float>& condition, std::uint64_t seed,
             std::uint64_t step) {
     fill(x, seed, step);
     condition = this->condition(x.rows(), seed, step);
@@ -86,9 +87,9 @@ class ImageSource {
   /// What the net is told about a step of `batch` rows: labels (B) if the set has any and the
   /// settings want them, augmentation (B, label_count()) if there is augmentation with labels; the
   /// rest is empty.
-  [[nodiscard]] Condition<float> condition(std::size_t batch, std::uint64_t seed,
-                                           std::uint64_t step) {
-    Condition<float> condition;
+  [[nodiscard]] ImageCondition<float> condition(std::size_t batch, std::uint64_t seed,
+                                                std::uint64_t step) {
+    ImageCondition<float> condition;
     if (settings_.labels && !images_->labels.empty()) {
       condition.labels = Tensor<std::int32_t>({batch});
       const std::vector<std::uint32_t>& chosen = choose(batch, seed, step);
@@ -182,8 +183,9 @@ template <class Source>
 class Prefetched {
  public:
   /// Whether the source gives conditions: `fill(x, condition, seed, step)`.
+  using condition_type = typename detail::SourceCondition<Source, NoCondition<float>>::type;
   static constexpr bool has_conditions =
-      requires(Source& source, Tensor<float> x, Condition<float>& condition, std::uint64_t number) {
+      requires(Source& source, Tensor<float>& x, condition_type& condition, std::uint64_t number) {
         source.fill(x, condition, number, number);
       };
 
@@ -196,12 +198,12 @@ class Prefetched {
 
   /// Writes the rows x (B, ...) of a step, as the source does.
   void fill(const Tensor<float>& x, std::uint64_t seed, std::uint64_t step) {
-    Condition<float> unused;
+    condition_type unused;
     hand_out(x, unused, seed, step);
   }
 
   /// Writes the rows of a step and their conditions, as the source does.
-  void fill(const Tensor<float>& x, Condition<float>& condition, std::uint64_t seed,
+  void fill(const Tensor<float>& x, condition_type& condition, std::uint64_t seed,
             std::uint64_t step)
     requires has_conditions
   {
@@ -215,11 +217,11 @@ class Prefetched {
   struct Batch {
     std::uint64_t seed = 0, step = 0;
     Tensor<float> x;
-    Condition<float> condition;
+    condition_type condition;
     std::exception_ptr failure;
   };
 
-  void produce(const Tensor<float>& x, Condition<float>& condition, std::uint64_t seed,
+  void produce(const Tensor<float>& x, condition_type& condition, std::uint64_t seed,
                std::uint64_t step) {
     if constexpr (has_conditions) {
       source_.fill(x, condition, seed, step);
@@ -228,7 +230,7 @@ class Prefetched {
     }
   }
 
-  void hand_out(const Tensor<float>& x, Condition<float>& condition, std::uint64_t seed,
+  void hand_out(const Tensor<float>& x, condition_type& condition, std::uint64_t seed,
                 std::uint64_t step) {
     const bool is_ready = wait_for_worker() == State::ready;
     const std::exception_ptr failure = std::exchange(next_.failure, nullptr);

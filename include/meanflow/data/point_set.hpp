@@ -13,9 +13,11 @@
 #include <utility>
 #include <vector>
 
+#include <meanflow/data/fill_rows.hpp>
 #include <meanflow/error.hpp>
 #include <meanflow/io/npy.hpp>
 #include <meanflow/random/philox.hpp>
+#include <meanflow/tensor/tensor.hpp>
 
 namespace meanflow {
 
@@ -73,6 +75,13 @@ class PointSet {
       const std::size_t row = random.below(source.size() / dim());
       std::ranges::copy(source.subspan(row * dim(), dim()), points.begin() + i * dim());
     }
+  }
+
+  /// As a source of training batches (`DataSource`): training rows, drawn with replacement.
+  [[nodiscard]] Shape row_shape() const { return {dim()}; }
+  void fill(const Tensor<float>& x, std::uint64_t seed, std::uint64_t step) const {
+    detail::fill_rows(
+        x, [&](std::span<float> rows, std::size_t first) { sample(rows, seed, step, first); });
   }
 
   /// Maps normalised points (N, dim), such as a model's samples, to the file's own units, in place.

@@ -1,64 +1,77 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Draws what a training step needs: times, noise, dropped labels, and the points between.
+/// Draws what a training step needs: times, noise, dropped conditions, and the points between.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 
-#include <meanflow/flow/guidance.hpp>
-#include <meanflow/flow/objective.hpp>
+#include <meanflow/flow/batch.hpp>
+#include <meanflow/flow/condition_dropout.hpp>
+#include <meanflow/flow/interpolate.hpp>
 #include <meanflow/flow/path_schedule.hpp>
 #include <meanflow/flow/tiles.hpp>
 #include <meanflow/flow/time_sampler.hpp>
-#include <meanflow/nn/condition.hpp>
 #include <meanflow/random/philox.hpp>
 #include <meanflow/tensor/tensor.hpp>
 
 namespace meanflow {
 
-/// Where random numbers of a step come from, and which labels are dropped. `Step` is a number, or a
-/// pointer to it in a device's memory, where work that is recorded reads it anew.
-template <class Step>
+/// Where the random numbers of a step come from, and which rows lose their condition. What changes
+/// from step to step is read where a device has it, so that recorded work reads it anew.
+template <Condition C>
 struct DrawSettings {
   std::uint64_t seed = 0;
-  Step step{};                  ///< number of the step
-  Step jump_end{};              ///< rows from here on have r = t, counted over all processes
-  std::uint64_t first_row = 0;  ///< number of the batch's row 0 among those of all processes
-  LabelDropout label_dropout{};
-  std::int32_t null_class = -1;
+  const std::uint64_t* step = nullptr;      ///< number of the step
+  const std::uint64_t* jump_end = nullptr;  ///< rows from here on have r = t, of all processes
+  TileRows rows{};           ///< which of the rows of all processes are in this batch
+  std::size_t all_rows = 0;  ///< of all processes
+  ConditionDropout dropout{};
+  C null{};  ///< what the net is told in the rows that lose their condition
 };
 
 namespace detail {
 
-/// The tile's rows of a condition.
-template <class T, class Device>
-[[nodiscard]] Condition<T, Device> gather(const Condition<T, Device>& condition,
-                                          const TileRows& rows) {
-  const std::size_t rest = rows.count - rows.jumps;
-  const auto pick = [&](const auto& from) {
-    using Picked = std::remove_cvref_t<decltype(from)>;
-    using Element = typename Picked::value_type;
-    if (from.empty()) return Picked{};
-    Picked to(from.shape().with_rows(rows.count));
-    copy(Device{}, rows.jumps * from.row_size(),
-         static_cast<const Element*>(from.row(rows.jump_begin)), to.row(0));
-    copy(Device{}, rest * from.row_size(), static_cast<const Element*>(from.row(rows.rest_begin)),
-         to.row(rows.jumps));
-    return to;
-  };
-  return {pick(condition.labels), pick(condition.augmentation), {}};
-}
+/// (r, t)[i] = the pair that the sampler draws for row first_row + i, which jumps if that row is
+/// before `jump_end`. Not a number where it breaks its contract, 0 <= r <= t <= 1.
+template <class Times, class T>
+struct DrawTimes {
+  Times times;
+  std::uint64_t seed;
+  const std::uint64_t *step, *jump_end;
+  std::uint64_t first_row;
+  T *r, *t;
 
-/// The number of the step as net dropout reads it.
-template <class Device>
-[[nodiscard]] Tensor<std::uint64_t, Device> step_tensor(std::uint64_t step) {
-  return Tensor<std::uint64_t, Device>::full({1}, step);
-}
-template <class Device>
-[[nodiscard]] Tensor<std::uint64_t, Device> step_tensor(std::uint64_t* step) {
-  return Tensor<std::uint64_t, Device>::borrow(step, {1});
+  MEANFLOW_HOST_DEVICE void operator()(std::size_t i) const {
+    RandomStream stream(seed, Purpose::times, *step, first_row + i);
+    const auto pair = times.sample(stream, first_row + i < *jump_end);
+    const bool valid = 0 <= pair.r && pair.r <= pair.t && pair.t <= 1;
+    r[i] = valid ? static_cast<T>(pair.r) : std::numeric_limits<T>::quiet_NaN();
+    t[i] = valid ? static_cast<T>(pair.t) : std::numeric_limits<T>::quiet_NaN();
+  }
+};
+
+/// numbers[i] = first + i
+struct CountUp {
+  std::uint64_t first;
+  std::uint64_t* numbers;
+
+  MEANFLOW_HOST_DEVICE void operator()(std::size_t i) const { numbers[i] = first + i; }
+};
+
+/// The tile's rows of a condition.
+template <Condition C>
+[[nodiscard]] C gather(const C& condition, const TileRows& rows) {
+  C picked = condition;
+  C::fields(
+      [&](const char*, const auto& from, auto& to) {
+        if (!from.empty()) to = gather(from, rows);
+      },
+      condition, picked);
+  return picked;
 }
 
 }  // namespace detail
@@ -66,41 +79,60 @@ template <class Device>
 /// The rows of a tile out of the batch x (B, ...) with their conditions: noise e, times r <= t, the
 /// points z = alpha(t) x + sigma(t) e and the velocities v = alpha'(t) x + sigma'(t) e. A row's
 /// draws depend on seed, step and its number alone, whatever the tile.
-template <class T, class Device, PathSchedule Path, TimeSampler Times, class Step>
-[[nodiscard]] FlowBatch<T, Device> draw_batch(const Tensor<T, Device>& x,
-                                              const Condition<T, Device>& condition,
-                                              const TileRows& rows, const Path& path,
-                                              const Times& times, const DrawSettings<Step>& draws) {
+template <class T, class Device, Condition C, PathSchedule Path, TimeSampler Times>
+[[nodiscard]] FlowBatch<T, Device, C> draw_batch(const Tensor<T, Device>& x, const C& condition,
+                                                 const TileRows& rows, const Path& path,
+                                                 const Times& times, const DrawSettings<C>& draws) {
   using Values = Tensor<T, Device>;
-  const std::size_t columns = x.row_size(), rest = rows.count - rows.jumps;
   const Shape shape = x.shape().with_rows(rows.count);
-  Values data(shape), noise(shape);
-  FlowBatch<T, Device> batch{Values(shape),           Values(shape), Values({rows.count, 1}),
-                             Values({rows.count, 1}), rows.jumps,    {}};
-  batch.condition = detail::gather(condition, rows);
-  const Tensor<std::uint64_t, Device> numbers({rows.count});
-  const bool drops = draws.label_dropout.rate > 0 && !batch.condition.labels.empty();
+  FlowBatch<T, Device, C> batch{
+      Values(shape),           Values(shape), Values({rows.count, 1}),
+      Values({rows.count, 1}), rows.jumps,    detail::gather(condition, rows),
+      gather(x, rows),         Values(shape)};
+  constexpr bool numbered = requires { batch.condition.dropout.rows; };
+  const Tensor<std::uint64_t, Device> numbers({numbered ? rows.count : 0});
   const DroppedRows dropped =
-      drops ? draws.label_dropout.rule(x.rows(), draws.seed, draws.first_row) : DroppedRows{};
+      draws.dropout.rate > 0 ? draws.dropout.rule(draws.all_rows, draws.seed) : DroppedRows{};
+  const auto step = [&] {
+    if constexpr (on_host<Device>)
+      return *draws.step;
+    else
+      return draws.step;
+  }();
   const auto draw = [&](std::size_t from, std::size_t to, std::size_t count) {
     if (count == 0) return;
-    const std::uint64_t number = draws.first_row + from;
-    copy(Device{}, count * columns, static_cast<const T*>(x.row(from)), data.row(to));
-    fill_normal_rows(Device{}, draws.seed, Purpose::noise, draws.step, number, count, columns,
-                     noise.row(to));
-    sample_times(Device{}, times, draws.seed, draws.step, number, count, draws.jump_end,
-                 batch.r.row(to), batch.t.row(to));
-    count_up(Device{}, count, number, numbers.row(to));
-    if (drops)
-      drop_labels(Device{}, dropped, draws.step, from, count, draws.null_class,
-                  batch.condition.labels.row(to));
+    const std::uint64_t number = draws.rows[from];
+    fill_normal_rows(Device{}, draws.seed, Purpose::noise, step, number, count, x.row_size(),
+                     batch.noise.row(to));
+    for_each_index(Device{}, count,
+                   detail::DrawTimes<Times, T>{times, draws.seed, draws.step, draws.jump_end,
+                                               number, batch.r.row(to), batch.t.row(to)});
+    if constexpr (numbered)
+      for_each_index(Device{}, count, detail::CountUp{number, numbers.row(to)});
+    if (draws.dropout.rate > 0)
+      detail::for_each_null(batch.condition, draws.null, [&](auto& part, const auto& null) {
+        using E = typename std::remove_cvref_t<decltype(part)>::value_type;
+        if (!part.empty())
+          for_each_index(Device{}, count * null.size(),
+                         detail::DropRows<E>{dropped, draws.step, number, null.size(), null.data(),
+                                             part.row(to)});
+      });
   };
-  draw(rows.jump_begin, 0, rows.jumps);
-  draw(rows.rest_begin, rows.jumps, rest);
-  interpolate(Device{}, path, rows.count, columns, static_cast<const T*>(batch.t.data()),
-              static_cast<const T*>(data.data()), static_cast<const T*>(noise.data()),
-              batch.z.data(), batch.v.data());
-  batch.condition.dropout = {draws.seed, detail::step_tensor<Device>(draws.step), numbers};
+  // A run of rows may cross from those that jump to those that do not, whose numbers lie apart.
+  const auto draw_run = [&](std::size_t from, std::size_t to, std::size_t count) {
+    const std::size_t before =
+        from < draws.rows.jumps ? std::min(count, draws.rows.jumps - from) : 0;
+    draw(from, to, before);
+    draw(from + before, to + before, count - before);
+  };
+  draw_run(rows.jump_begin, 0, rows.jumps);
+  draw_run(rows.rest_begin, rows.jumps, rows.count - rows.jumps);
+  interpolate(path, batch.t, batch.data, batch.noise, batch.z, batch.v);
+  if constexpr (numbered)
+    batch.condition.dropout = {
+        draws.seed,
+        Tensor<std::uint64_t, Device>::borrow(const_cast<std::uint64_t*>(draws.step), {1}),
+        numbers};
   return batch;
 }
 

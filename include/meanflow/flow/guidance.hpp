@@ -1,185 +1,167 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Classifier-free guidance: in the target, so that one evaluation per step stays enough, or at
-/// sampling; and the label dropout that both need.
+/// sampling.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <utility>
 
 #include <meanflow/config.hpp>
+#include <meanflow/flow/condition_dropout.hpp>
 #include <meanflow/flow/objective.hpp>
+#include <meanflow/flow/squared_error.hpp>
 #include <meanflow/nn/net.hpp>
 #include <meanflow/ops/elementwise.hpp>
-#include <meanflow/random/philox.hpp>
 
 namespace meanflow {
 
-/// Whether a share of rows is met exactly in every batch, or by chance in each row.
-enum class DropCount { exact, by_chance };
-
-/// Which rows lose their label; a rule for every step, which devices can call.
-struct DroppedRows {
-  double rate = 0;
-  DropCount count = DropCount::exact;
-  std::size_t kept = 0;  ///< rows that come before the dropped ones, by `exact`
-  std::uint64_t seed = 0;
-  std::uint64_t first_row = 0;  ///< number of row 0 among those of all processes
-
-  [[nodiscard]] MEANFLOW_HOST_DEVICE bool operator()(std::size_t row, std::uint64_t step) const {
-    if (count == DropCount::exact) return row >= kept;
-    return RandomStream(seed, Purpose::labels, step, first_row + row).uniform<double>() < rate;
-  }
-};
-
-/// Which rows of a batch lose their label, that is get the null class.
-struct LabelDropout {
-  double rate = 0;                           ///< share of rows, in [0, 1]
-  std::optional<std::int32_t> null_class{};  ///< by default the net's own
-  DropCount count = DropCount::exact;
-
-  /// \throws SettingError if the rate is not in [0, 1].
-  void check() const {
-    if (!(rate >= 0 && rate <= 1))
-      throw SettingError("LabelDropout: rate is " + std::to_string(rate) +
-                         ", but must be in [0, 1]");
-  }
-
-  /// The rule for batches of `batch` rows. By `exact`, the last rows lose theirs: those with r = t
-  /// come last, and they are dropped first, as the published code has it.
-  /// \throws SettingError if the exact share of so few rows is none.
-  [[nodiscard]] DroppedRows rule(std::size_t batch, std::uint64_t seed,
-                                 std::uint64_t first_row = 0) const {
-    const auto dropped = static_cast<std::size_t>(std::llround(rate * static_cast<double>(batch)));
-    if (dropped == 0 && rate > 0 && count == DropCount::exact && batch > 0)
-      throw SettingError("label dropout: " + std::to_string(rate) + " of a batch of " +
-                         std::to_string(batch) +
-                         " rows is not one row: take a larger batch, or count by_chance");
-    return {rate, count, batch - dropped, seed, first_row};
-  }
-};
-
-/// The shares of `Guided` at a row's time and label.
-struct GuidanceRule {
-  double omega, kappa, t_start, t_end;
-  std::int32_t null_class;
-
-  struct Shares {
-    double of_data, of_null, of_class;
-  };
-  [[nodiscard]] MEANFLOW_HOST_DEVICE Shares operator()(double t, std::int32_t label) const {
-    if (t < t_start || t > t_end || label == null_class) return {1, 0, 0};
-    return {omega, 1 - omega - kappa, kappa};
-  }
-};
-
 /// Guidance in the target (arXiv 2505.13447, section 4.2 and appendix): the velocity v is replaced
 /// by
-///   omega v + (1 - omega - kappa) u(z, t, t | null) + kappa u(z, t, t | class)
-/// where t_start <= t <= t_end; v stays elsewhere and in rows without a label. Works around any
-/// objective that regresses towards the batch's v. The effective scale is omega / (1 - kappa).
-template <class Goal>
-struct Guided {
+///   omega v + (1 - omega - kappa) u(z, t, t | null) + kappa u(z, t, t | condition)
+/// where t_start <= t <= t_end; v stays elsewhere and in rows that are told nothing. The effective
+/// scale is omega / (1 - kappa).
+struct Guidance {
   double omega = 1;
   double kappa = 0;
   double t_start = 0, t_end = 1;
-  std::optional<std::int32_t> null_class{};  ///< the label of rows that have none: the net's own
-  Goal objective{};
 
-  static constexpr bool needs_jumps = detail::needs_jumps<Goal>();
-
-  template <class N, class T, class Device>
-  [[nodiscard]] FlowResidual<T, Device> operator()(const N& net, const FlowBatch<T, Device>& batch,
-                                                   Tape<T, Device>& tape) const {
-    FlowBatch<T, Device> guided = batch;
-    guided.v = guided_velocity(net, batch);
-    return objective(net, guided, tape);
+  static constexpr void fields(auto f, auto&... g) {
+    f("omega", g.omega...);
+    f("kappa", g.kappa...);
+    f("t_start", g.t_start...);
+    f("t_end", g.t_end...);
   }
 
-  /// The velocity that the objective is given, (B, ...).
-  template <class N, class T, class Device>
-  [[nodiscard]] Tensor<T, Device> guided_velocity(const N& net,
-                                                  const FlowBatch<T, Device>& batch) const {
-    check();
-    const std::int32_t null = null_class_of(net, null_class, "guidance");
-    const std::size_t rows = batch.z.rows();
-    if (batch.condition.labels.size() != rows)
-      throw ShapeError("guidance: a batch of " + std::to_string(rows) + " rows has " +
-                       std::to_string(batch.condition.labels.size()) + " labels");
-    const Tensor<T, Device> of_data({rows}), of_null({rows}), of_class({rows});
-    guidance_shares(Device{}, GuidanceRule{omega, kappa, t_start, t_end, null}, rows,
-                    static_cast<const T*>(batch.t.data()),
-                    static_cast<const std::int32_t*>(batch.condition.labels.data()), of_data.data(),
-                    of_null.data(), of_class.data());
-    Condition<T, Device> without = batch.condition;
-    without.labels = Tensor<std::int32_t, Device>::full({rows}, null);
-    Tensor<T, Device> v = scaled(batch.v, of_data);
-    add(v, scaled(evaluate(net, batch.z, batch.t, batch.t, without), of_null));
-    if (kappa != 0)
-      add(v, scaled(evaluate(net, batch.z, batch.t, batch.t, batch.condition), of_class));
-    return v;
-  }
+  /// Whether it changes anything.
+  [[nodiscard]] bool active() const { return omega != 1 || kappa != 0; }
 
   /// \throws SettingError if kappa is not in [0, 1), omega is not finite, or the interval is none.
   void check() const {
     if (!std::isfinite(omega))
-      throw SettingError("Guided: omega is " + std::to_string(omega) + ", but must be finite");
+      throw SettingError("Guidance: omega is " + std::to_string(omega) + ", but must be finite");
     if (!(kappa >= 0 && kappa < 1))
-      throw SettingError("Guided: kappa is " + std::to_string(kappa) + ", but must be in [0, 1)");
+      throw SettingError("Guidance: kappa is " + std::to_string(kappa) + ", but must be in [0, 1)");
     if (!(t_start <= t_end))
-      throw SettingError("Guided: t_start is " + std::to_string(t_start) +
+      throw SettingError("Guidance: t_start is " + std::to_string(t_start) +
                          ", but must be at most t_end, which is " + std::to_string(t_end));
-  }
-
- private:
-  template <class T, class Device>
-  [[nodiscard]] static Tensor<T, Device> scaled(const Tensor<T, Device>& x,
-                                                const Tensor<T, Device>& scales) {
-    Tensor<T, Device> y(x.shape());
-    scale_rows(Device{}, x.rows(), x.row_size(), static_cast<const T*>(scales.data()),
-               static_cast<const T*>(x.data()), y.data());
-    return y;
-  }
-  template <class T, class Device>
-  static void add(const Tensor<T, Device>& sum, const Tensor<T, Device>& x) {
-    accumulate(Device{}, x.size(), static_cast<const T*>(x.data()), sum.data());
   }
 };
 
-/// A net guided at sampling: u(null) + scale (u(class) - u(null)), two evaluations in each step.
-/// For nets that were trained without guidance in the target, but with label dropout.
+namespace detail {
+
+/// What a row's guided velocity is made of.
+template <class T>
+struct GuidanceShares {
+  Guidance guidance;
+  const T* t;
+  const std::uint8_t* is_null;
+  T *of_data, *of_null, *of_condition;
+
+  MEANFLOW_HOST_DEVICE void operator()(std::size_t row) const {
+    const double time = static_cast<double>(t[row]);
+    const bool guides = guidance.t_start <= time && time <= guidance.t_end && !is_null[row];
+    of_data[row] = guides ? static_cast<T>(guidance.omega) : T(1);
+    of_null[row] = guides ? static_cast<T>(1 - guidance.omega - guidance.kappa) : T(0);
+    of_condition[row] = guides ? static_cast<T>(guidance.kappa) : T(0);
+  }
+};
+
+template <class T, class Device>
+[[nodiscard]] Tensor<T, Device> scale_rows(const Tensor<T, Device>& scales,
+                                           const Tensor<T, Device>& x) {
+  Tensor<T, Device> y(x.shape());
+  for_each_in_rows(Device{}, x.rows(), x.row_size(),
+                   ScaleRows<T>{scales.data(), x.data(), y.data()});
+  return y;
+}
+
+}  // namespace detail
+
+/// The velocity that guidance makes of a batch's v, (B, ...). Throws SettingError if the net has no
+/// null condition.
+template <class N>
+[[nodiscard]] Tensor<typename N::value_type, typename N::device_type> guided_velocity(
+    const Guidance& guidance, const N& net, const FlowBatchOf<N>& batch) {
+  using T = typename N::value_type;
+  using Device = typename N::device_type;
+  guidance.check();
+  const std::size_t rows = batch.z.rows();
+  const ConditionOf<N> null = null_condition_of(net, "guidance");
+  detail::for_each_null(batch.condition, null, [&](const auto& given, const auto&) {
+    if (given.empty())
+      throw ShapeError("guidance: the batch comes without the condition that the net is guided by");
+  });
+  const auto is_null = null_rows<Device>(batch.condition, null, rows);
+  Tensor<T, Device> of_data({rows}), of_null({rows}), of_condition({rows});
+  for_each_index(Device{}, rows,
+                 detail::GuidanceShares<T>{guidance, batch.t.data(), is_null.data(), of_data.data(),
+                                           of_null.data(), of_condition.data()});
+  Tensor<T, Device> v = detail::scale_rows(of_data, batch.v);
+  const auto add = [&](const Tensor<T, Device>& shares, const ConditionOf<N>& condition) {
+    const auto part =
+        detail::scale_rows(shares, evaluate(net, batch.z, batch.t, batch.t, condition));
+    accumulate(Device{}, v.size(), static_cast<const T*>(part.data()), v.data());
+  };
+  add(of_null, with_null<Device>(batch.condition, null, rows));
+  if (guidance.kappa != 0) add(of_condition, batch.condition);
+  return v;
+}
+
+/// An objective that regresses towards the batch's v, given the guided one.
+template <class O>
+struct Guided {
+  Guidance guidance{};
+  O objective{};
+
+  static constexpr auto metrics = detail::metrics_of<O>();
+  [[nodiscard]] constexpr bool needs_jumps() const { return meanflow::needs_jumps(objective); }
+  [[nodiscard]] constexpr bool instantaneous() const { return meanflow::instantaneous(objective); }
+  static constexpr void fields(auto f, auto&... o) {
+    f("guidance", o.guidance...);
+    f("objective", o.objective...);
+  }
+  void check() const { guidance.check(); }
+
+  template <class N, class W>
+  [[nodiscard]] auto operator()(const N& net, const FlowBatchOf<N>& batch,
+                                const StepContext<N, W>& context) const {
+    if (!guidance.active()) return objective(net, batch, context);
+    FlowBatchOf<N> guided = batch;
+    guided.v = guided_velocity(guidance, net, batch);
+    return objective(net, guided, context);
+  }
+};
+
+/// A net guided at sampling: u(null) + scale (u(condition) - u(null)), two evaluations in each
+/// step. For nets that were trained without guidance in the target, but with `ConditionDropout`.
 template <Net N>
 class GuidedSampling {
  public:
   using value_type = typename N::value_type;
   using device_type = typename N::device_type;
+  using condition_type = ConditionOf<N>;
 
-  /// The net must outlive this. `null_class` is by default the net's own.
-  GuidedSampling(const N& net, double scale, std::optional<std::int32_t> null_class = {})
-      : net_(net),
-        scale_(scale),
-        null_class_(null_class_of(net, null_class, "guidance at sampling")) {}
+  /// The net must outlive this. Throws SettingError if it has no null condition.
+  GuidedSampling(const N& net, double scale)
+      : net_(net), scale_(scale), null_(null_condition_of(net, "guidance at sampling")) {}
 
   [[nodiscard]] decltype(auto) parameters() const { return net_.parameters(); }
 
   template <Differentiable X>
   [[nodiscard]] X operator()(const X& z, const X& r, const X& t,
-                             const Condition<value_type, device_type>& condition) const {
-    Condition<value_type, device_type> without = condition;
-    without.labels = Tensor<std::int32_t, device_type>::full({z.rows()}, null_class_);
-    const X null = evaluate(net_, z, r, t, without);
+                             const condition_type& condition) const {
+    const X null = evaluate(net_, z, r, t, with_null<device_type>(condition, null_, z.rows()));
     return null + (evaluate(net_, z, r, t, condition) - null) * scale_;
   }
 
  private:
   const N& net_;
   double scale_;
-  std::int32_t null_class_;
+  condition_type null_;
 };
 
 }  // namespace meanflow

@@ -19,9 +19,10 @@ namespace meanflow {
 /// called there, so it must be a MEANFLOW_HOST_DEVICE function of an object that can be copied as
 /// bytes.
 template <class W>
-concept LossWeighting = requires(const W& weighting, double square, std::size_t elements) {
-  { weighting(square, elements) } -> std::convertible_to<double>;
-};
+concept LossWeighting = std::copy_constructible<W> &&
+                        requires(const W& weighting, double square, std::size_t elements) {
+                          { weighting(square, elements) } -> std::convertible_to<double>;
+                        };
 
 /// Whether a row's squared error is the sum (the papers') or the mean over its elements.
 enum class Reduction { sum, mean };
@@ -29,6 +30,8 @@ enum class Reduction { sum, mean };
 /// loss = square: every row counts alike. The right choice in low dimensions.
 struct ConstantWeighting {
   Reduction reduction = Reduction::sum;
+
+  static constexpr void fields(auto f, auto&... w) { f("reduction", w.reduction...); }
 
   [[nodiscard]] MEANFLOW_HOST_DEVICE double operator()(double /*square*/,
                                                        std::size_t elements) const {
@@ -43,6 +46,12 @@ struct AdaptiveWeighting {
   double p = 1;
   double epsilon = 1e-2;
   Reduction reduction = Reduction::sum;
+
+  static constexpr void fields(auto f, auto&... w) {
+    f("p", w.p...);
+    f("epsilon", w.epsilon...);
+    f("reduction", w.reduction...);
+  }
 
   [[nodiscard]] MEANFLOW_HOST_DEVICE double operator()(double square, std::size_t elements) const {
     const double n = reduction == Reduction::sum ? 1 : static_cast<double>(elements);

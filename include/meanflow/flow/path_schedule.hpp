@@ -19,12 +19,13 @@ namespace meanflow {
 /// are not written down. Semantics: alpha(0) = 1, sigma(0) = 0, alpha(1) = 0, sigma(1) = 1;
 /// differentiable on [0, 1].
 template <class P>
-concept PathSchedule = requires(const P& path, float number, Dual<float> t) {
-  { path.alpha(number) } -> std::convertible_to<float>;
-  { path.sigma(number) } -> std::convertible_to<float>;
-  { path.alpha(t) } -> std::convertible_to<Dual<float>>;
-  { path.sigma(t) } -> std::convertible_to<Dual<float>>;
-};
+concept PathSchedule =
+    std::copy_constructible<P> && requires(const P& path, float number, Dual<float> t) {
+      { path.alpha(number) } -> std::convertible_to<float>;
+      { path.sigma(number) } -> std::convertible_to<float>;
+      { path.alpha(t) } -> std::convertible_to<Dual<float>>;
+      { path.sigma(t) } -> std::convertible_to<Dual<float>>;
+    };
 
 /// z_t = (1 - t) x + t e, v = e - x: the path of Mean Flows, and the template for your own.
 struct LinearPath {
@@ -68,6 +69,8 @@ template <class Path>
 struct TimeReversed {
   Path path{};
 
+  static constexpr void fields(auto f, auto&... p) { f("path", p.path...); }
+
   template <class T>
   [[nodiscard]] MEANFLOW_HOST_DEVICE T alpha(const T& t) const {
     return path.alpha(T(1 - t));
@@ -83,6 +86,8 @@ struct TimeReversed {
 template <class Path>
 struct EndsSwapped {
   Path path{};
+
+  static constexpr void fields(auto f, auto&... p) { f("path", p.path...); }
 
   template <class T>
   [[nodiscard]] MEANFLOW_HOST_DEVICE T alpha(const T& t) const {

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include <meanflow/kernels/reference/shapes.hpp>
 #include <meanflow/nn/net.hpp>
 #include <meanflow/random/philox.hpp>
 
@@ -48,9 +49,8 @@ inline void check_times(std::span<const double> times) {
 
 /// Runs f(tile of the result, condition of the tile) over pieces of the batch, on all cores. On a
 /// device with too little memory for them the pieces are halved.
-template <class T, class Device, class F>
-[[nodiscard]] Tensor<T, Device> for_each_tile(const Tensor<T, Device>& noise,
-                                              const Condition<T, Device>& condition,
+template <class T, class Device, Condition C, class F>
+[[nodiscard]] Tensor<T, Device> for_each_tile(const Tensor<T, Device>& noise, const C& condition,
                                               std::size_t parameters, F f) {
   check_condition("sample", condition, noise.rows());
   Tensor<T, Device> z = noise.clone();
@@ -59,7 +59,7 @@ template <class T, class Device, class F>
     try {
       parallel_tasks(Device{}, tiles, [&](std::size_t tile, std::size_t) {
         const std::size_t first = z.rows() * tile / tiles, last = z.rows() * (tile + 1) / tiles;
-        f(z.rows(first, last), condition.rows(first, last));
+        f(z.rows(first, last), condition_rows(condition, first, last));
       });
       return z;
     } catch (const OutOfMemoryError&) {
@@ -67,6 +67,25 @@ template <class T, class Device, class F>
       copy(Device{}, z.size(), static_cast<const T*>(noise.data()), z.data());
     }
   }
+}
+
+/// z -= scale u
+template <class T>
+struct StepAlong {
+  using value_type = T;
+  T scale;
+  const T* u;
+  T* z;
+
+  template <class At>
+  MEANFLOW_HOST_DEVICE void operator()(At at) const {
+    at.store(z, at.load(z) - scale * at.load(u));
+  }
+};
+
+template <class T, class Device>
+void step_along(Tensor<T, Device>& z, double by, const Tensor<T, Device>& u) {
+  for_each(Device{}, z.size(), StepAlong<T>{static_cast<T>(by), u.data(), z.data()});
 }
 
 template <class T, class Device>
@@ -83,8 +102,7 @@ template <class T, class Device>
 template <Net N>
 [[nodiscard]] Tensor<typename N::value_type, typename N::device_type> sample(
     const N& net, const Tensor<typename N::value_type, typename N::device_type>& noise,
-    std::span<const double> times,
-    const Condition<typename N::value_type, typename N::device_type>& condition = {}) {
+    std::span<const double> times, const ConditionOf<N>& condition = {}) {
   using T = typename N::value_type;
   using Device = typename N::device_type;
   detail::check_times(times);
@@ -94,8 +112,7 @@ template <Net N>
           const auto t = detail::constant_times<T, Device>(z.rows(), times[i]);
           const auto r = detail::constant_times<T, Device>(z.rows(), times[i + 1]);
           const auto u = evaluate(net, z, r, t, known);
-          step_along(Device{}, z.size(), static_cast<T>(times[i] - times[i + 1]),
-                     static_cast<const T*>(u.data()), z.data());
+          detail::step_along(z, times[i] - times[i + 1], u);
         }
       });
 }
@@ -104,8 +121,7 @@ template <Net N>
 template <Net N>
 [[nodiscard]] Tensor<typename N::value_type, typename N::device_type> sample(
     const N& net, const Tensor<typename N::value_type, typename N::device_type>& noise,
-    std::size_t steps = 1,
-    const Condition<typename N::value_type, typename N::device_type>& condition = {}) {
+    std::size_t steps = 1, const ConditionOf<N>& condition = {}) {
   return sample(net, noise, uniform_times(steps), condition);
 }
 
@@ -120,7 +136,7 @@ template <Net N>
 [[nodiscard]] Tensor<typename N::value_type, typename N::device_type> solve(
     const N& net, const Tensor<typename N::value_type, typename N::device_type>& noise,
     std::span<const double> times, Solver solver = Solver::euler,
-    const Condition<typename N::value_type, typename N::device_type>& condition = {}) {
+    const ConditionOf<N>& condition = {}) {
   using T = typename N::value_type;
   using Device = typename N::device_type;
   detail::check_times(times);
@@ -130,21 +146,17 @@ template <Net N>
           const auto t = detail::constant_times<T, Device>(at.rows(), time);
           return evaluate(net, at, t, t, known);
         };
-        const auto move = [&](Tensor<T, Device>& at, double by, const Tensor<T, Device>& v) {
-          step_along(Device{}, at.size(), static_cast<T>(by), static_cast<const T*>(v.data()),
-                     at.data());
-        };
         for (std::size_t i = 0; i + 1 < times.size(); ++i) {
           const double span = times[i] - times[i + 1];
           const auto v = velocity(z, times[i]);
           if (solver == Solver::euler || times[i + 1] == 0) {
-            move(z, span, v);
+            detail::step_along(z, span, v);
             continue;
           }
           Tensor<T, Device> predicted = z.clone();
-          move(predicted, span, v);
-          move(z, span / 2, v);
-          move(z, span / 2, velocity(predicted, times[i + 1]));
+          detail::step_along(predicted, span, v);
+          detail::step_along(z, span / 2, v);
+          detail::step_along(z, span / 2, velocity(predicted, times[i + 1]));
         }
       });
 }
@@ -152,8 +164,7 @@ template <Net N>
 template <Net N>
 [[nodiscard]] Tensor<typename N::value_type, typename N::device_type> solve(
     const N& net, const Tensor<typename N::value_type, typename N::device_type>& noise,
-    std::size_t steps, Solver solver = Solver::euler,
-    const Condition<typename N::value_type, typename N::device_type>& condition = {}) {
+    std::size_t steps, Solver solver = Solver::euler, const ConditionOf<N>& condition = {}) {
   return solve(net, noise, uniform_times(steps), solver, condition);
 }
 

@@ -5,12 +5,16 @@
 
 #include <cstddef>
 
+#include <meanflow/config.hpp>
+#include <meanflow/kernels/reference.hpp>
+#include <meanflow/tensor/tensor.hpp>
+
 namespace meanflow {
 
 /// Which rows of the batch a tile holds: first those that jump, then the others.
 struct TileRows {
   std::size_t jump_begin, jumps, rest_begin, count;
-  [[nodiscard]] std::size_t operator[](std::size_t i) const {
+  [[nodiscard]] MEANFLOW_HOST_DEVICE std::size_t operator[](std::size_t i) const {
     return i < jumps ? jump_begin + i : rest_begin + (i - jumps);
   }
 };
@@ -29,5 +33,27 @@ struct TileSplit {
             jump_end - jump_begin + rest_end - rest_begin};
   }
 };
+
+/// The tile's rows of the whole batch's tensor.
+template <class T, class Device>
+[[nodiscard]] Tensor<T, Device> gather(const Tensor<T, Device>& all, const TileRows& rows) {
+  Tensor<T, Device> tile(all.shape().with_rows(rows.count));
+  const auto part = [&](std::size_t from, std::size_t to, std::size_t count) {
+    copy(Device{}, count * all.row_size(), static_cast<const T*>(all.row(from)), tile.row(to));
+  };
+  if (rows.jumps > 0) part(rows.jump_begin, 0, rows.jumps);
+  if (rows.count > rows.jumps) part(rows.rest_begin, rows.jumps, rows.count - rows.jumps);
+  return tile;
+}
+
+/// Writes a tile's rows to their places in the whole batch's tensor.
+template <class T, class Device>
+void scatter(const Tensor<T, Device>& tile, const TileRows& rows, Tensor<T, Device>& all) {
+  const auto part = [&](std::size_t from, std::size_t to, std::size_t count) {
+    copy(Device{}, count * all.row_size(), static_cast<const T*>(tile.row(from)), all.row(to));
+  };
+  if (rows.jumps > 0) part(0, rows.jump_begin, rows.jumps);
+  if (rows.count > rows.jumps) part(rows.jumps, rows.rest_begin, rows.count - rows.jumps);
+}
 
 }  // namespace meanflow

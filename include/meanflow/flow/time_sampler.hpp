@@ -33,10 +33,11 @@ struct TimePair {
 /// that a row's times depend on nothing but seed, step and row. On a GPU `sample` is called there,
 /// so it must be a MEANFLOW_HOST_DEVICE function of an object that can be copied as bytes.
 template <class S>
-concept TimeSampler = requires(const S& sampler, RandomStream& stream, std::size_t batch) {
-  { sampler.jump_rows(batch, stream) } -> std::convertible_to<std::size_t>;
-  { sampler.sample(stream, true) } -> std::convertible_to<TimePair<float>>;
-};
+concept TimeSampler = std::copy_constructible<S> &&
+                      requires(const S& sampler, RandomStream& stream, std::size_t batch) {
+                        { sampler.jump_rows(batch, stream) } -> std::convertible_to<std::size_t>;
+                        { sampler.sample(stream, true) } -> std::convertible_to<TimePair<float>>;
+                      };
 
 /// t ~ U(0, 1), both ends excluded: a path's derivative need not exist there.
 struct UniformTime {
@@ -50,6 +51,11 @@ struct UniformTime {
 struct LogitNormalTime {
   double mean = -0.4;
   double deviation = 1;
+
+  static constexpr void fields(auto f, auto&... d) {
+    f("mean", d.mean...);
+    f("deviation", d.deviation...);
+  }
 
   template <class T>
   [[nodiscard]] MEANFLOW_HOST_DEVICE T draw(RandomStream& stream) const {
@@ -78,6 +84,14 @@ struct PairedTimes {
   double jump_fraction = 0.75;  ///< share of the rows with r < t, in [0, 1]
   Pairing pairing = Pairing::sort_then_equal;
   JumpCount count = JumpCount::exact;
+
+  static constexpr void fields(auto f, auto&... p) {
+    f("t", p.t...);
+    f("r", p.r...);
+    f("jump_fraction", p.jump_fraction...);
+    f("pairing", p.pairing...);
+    f("count", p.count...);
+  }
 
   /// Rows are exchangeable, so jumps by chance need only their number to be drawn.
   [[nodiscard]] std::size_t jump_rows(std::size_t batch, RandomStream& stream) const {

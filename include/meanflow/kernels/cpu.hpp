@@ -2,23 +2,20 @@
 /// \file
 /// The kernels for the processor: xsimd and OpenMP for element-wise work and reductions, oneDNN or
 /// OpenBLAS (through xtensor-blas) for products. `kernels/reference.hpp` says what each computes.
-///
-/// Called inside a parallel region (`parallel_tasks`) a kernel keeps to its own thread; called
-/// outside it splits large work among all threads.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <type_traits>
 
-#include <omp.h>
 #include <xsimd/xsimd.hpp>
 
 #include <meanflow/kernels/blas.hpp>
 #include <meanflow/kernels/broadcast.hpp>
+#include <meanflow/kernels/cpu/shapes.hpp>
+#include <meanflow/kernels/cpu/threads.hpp>
 #include <meanflow/kernels/onednn.hpp>
 #include <meanflow/kernels/onednn_product.hpp>
 #include <meanflow/kernels/precision.hpp>
@@ -31,35 +28,6 @@
 
 namespace meanflow::kernels {
 
-// ---------------------------------------------------------------------------- threads
-
-namespace detail {
-
-/// Keeps the first exception thrown in a parallel region, to throw it again outside.
-class FirstException {
- public:
-  template <class F>
-  void run(F&& f) {
-    try {
-      f();
-    } catch (...) {
-#pragma omp critical(meanflow_first_exception)
-      if (!first_) first_ = std::current_exception();
-    }
-  }
-  void rethrow() const {
-    if (first_) std::rethrow_exception(first_);
-  }
-
- private:
-  std::exception_ptr first_;
-};
-
-/// Element-wise work below this many elements is not worth waking the other threads for.
-inline constexpr std::size_t parallel_grain = 1 << 15;
-
-}  // namespace detail
-
 inline void check_precision(Cpu, Precision wanted) {
   if (wanted == Precision::float32) return;
   if (wanted == Precision::tf32)
@@ -71,67 +39,6 @@ inline void check_precision(Cpu, Precision wanted) {
 #else
   throw SettingError("precision is bfloat16, but this build has no oneDNN, which computes in it");
 #endif
-}
-
-inline void wait(Cpu) {}
-
-[[nodiscard]] inline std::size_t lanes(Cpu) {
-  return omp_in_parallel() ? 1 : static_cast<std::size_t>(omp_get_max_threads());
-}
-
-/// Small nets: tiles of about `tile_rows` rows, whose activations stay in a core's own cache
-/// through all layers, as many for each core. Large nets: one tile, and the kernels themselves use
-/// all cores, since a gradient per core would cost more memory than it gains.
-[[nodiscard]] inline std::size_t row_tiles(Cpu, std::size_t rows, std::size_t parameters,
-                                           std::size_t tile_rows = 128) {
-  constexpr std::size_t most_parameters = std::size_t{1} << 22;
-  if (parameters > most_parameters || rows <= 1) return 1;
-  const std::size_t cores = lanes(Cpu{});
-  const std::size_t each = (rows + cores * tile_rows - 1) / (cores * tile_rows);
-  return std::min(rows, each * cores);
-}
-
-template <class F>
-void parallel_for(Cpu, std::size_t n, std::size_t grain, F f) {
-  const std::size_t threads = std::min(lanes(Cpu{}), n / std::max<std::size_t>(grain, 1));
-  if (threads <= 1) return f(std::size_t{0}, n);
-  detail::FirstException failure;
-  const Precision of_caller = precision();
-#pragma omp parallel num_threads(static_cast<int>(threads))
-  {
-    const detail::SamePrecision same(of_caller);
-    const auto lane = static_cast<std::size_t>(omp_get_thread_num());
-    const auto count = static_cast<std::size_t>(omp_get_num_threads());
-    // Borders between elements lie at multiples of a cache line's worth of them.
-    const std::size_t unit = grain >= 16 ? 16 : 1;
-    const auto border = [&](std::size_t i) { return i == count ? n : n * i / count / unit * unit; };
-    failure.run([&] { f(border(lane), border(lane + 1)); });
-  }
-  failure.rethrow();
-}
-
-/// Tasks are dealt out to lanes in contiguous runs, always the same way, so that sums kept per lane
-/// do not change from run to run.
-template <class F>
-void parallel_tasks(Cpu, std::size_t tasks, F f) {
-  const std::size_t threads = std::min(lanes(Cpu{}), tasks);
-  if (threads <= 1) {
-    for (std::size_t task = 0; task < tasks; ++task) f(task, std::size_t{0});
-    return;
-  }
-  detail::FirstException failure;
-  const Precision of_caller = precision();
-#pragma omp parallel num_threads(static_cast<int>(threads))
-  {
-    const detail::SamePrecision same(of_caller);
-    const auto lane = static_cast<std::size_t>(omp_get_thread_num());
-    const auto count = static_cast<std::size_t>(omp_get_num_threads());
-    failure.run([&] {
-      for (std::size_t task = tasks * lane / count; task < tasks * (lane + 1) / count; ++task)
-        f(task, lane);
-    });
-  }
-  failure.rethrow();
 }
 
 // ----------------------------------------------------------------------------- memory
@@ -190,10 +97,6 @@ template <class T>
 void one_hot(Cpu, std::size_t rows, std::size_t classes, T scale, const std::int32_t* labels,
              T* y) {
   one_hot(Reference{}, rows, classes, scale, labels, y);
-}
-
-inline void count_up(Cpu, std::size_t n, std::uint64_t first, std::uint64_t* y) {
-  count_up(Reference{}, n, first, y);
 }
 
 // ----------------------------------------------------------------------- element-wise
@@ -438,7 +341,7 @@ void add_to_rows(Cpu, std::size_t rows, std::size_t columns, T scale, const T* g
 }
 
 template <class T>
-[[nodiscard]] double square_norm(Cpu, std::size_t n, const T* x) {
+[[nodiscard]] double squared_norm(Cpu, std::size_t n, const T* x) {
   // Blocks of fixed size, each summed in T and added in double: the same sum for any thread count.
   constexpr std::size_t block = 4096;
   double sum = 0;
@@ -449,6 +352,11 @@ template <class T>
           return value * value;
         }));
   return sum;
+}
+
+template <class T>
+void squared_norm(Cpu, std::size_t n, const T* x, double* to) {
+  *to = squared_norm(Cpu{}, n, x);
 }
 
 // --------------------------------------------------------------------------- products
@@ -567,7 +475,7 @@ void sinusoid_backward(Cpu, std::size_t rows, std::size_t half, const T* frequen
   }
 }
 
-// ------------------------------------------------------------------ random, flow, loss
+// ----------------------------------------------------------------------------- random
 
 template <class T>
 void fill_normal_rows(Cpu, std::uint64_t seed, Purpose purpose, std::uint64_t step,
@@ -576,137 +484,6 @@ void fill_normal_rows(Cpu, std::uint64_t seed, Purpose purpose, std::uint64_t st
   parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
     fill_normal_rows(Reference{}, seed, purpose, step, first_row + first, last - first, columns,
                      y + first * columns);
-  });
-}
-
-template <class Times, class T>
-void sample_times(Cpu, const Times& times, std::uint64_t seed, std::uint64_t step,
-                  std::uint64_t first_row, std::size_t rows, std::uint64_t jump_end, T* r, T* t) {
-  sample_times(Reference{}, times, seed, step, first_row, rows, jump_end, r, t);
-}
-
-template <class Rule>
-void drop_labels(Cpu, const Rule& rule, std::uint64_t step, std::size_t first_row, std::size_t rows,
-                 std::int32_t null_class, std::int32_t* labels) {
-  drop_labels(Reference{}, rule, step, first_row, rows, null_class, labels);
-}
-
-template <class Rule, class T>
-void guidance_shares(Cpu, const Rule& rule, std::size_t rows, const T* t,
-                     const std::int32_t* labels, T* of_data, T* of_null, T* of_class) {
-  guidance_shares(Reference{}, rule, rows, t, labels, of_data, of_null, of_class);
-}
-
-template <class Path, class T>
-void interpolate(Cpu, const Path& path, std::size_t rows, std::size_t columns, const T* t,
-                 const T* x, const T* e, T* z, T* v) {
-  using Batch = xsimd::batch<T>;
-  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
-  parallel_for(Cpu{}, rows, grain, [=, &path](std::size_t first, std::size_t last) {
-    for (std::size_t r = first; r < last; ++r) {
-      const Dual<T> time(t[r], T(1));
-      const Dual<T> alpha = path.alpha(time), sigma = path.sigma(time);
-      detail::for_each_batch<T>(r * columns, (r + 1) * columns, [=](auto lanes, std::size_t i) {
-        const Batch data = lanes.load(x + i), noise = lanes.load(e + i);
-        lanes.store(z + i, Batch(alpha.primal) * data + Batch(sigma.primal) * noise);
-        lanes.store(v + i, Batch(alpha.tangent) * data + Batch(sigma.tangent) * noise);
-      });
-    }
-  });
-}
-
-template <class T>
-void flow_residual(Cpu, std::size_t rows, std::size_t jump_rows, std::size_t columns, const T* u,
-                   const T* derivative, const T* v, const T* r, const T* t, T* error, T* square,
-                   T* velocity_square, T* derivative_square) {
-  using Batch = xsimd::batch<T>;
-  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
-  parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
-    for (std::size_t row = first; row < last; ++row) {
-      const bool jumps = row < jump_rows;
-      const Batch span(jumps ? t[row] - r[row] : T(0));
-      Batch sum(T(0)), velocity_sum(T(0)), derivative_sum(T(0));
-      detail::for_each_batch<T>(row * columns, (row + 1) * columns, [&](auto lanes, std::size_t i) {
-        const Batch difference = lanes.load(u + i) - lanes.load(v + i);
-        Batch e = difference;
-        if (jumps) {
-          const Batch slope = lanes.load(derivative + i);
-          e = e + span * slope;
-          derivative_sum += slope * slope;
-        }
-        velocity_sum += difference * difference;
-        sum += e * e;
-        lanes.store(error + i, e);
-      });
-      square[row] = xsimd::hadd(sum);
-      velocity_square[row] = xsimd::hadd(velocity_sum);
-      derivative_square[row] = xsimd::hadd(derivative_sum);
-    }
-  });
-}
-
-template <class Weighting, class T>
-void weigh_rows(Cpu, const Weighting& weighting, std::size_t rows, std::size_t columns,
-                std::size_t batch, const T* square, double* losses, T* scales) {
-  weigh_rows(Reference{}, weighting, rows, columns, batch, square, losses, scales);
-}
-
-template <class T>
-void scale_rows(Cpu, std::size_t rows, std::size_t columns, const T* scales, const T* x, T* y) {
-  using Batch = xsimd::batch<T>;
-  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
-  parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
-    for (std::size_t r = first; r < last; ++r)
-      detail::for_each_batch<T>(r * columns, (r + 1) * columns, [=](auto lanes, std::size_t i) {
-        lanes.store(y + i, Batch(scales[r]) * lanes.load(x + i));
-      });
-  });
-}
-
-template <class T>
-void step_along(Cpu, std::size_t n, T scale, const T* u, T* z) {
-  using Batch = xsimd::batch<T>;
-  parallel_for(Cpu{}, n, detail::parallel_grain, [=](std::size_t first, std::size_t last) {
-    detail::for_each_batch<T>(first, last, [=](auto lanes, std::size_t i) {
-      lanes.store(z + i, lanes.load(z + i) - Batch(scale) * lanes.load(u + i));
-    });
-  });
-}
-
-// -------------------------------------------------------------------------- optimizer
-
-template <class T>
-void adam(Cpu, std::size_t n, const AdamCoefficients& c, const T* g, T* m, T* v, T* p) {
-  using Batch = xsimd::batch<T>;
-  using detail::fused;
-  const Batch scale(T(c.gradient_scale)), l2(T(c.l2)), beta1(T(c.beta1)), beta2(T(c.beta2));
-  const Batch rest1(T(1 - c.beta1)), rest2(T(1 - c.beta2)), epsilon(T(c.epsilon));
-  const Batch correction(T(1 / std::sqrt(c.correction2)));
-  const Batch rate(T(c.learning_rate / c.correction1));
-  const Batch decay(T(1 - c.learning_rate * c.weight_decay));
-  parallel_for(Cpu{}, n, detail::parallel_grain, [=](std::size_t first, std::size_t last) {
-    detail::for_each_batch<T>(first, last, [=](auto lanes, std::size_t i) {
-      const Batch parameter = lanes.load(p + i);
-      const Batch gradient = fused(scale, lanes.load(g + i), l2 * parameter);
-      const Batch first_moment = fused(beta1, lanes.load(m + i), rest1 * gradient);
-      const Batch second_moment = fused(rest2 * gradient, gradient, beta2 * lanes.load(v + i));
-      const Batch denominator = fused(xsimd::sqrt(second_moment), correction, epsilon);
-      lanes.store(m + i, first_moment);
-      lanes.store(v + i, second_moment);
-      lanes.store(p + i, parameter * decay - rate * first_moment / denominator);
-    });
-  });
-}
-
-template <class T>
-void average(Cpu, std::size_t n, double decay, const T* p, T* average) {
-  using Batch = xsimd::batch<T>;
-  const Batch rest(T(1 - decay));
-  parallel_for(Cpu{}, n, detail::parallel_grain, [=](std::size_t first, std::size_t last) {
-    detail::for_each_batch<T>(first, last, [=](auto lanes, std::size_t i) {
-      const Batch old = lanes.load(average + i);
-      lanes.store(average + i, old + rest * (lanes.load(p + i) - old));
-    });
   });
 }
 

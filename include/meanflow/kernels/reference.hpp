@@ -15,6 +15,7 @@
 
 #include <meanflow/kernels/broadcast.hpp>
 #include <meanflow/kernels/precision.hpp>
+#include <meanflow/kernels/reference/shapes.hpp>
 #include <meanflow/random/philox.hpp>
 #include <meanflow/scalar/dual.hpp>
 #include <meanflow/scalar/math.hpp>
@@ -24,17 +25,6 @@ namespace meanflow {
 
 /// Whether a matrix enters a product as it is stored, or transposed.
 enum class Transpose : bool { no, yes };
-
-/// Coefficients of one Adam step, computed once per step in double precision (`optim/adam.hpp`).
-struct AdamCoefficients {
-  double learning_rate;
-  double beta1, beta2;
-  double epsilon;
-  double correction1, correction2;  ///< 1 - beta1^n, 1 - beta2^n
-  double weight_decay;              ///< decoupled (AdamW): p -= learning_rate * weight_decay * p
-  double l2;                        ///< coupled (Adam): g += l2 * p
-  double gradient_scale;            ///< multiplies g first: clipping
-};
 
 namespace kernels {
 
@@ -58,6 +48,10 @@ inline void check_precision(Reference, Precision wanted) {
 
 /// Waits until the device has done all that it was asked for.
 inline void wait(Reference) {}
+
+/// Leaves a share of the device's memory free while the returned object is in scope; memory of the
+/// host is shared with all.
+[[nodiscard]] inline int spare_memory(Reference, double /*share*/) { return 0; }
 
 /// How many workers `parallel_tasks` uses.
 [[nodiscard]] inline std::size_t lanes(Reference) { return 1; }
@@ -138,11 +132,6 @@ void one_hot(Reference, std::size_t rows, std::size_t classes, T scale, const st
                                ? std::numeric_limits<T>::quiet_NaN()
                            : static_cast<std::size_t>(labels[r]) == c ? scale
                                                                       : T(0);
-}
-
-/// y[i] = first + i
-inline void count_up(Reference, std::size_t n, std::uint64_t first, std::uint64_t* y) {
-  for (std::size_t i = 0; i < n; ++i) y[i] = first + i;
 }
 
 // ------------------------------------------------------------------------- element-wise
@@ -266,10 +255,16 @@ void add_to_rows(Reference, std::size_t rows, std::size_t columns, T scale, cons
 
 /// Sum of x^2, in double.
 template <class T>
-[[nodiscard]] double square_norm(Reference, std::size_t n, const T* x) {
+[[nodiscard]] double squared_norm(Reference, std::size_t n, const T* x) {
   double sum = 0;
   for (std::size_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
   return sum;
+}
+
+/// *to = the same
+template <class T>
+void squared_norm(Reference, std::size_t n, const T* x, double* to) {
+  *to = squared_norm(Reference{}, n, x);
 }
 
 // ----------------------------------------------------------------------------- products
@@ -395,7 +390,7 @@ void sinusoid_backward(Reference, std::size_t rows, std::size_t half, const T* f
   }
 }
 
-// --------------------------------------------------------------------- random, flow, loss
+// -------------------------------------------------------------------------------- random
 
 /// y (rows, columns) = standard normal numbers; row r is drawn at (step, first_row + r).
 template <class T>
@@ -405,130 +400,6 @@ void fill_normal_rows(Reference, std::uint64_t seed, Purpose purpose, std::uint6
     RandomStream stream(seed, purpose, step, first_row + r);
     for (std::size_t c = 0; c < columns; ++c) y[r * columns + c] = stream.template normal<T>();
   }
-}
-
-/// (r, t)[i] = the pair that the sampler `times` draws at (step, first_row + i), which jumps if
-/// that row is before `jump_end`.
-template <class Times, class T>
-void sample_times(Reference, const Times& times, std::uint64_t seed, std::uint64_t step,
-                  std::uint64_t first_row, std::size_t rows, std::uint64_t jump_end, T* r, T* t) {
-  for (std::size_t i = 0; i < rows; ++i) {
-    RandomStream stream(seed, Purpose::times, step, first_row + i);
-    const auto pair = times.sample(stream, first_row + i < jump_end);
-    r[i] = static_cast<T>(pair.r);
-    t[i] = static_cast<T>(pair.t);
-  }
-}
-
-/// labels[i] = null_class where the rule says so of row first_row + i at that step.
-template <class Rule>
-void drop_labels(Reference, const Rule& rule, std::uint64_t step, std::size_t first_row,
-                 std::size_t rows, std::int32_t null_class, std::int32_t* labels) {
-  for (std::size_t i = 0; i < rows; ++i)
-    if (rule(first_row + i, step)) labels[i] = null_class;
-}
-
-/// What guidance in the target makes a velocity of, row by row: shares of that of the data, of the
-/// net without a class, and of the net with the class.
-template <class Rule, class T>
-void guidance_shares(Reference, const Rule& rule, std::size_t rows, const T* t,
-                     const std::int32_t* labels, T* of_data, T* of_null, T* of_class) {
-  for (std::size_t r = 0; r < rows; ++r) {
-    const auto shares = rule(static_cast<double>(t[r]), labels[r]);
-    of_data[r] = static_cast<T>(shares.of_data);
-    of_null[r] = static_cast<T>(shares.of_null);
-    of_class[r] = static_cast<T>(shares.of_class);
-  }
-}
-
-/// z = alpha(t) x + sigma(t) e and v = alpha'(t) x + sigma'(t) e, row by row.
-template <class Path, class T>
-void interpolate(Reference, const Path& path, std::size_t rows, std::size_t columns, const T* t,
-                 const T* x, const T* e, T* z, T* v) {
-  for (std::size_t r = 0; r < rows; ++r) {
-    const Dual<T> time(t[r], T(1));
-    const Dual<T> alpha = path.alpha(time), sigma = path.sigma(time);
-    for (std::size_t i = r * columns; i < (r + 1) * columns; ++i) {
-      z[i] = alpha.primal * x[i] + sigma.primal * e[i];
-      v[i] = alpha.tangent * x[i] + sigma.tangent * e[i];
-    }
-  }
-}
-
-/// The MeanFlow residual, row by row:
-///   error = u - (v - (t - r) du/dt), with du/dt = 0 beyond the first `jump_rows` rows,
-///   square = |error|^2, velocity_square = |u - v|^2, derivative_square = |du/dt|^2.
-template <class T>
-void flow_residual(Reference, std::size_t rows, std::size_t jump_rows, std::size_t columns,
-                   const T* u, const T* derivative, const T* v, const T* r, const T* t, T* error,
-                   T* square, T* velocity_square, T* derivative_square) {
-  for (std::size_t row = 0; row < rows; ++row) {
-    T sum(0), velocity_sum(0), derivative_sum(0);
-    for (std::size_t i = row * columns; i < (row + 1) * columns; ++i) {
-      const T difference = u[i] - v[i];
-      T e = difference;
-      if (row < jump_rows) {
-        e += (t[row] - r[row]) * derivative[i];
-        derivative_sum += derivative[i] * derivative[i];
-      }
-      velocity_sum += difference * difference;
-      sum += e * e;
-      error[i] = e;
-    }
-    square[row] = sum;
-    velocity_square[row] = velocity_sum;
-    derivative_square[row] = derivative_sum;
-  }
-}
-
-/// losses[r] = weight square[r] and scales[r] = 2 weight / batch with weight =
-/// weighting(square[r], columns): each row's share in the mean loss over `batch` rows, and the
-/// factor that turns its error into the gradient of that.
-template <class Weighting, class T>
-void weigh_rows(Reference, const Weighting& weighting, std::size_t rows, std::size_t columns,
-                std::size_t batch, const T* square, double* losses, T* scales) {
-  for (std::size_t row = 0; row < rows; ++row) {
-    const double value = static_cast<double>(square[row]);
-    const double weight = weighting(value, columns);
-    losses[row] = weight * value;
-    scales[row] = static_cast<T>(2 * weight / static_cast<double>(batch));
-  }
-}
-
-/// y[r] = scales[r] x[r]; x and y may be the same.
-template <class T>
-void scale_rows(Reference, std::size_t rows, std::size_t columns, const T* scales, const T* x,
-                T* y) {
-  for (std::size_t r = 0; r < rows; ++r)
-    for (std::size_t c = 0; c < columns; ++c) y[r * columns + c] = scales[r] * x[r * columns + c];
-}
-
-/// z -= scale * u
-template <class T>
-void step_along(Reference, std::size_t n, T scale, const T* u, T* z) {
-  for (std::size_t i = 0; i < n; ++i) z[i] -= scale * u[i];
-}
-
-// ---------------------------------------------------------------------------- optimizer
-
-/// One step of Adam or AdamW (arXiv 1412.6980, 1711.05101) over flat buffers.
-template <class T>
-void adam(Reference, std::size_t n, const AdamCoefficients& c, const T* g, T* m, T* v, T* p) {
-  using std::sqrt;
-  for (std::size_t i = 0; i < n; ++i) {
-    const T gradient = T(c.gradient_scale) * g[i] + T(c.l2) * p[i];
-    m[i] = T(c.beta1) * m[i] + T(1 - c.beta1) * gradient;
-    v[i] = T(c.beta2) * v[i] + T(1 - c.beta2) * gradient * gradient;
-    const T denominator = sqrt(v[i]) * T(1 / std::sqrt(c.correction2)) + T(c.epsilon);
-    p[i] = p[i] * T(1 - c.learning_rate * c.weight_decay) -
-           T(c.learning_rate / c.correction1) * m[i] / denominator;
-  }
-}
-
-/// average += (1 - decay) (p - average)
-template <class T>
-void average(Reference, std::size_t n, double decay, const T* p, T* average) {
-  for (std::size_t i = 0; i < n; ++i) average[i] += T(1 - decay) * (p[i] - average[i]);
 }
 
 }  // namespace kernels

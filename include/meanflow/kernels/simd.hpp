@@ -10,6 +10,8 @@
 
 #include <xsimd/xsimd.hpp>
 
+#include <meanflow/kernels/element.hpp>
+
 namespace meanflow::kernels::detail {
 
 /// A full batch of T.
@@ -40,6 +42,31 @@ struct SomeLanes {
   }
 };
 
+/// The elements from `index` on that fill a batch, as bodies of work see them (`Element`).
+template <class Lanes>
+struct Position {
+  Lanes lanes;
+  std::size_t index;
+
+  template <class T>
+  [[nodiscard]] xsimd::batch<T> load(const T* x) const {
+    return lanes.load(x + index);
+  }
+  template <class T>
+  void store(T* y, const xsimd::batch<T>& value) const {
+    lanes.store(y + index, value);
+  }
+};
+
+/// body(position) for every batch of [first, last).
+template <class T, class Body>
+inline void for_each_position(std::size_t first, std::size_t last, const Body& body) {
+  constexpr std::size_t width = FullLanes<T>::count;
+  std::size_t i = first;
+  for (; i + width <= last; i += width) body(Position<FullLanes<T>>{{}, i});
+  if (i < last) body(Position<SomeLanes<T>>{{last - i}, i});
+}
+
 /// f(lanes, i) for every batch of [first, last).
 template <class T, class F>
 inline void for_each_batch(std::size_t first, std::size_t last, F f) {
@@ -47,22 +74,6 @@ inline void for_each_batch(std::size_t first, std::size_t last, F f) {
   std::size_t i = first;
   for (; i + width <= last; i += width) f(FullLanes<T>{}, i);
   if (i < last) f(SomeLanes<T>{last - i}, i);
-}
-
-/// a b + c, rounded once. Of a sum of two products the compiler may round either one first, and
-/// does so differently at the end of a loop than within it; this says which. xsimd 8 leaves the
-/// choice to the compiler where vectors have 512 bits.
-template <class T>
-[[nodiscard]] inline xsimd::batch<T> fused(const xsimd::batch<T>& a, const xsimd::batch<T>& b,
-                                           const xsimd::batch<T>& c) {
-#if XSIMD_WITH_AVX512F
-  if constexpr (std::is_same_v<T, float> && xsimd::batch<T>::size == 16)
-    return _mm512_fmadd_ps(a, b, c);
-  else if constexpr (std::is_same_v<T, double> && xsimd::batch<T>::size == 8)
-    return _mm512_fmadd_pd(a, b, c);
-  else
-#endif
-    return xsimd::fma(a, b, c);
 }
 
 /// The sum of the lanes of f(lanes, i) over [first, last); f must give 0 in lanes beyond the end,
@@ -75,3 +86,19 @@ template <class T, class F>
 }
 
 }  // namespace meanflow::kernels::detail
+
+/// xsimd 8 leaves the choice to the compiler where vectors have 512 bits.
+template <class T>
+struct meanflow::detail::FusedOf<xsimd::batch<T>> {
+  [[nodiscard]] static xsimd::batch<T> of(const xsimd::batch<T>& a, const xsimd::batch<T>& b,
+                                          const xsimd::batch<T>& c) {
+#if XSIMD_WITH_AVX512F
+    if constexpr (std::is_same_v<T, float> && xsimd::batch<T>::size == 16)
+      return _mm512_fmadd_ps(a, b, c);
+    else if constexpr (std::is_same_v<T, double> && xsimd::batch<T>::size == 8)
+      return _mm512_fmadd_pd(a, b, c);
+    else
+#endif
+      return xsimd::fma(a, b, c);
+  }
+};

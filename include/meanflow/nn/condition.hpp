@@ -1,45 +1,196 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What a net is told besides z, r and t.
+/// What a net is told besides z, r and t. The net defines it, as an aggregate of tensors; trainer,
+/// samplers and sources carry it without knowing what it says.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <type_traits>
+#include <utility>
 
+#include <meanflow/error.hpp>
 #include <meanflow/ops/dropout.hpp>
 #include <meanflow/tensor/tensor.hpp>
+#include <meanflow/tensor/transfer.hpp>
 
 namespace meanflow {
 
-/// Conditions of a batch, row by row; members that a net does not use stay empty.
-template <class T, class Device = Cpu>
-struct Condition {
-  Tensor<std::int32_t, Device> labels;  ///< (B) classes; the null class is the number of classes
-  Tensor<T, Device> augmentation;       ///< (B, A) what was done to the image
-  DropoutDraw<Device> dropout{};        ///< set by the trainer; empty in sampling
+namespace detail {
 
-  /// The conditions of rows [first, last).
-  [[nodiscard]] Condition rows(std::size_t first, std::size_t last) const {
-    const auto part = [=](const auto& all) { return all.empty() ? all : all.rows(first, last); };
-    return {part(labels), part(augmentation), {dropout.seed, dropout.step, part(dropout.rows)}};
+struct AnyField {
+  void operator()(const char* /*name*/, const auto&... /*tensors*/) const {}
+};
+
+}  // namespace detail
+
+/// Parts of a batch's condition, row by row; a part that is empty is not given.
+///
+/// Syntax: `C::fields(f, conditions...)` calls f(name, part of each condition) for every part, a
+/// `Tensor` of B rows. Optional: a member `dropout`, a `DropoutDraw`, for nets with dropout.
+/// A template over <T, Device> can be moved between devices.
+template <class C>
+concept Condition = std::default_initializable<C> && std::copyable<C> &&
+                    requires(C& a, const C& b) { C::fields(detail::AnyField{}, a, b); };
+
+/// Of nets that are told nothing.
+template <class T = float, class Device = Cpu>
+struct NoCondition {
+  static constexpr void fields(auto /*f*/, auto&... /*c*/) {}
+};
+
+/// Of nets that are told a class.
+template <class T = float, class Device = Cpu>
+struct LabelCondition {
+  Tensor<std::int32_t, Device> labels{};  ///< (B)
+
+  static constexpr void fields(auto f, auto&... c) { f("labels", c.labels...); }
+};
+
+/// Of nets that are told numbers: what a policy observes, what a simulation starts from.
+template <class T = float, class Device = Cpu>
+struct VectorCondition {
+  Tensor<T, Device> values{};  ///< (B, C)
+
+  static constexpr void fields(auto f, auto&... c) { f("values", c.values...); }
+};
+
+/// Of the image nets.
+template <class T = float, class Device = Cpu>
+struct ImageCondition {
+  Tensor<std::int32_t, Device> labels{};  ///< (B) classes; the null class is their number
+  Tensor<T, Device> augmentation{};       ///< (B, A) what was done to the image
+  DropoutDraw<Device> dropout{};          ///< set in training; empty in sampling
+
+  static constexpr void fields(auto f, auto&... c) {
+    f("labels", c.labels...);
+    f("augmentation", c.augmentation...);
   }
 };
 
 namespace detail {
 
+template <class N>
+struct ConditionOf {
+  using type = NoCondition<typename N::value_type, typename N::device_type>;
+};
+template <class N>
+  requires requires { typename N::condition_type; }
+struct ConditionOf<N> {
+  using type = typename N::condition_type;
+};
+
+/// The condition that a source gives: its `condition_type`, or that of the net.
+template <class S, class C>
+struct SourceCondition {
+  using type = C;
+};
+template <class S, class C>
+  requires requires { typename S::condition_type; }
+struct SourceCondition<S, C> {
+  using type = typename S::condition_type;
+};
+
+template <class C, class Device>
+struct OnDevice;
+template <template <class, class> class C, class T, class From, class Device>
+struct OnDevice<C<T, From>, Device> {
+  using type = C<T, Device>;
+};
+
+}  // namespace detail
+
+/// What a net is told: its `condition_type`, or `NoCondition`.
+template <class N>
+using ConditionOf = typename detail::ConditionOf<N>::type;
+
+/// A condition with its parts on another device.
+template <class C, class Device>
+using OnDevice = typename detail::OnDevice<C, Device>::type;
+
+/// The conditions of rows [first, last).
+template <Condition C>
+[[nodiscard]] C condition_rows(const C& all, std::size_t first, std::size_t last) {
+  C part = all;
+  const auto cut = [=](auto& tensor) {
+    if (!tensor.empty()) tensor = tensor.rows(first, last);
+  };
+  C::fields([&](const char*, auto& tensor) { cut(tensor); }, part);
+  if constexpr (requires { part.dropout.rows; }) cut(part.dropout.rows);
+  return part;
+}
+
+/// The same condition with dropout switched off.
+template <Condition C>
+[[nodiscard]] C without_dropout(C condition) {
+  if constexpr (requires { condition.dropout = {}; }) condition.dropout = {};
+  return condition;
+}
+
+/// The parts of a host's condition in the memory of a device.
+template <class Device, Condition C>
+[[nodiscard]] OnDevice<C, Device> to_device(const C& condition) {
+  OnDevice<C, Device> there;
+  C::fields([](const char*, const auto& from, auto& to) { to = meanflow::to_device<Device>(from); },
+            condition, there);
+  return there;
+}
+
+namespace detail {
+
 /// Throws ShapeError, naming `who`, unless every given part of the condition has `rows` rows.
-template <class T, class Device>
-void check_condition(const std::string& who, const Condition<T, Device>& condition,
-                     std::size_t rows) {
+template <Condition C>
+void check_condition(const std::string& who, const C& condition, std::size_t rows) {
   const auto check = [&](const char* name, const auto& part) {
     if (!part.empty() && part.rows() != rows)
       throw ShapeError(who + ": " + name + " of shape " + to_string(part.shape()) +
                        " for a batch of " + std::to_string(rows) + " rows");
   };
-  check("labels", condition.labels);
-  check("augmentation", condition.augmentation);
-  check("dropout rows", condition.dropout.rows);
+  C::fields(check, condition);
+  if constexpr (requires { condition.dropout.rows; }) check("dropout rows", condition.dropout.rows);
+}
+
+/// The names of a condition's parts: "labels, augmentation", or "nothing".
+template <Condition C>
+[[nodiscard]] std::string field_names() {
+  std::string names;
+  const C none{};
+  C::fields(
+      [&](const char* name, const auto&) {
+        if (!names.empty()) names += ", ";
+        names += name;
+      },
+      none);
+  return names.empty() ? "nothing" : names;
+}
+
+/// What `from` gives, as the condition `To`: parts are matched by name. Throws SettingError if a
+/// part is given that `To` does not have.
+template <Condition To, Condition From>
+[[nodiscard]] To convey(const From& from) {
+  To to{};
+  From::fields(
+      [&](const char* name, const auto& given) {
+        if (given.empty()) return;
+        bool taken = false;
+        To::fields(
+            [&](const char* other, auto& wanted) {
+              if constexpr (std::is_same_v<std::remove_cvref_t<decltype(wanted)>,
+                                           std::remove_cvref_t<decltype(given)>>)
+                if (std::string(name) == other) {
+                  wanted = given;
+                  taken = true;
+                }
+            },
+            to);
+        if (!taken)
+          throw SettingError("the data come with " + std::string(name) + ", but the net is told " +
+                             field_names<To>());
+      },
+      from);
+  return to;
 }
 
 }  // namespace detail

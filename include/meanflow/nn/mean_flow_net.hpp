@@ -87,12 +87,13 @@ class AdaptiveResidualBlock {
 };
 
 /// u(z, r, t | class) of images z (B, H, W, channels), H and W divisible by 2^(levels - 1).
-/// `Condition::labels` gives the classes; without labels every row has the null class.
+/// `ImageCondition::labels` gives the classes; without labels every row has the null class.
 template <class T = float, class Device = Cpu>
 class MeanFlowNet {
  public:
   using value_type = T;
   using device_type = Device;
+  using condition_type = ImageCondition<T, Device>;
 
   explicit MeanFlowNet(const MeanFlowNetSettings& settings = {})
       : settings_((settings.check(), settings)),
@@ -124,9 +125,11 @@ class MeanFlowNet {
 
   template <Differentiable X>
   [[nodiscard]] X operator()(const X& z, const X& r, const X& t,
-                             const Condition<T, Device>& given) const {
+                             const condition_type& given) const {
     detail::check_images("MeanFlowNet", z.shape(), settings_.channels,
                          std::size_t{1} << (settings_.multipliers.size() - 1));
+    if (!given.augmentation.empty())
+      throw ShapeError("MeanFlowNet: it is told labels alone, but augmentation was given");
     const X condition = embed(r, t, given);  // (B, condition)
     X x = in_(z);                            // (B, H, W, base)
     std::vector<X> skips{x};
@@ -152,7 +155,7 @@ class MeanFlowNet {
   };
 
   template <class X>
-  [[nodiscard]] X embed(const X& r, const X& t, const Condition<T, Device>& given) const {
+  [[nodiscard]] X embed(const X& r, const X& t, const condition_type& given) const {
     const auto labels = given.labels.empty()
                             ? Tensor<std::int32_t, Device>::full(
                                   {t.rows()}, static_cast<std::int32_t>(settings_.classes))

@@ -149,14 +149,15 @@ class SongBlock {
 };
 
 /// u(z, r, t) of images z (B, resolution, resolution, in_channels). With `augmentation` > 0,
-/// `Condition::augmentation` (B, augmentation) says what was done to the images; empty for nothing.
-/// With `classes` > 0, `Condition::labels` gives the classes; without labels every row has the null
-/// class. `Condition::dropout` draws the masks of dropout; empty in sampling.
+/// `ImageCondition::augmentation` (B, augmentation) says what was done to the images; empty for
+/// nothing. With `classes` > 0, `ImageCondition::labels` gives the classes; without labels every
+/// row has the null class. `ImageCondition::dropout` draws the masks of dropout; empty in sampling.
 template <class T = float, class Device = Cpu>
 class SongUNet {
  public:
   using value_type = T;
   using device_type = Device;
+  using condition_type = ImageCondition<T, Device>;
 
   explicit SongUNet(const SongUNetSettings& settings = {})
       : settings_((settings.check(), settings)),
@@ -186,9 +187,13 @@ class SongUNet {
 
   template <Differentiable X>
   [[nodiscard]] X operator()(const X& z, const X& r, const X& t,
-                             const Condition<T, Device>& given) const {
+                             const condition_type& given) const {
     detail::check_images("SongUNet", z.shape(), settings_.in_channels,
                          std::size_t{1} << (settings_.channel_mult.size() - 1));
+    if (!label_ && !given.labels.empty())
+      throw ShapeError("SongUNet: its classes are 0, but labels were given");
+    if (!augment_ && !given.augmentation.empty())
+      throw ShapeError("SongUNet: its augmentation is 0, but augmentation was given");
     const X condition = embed(r, t, given);
     X x = (*in_)(z);
     std::vector<X> skips{x};
@@ -209,7 +214,7 @@ class SongUNet {
   }
 
   template <class X>
-  [[nodiscard]] X embed(const X& r, const X& t, const Condition<T, Device>& given) const {
+  [[nodiscard]] X embed(const X& r, const X& t, const condition_type& given) const {
     constexpr auto order = SinusoidOrder::sines_first;
     X features = concat(sinusoid(t, frequencies_, order), sinusoid(t - r, frequencies_, order));
     if (label_)

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <meanflow/autodiff/differentiable.hpp>
+#include <meanflow/kernels/cpu_conv.hpp>
 #include <meanflow/kernels/reference.hpp>
 #include <meanflow/kernels/reference_conv.hpp>
 #include <meanflow/scalar/functors.hpp>

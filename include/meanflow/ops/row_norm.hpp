@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <meanflow/autodiff/differentiable.hpp>
+#include <meanflow/kernels/cpu_norm.hpp>
 #include <meanflow/kernels/reference_norm.hpp>
 
 namespace meanflow {

@@ -1,26 +1,37 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Adam and AdamW over flat buffers. Settings and state are two types.
+/// Adam and AdamW.
 #pragma once
 
+#include <array>
 #include <cmath>
-#include <cstddef>
 #include <cstdint>
 #include <string>
 
 #include <meanflow/error.hpp>
-#include <meanflow/kernels/reference.hpp>
-#include <meanflow/tensor/tensor.hpp>
+#include <meanflow/kernels/element.hpp>
+#include <meanflow/optim/optimizer.hpp>
 
 namespace meanflow {
 
-/// Settings of Adam (arXiv 1412.6980) and, with `decoupled`, of AdamW (arXiv 1711.05101).
+/// Adam (arXiv 1412.6980) and, with `decoupled`, AdamW (arXiv 1711.05101):
+///   m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2,
+///   p -= rate (m / (1 - beta1^n)) / (sqrt(v / (1 - beta2^n)) + epsilon)
 struct Adam {
   double beta1 = 0.9;
   double beta2 = 0.999;
   double epsilon = 1e-8;
   double weight_decay = 0;
-  bool decoupled = true;  ///< AdamW: p -= lr * weight_decay * p; otherwise g += weight_decay * p
+  bool decoupled = true;  ///< AdamW: p -= rate * weight_decay * p; otherwise g += weight_decay * p
+
+  static constexpr std::array state{"first", "second"};  ///< running means of g and of g^2
+  static constexpr void fields(auto f, auto&... o) {
+    f("beta1", o.beta1...);
+    f("beta2", o.beta2...);
+    f("epsilon", o.epsilon...);
+    f("weight_decay", o.weight_decay...);
+    f("decoupled", o.decoupled...);
+  }
 
   /// \throws SettingError if a number is out of range.
   void check() const {
@@ -36,42 +47,37 @@ struct Adam {
       throw SettingError("Adam: weight_decay is " + std::to_string(weight_decay) +
                          ", but must be at least 0");
   }
+
+  template <class T>
+  struct Numbers {
+    T l2, beta1, rest1, beta2, rest2, root, epsilon, decay, rate;
+  };
+
+  template <class T>
+  [[nodiscard]] Numbers<T> numbers(const StepRates& rates) const {
+    const double n = static_cast<double>(rates.count);
+    const double weight = weight_decay * rates.decay_scale;
+    return {.l2 = T(decoupled ? 0 : weight),
+            .beta1 = T(beta1),
+            .rest1 = T(1 - beta1),
+            .beta2 = T(beta2),
+            .rest2 = T(1 - beta2),
+            .root = T(1 / std::sqrt(1 - std::pow(beta2, n))),
+            .epsilon = T(epsilon),
+            .decay = T(1 - rates.learning_rate * (decoupled ? weight : 0)),
+            .rate = T(rates.learning_rate / (1 - std::pow(beta1, n)))};
+  }
+
+  template <class T, class V>
+  MEANFLOW_HOST_DEVICE static void update(const Numbers<T>& n, const V& gradient, V& p, V& m,
+                                          V& v) {
+    using std::sqrt;
+    const V g = gradient + n.l2 * p;
+    m = fused(V(n.beta1), m, n.rest1 * g);
+    v = fused(n.rest2 * g, g, n.beta2 * v);
+    const V denominator = fused(V(sqrt(v)), V(n.root), V(n.epsilon));
+    p = p * n.decay - n.rate * m / denominator;
+  }
 };
-
-/// The moments of Adam for a flat buffer of parameters.
-template <class T = float, class Device = Cpu>
-struct AdamState {
-  Tensor<T, Device> first;   ///< running mean of g
-  Tensor<T, Device> second;  ///< running mean of g^2
-  std::uint64_t count = 0;   ///< steps done
-
-  AdamState() = default;
-  explicit AdamState(std::size_t size)
-      : first(Tensor<T, Device>::zeros({size})), second(Tensor<T, Device>::zeros({size})) {}
-};
-
-/// The numbers of step `count` (from 1), for the kernel.
-[[nodiscard]] inline AdamCoefficients adam_coefficients(const Adam& adam, double learning_rate,
-                                                        std::uint64_t count,
-                                                        double gradient_scale = 1) {
-  return {.learning_rate = learning_rate,
-          .beta1 = adam.beta1,
-          .beta2 = adam.beta2,
-          .epsilon = adam.epsilon,
-          .correction1 = 1 - std::pow(adam.beta1, static_cast<double>(count)),
-          .correction2 = 1 - std::pow(adam.beta2, static_cast<double>(count)),
-          .weight_decay = adam.decoupled ? adam.weight_decay : 0,
-          .l2 = adam.decoupled ? 0 : adam.weight_decay,
-          .gradient_scale = gradient_scale};
-}
-
-/// One step over the whole buffer; the trainer does the same in pieces.
-template <class T, class Device>
-void step(const Adam& settings, AdamState<T, Device>& state, double learning_rate,
-          const Tensor<T, Device>& gradient, const Tensor<T, Device>& parameters) {
-  const AdamCoefficients c = adam_coefficients(settings, learning_rate, ++state.count);
-  adam(Device{}, parameters.size(), c, static_cast<const T*>(gradient.data()), state.first.data(),
-       state.second.data(), parameters.data());
-}
 
 }  // namespace meanflow

@@ -18,6 +18,7 @@ namespace meanflow {
 struct ConstantEma {
   double decay = 0.9999;  ///< in [0, 1]; 1 keeps the first values
 
+  static constexpr void fields(auto f, auto&... e) { f("decay", e.decay...); }
   [[nodiscard]] double at(std::uint64_t /*step*/, std::size_t /*batch*/) const { return decay; }
 };
 
@@ -27,6 +28,10 @@ struct HalfLifeEma {
   double half_life = 500'000;  ///< images
   double rampup = 0.05;        ///< the half-life is at most this share of the images seen
 
+  static constexpr void fields(auto f, auto&... e) {
+    f("half_life", e.half_life...);
+    f("rampup", e.rampup...);
+  }
   [[nodiscard]] double at(std::uint64_t step, std::size_t batch) const {
     const double images = static_cast<double>(step) * static_cast<double>(batch);
     const double half = std::max(std::min(half_life, images * rampup), 1e-8);
@@ -34,13 +39,14 @@ struct HalfLifeEma {
   }
 };
 
-/// decay = min(most, (1 + n) / (10 + n)) in step n.
+/// decay = min(max_decay, (1 + n) / (10 + n)) in step n.
 struct WarmupEma {
-  double most = 0.999;  ///< in [0, 1]
+  double max_decay = 0.999;  ///< in [0, 1]
 
+  static constexpr void fields(auto f, auto&... e) { f("max_decay", e.max_decay...); }
   [[nodiscard]] double at(std::uint64_t step, std::size_t /*batch*/) const {
     const double n = static_cast<double>(step);
-    return std::min(most, (1 + n) / (10 + n));
+    return std::min(max_decay, (1 + n) / (10 + n));
   }
 };
 
@@ -60,7 +66,8 @@ inline void check(const Averaging& rule) {
   };
   if (const auto* constant = std::get_if<ConstantEma>(&rule))
     share("ConstantEma: decay", constant->decay);
-  if (const auto* warmup = std::get_if<WarmupEma>(&rule)) share("WarmupEma: most", warmup->most);
+  if (const auto* warmup = std::get_if<WarmupEma>(&rule))
+    share("WarmupEma: max_decay", warmup->max_decay);
   if (const auto* half_life = std::get_if<HalfLifeEma>(&rule)) {
     positive("HalfLifeEma: half_life", half_life->half_life);
     positive("HalfLifeEma: rampup", half_life->rampup);

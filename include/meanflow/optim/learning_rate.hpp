@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <numbers>
 #include <string>
 
@@ -23,6 +24,8 @@ struct LearningRate {
   double warmup_start = 0;  ///< rate of the first step of the warm-up
   Decay decay = Decay::cosine;
   double final_fraction = 0;  ///< in [0, 1]
+  /// In the place of all that: the rate of a step, given its number and that of all steps.
+  std::function<double(std::uint64_t step, std::uint64_t steps)> function{};
 
   /// \throws SettingError if a number is out of range.
   void check() const {
@@ -37,6 +40,7 @@ struct LearningRate {
 
   /// The rate of step 0, 1, ..., `steps` - 1.
   [[nodiscard]] double at(std::uint64_t step, std::uint64_t steps) const {
+    if (function) return function(step, steps);
     if (step < warmup_steps)
       return warmup_start +
              (peak - warmup_start) * static_cast<double>(step) / static_cast<double>(warmup_steps);

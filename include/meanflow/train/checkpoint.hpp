@@ -19,40 +19,37 @@
 #include <vector>
 
 #include <meanflow/io/parameters.hpp>
+#include <meanflow/train/describe.hpp>
 #include <meanflow/train/trainer.hpp>
 
 namespace meanflow {
 
 namespace detail {
 
-/// "WarmupEma 0.999": a rule with all of its settings, so that two that differ are told apart.
-[[nodiscard]] inline std::string describe(const Averaging& rule) {
-  const auto number = [](double value) {
-    char text[32];
-    return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
-  };
-  struct Describe {
-    decltype(number) text;
-    std::string operator()(const ConstantEma& r) const { return "ConstantEma " + text(r.decay); }
-    std::string operator()(const WarmupEma& r) const { return "WarmupEma " + text(r.most); }
-    std::string operator()(const HalfLifeEma& r) const {
-      return "HalfLifeEma " + text(r.half_life) + " " + text(r.rampup);
-    }
-  };
-  return std::visit(Describe{number}, rule);
-}
-
 [[nodiscard]] inline std::string average_prefix(std::size_t index) {
   return "average." + std::to_string(index) + ".";
 }
 
-/// What a resumed training must have in common with the one before, as metadata of the file.
+template <class Trainer>
+[[nodiscard]] std::string optimizer_prefix(std::size_t index) {
+  using Optimizer = decltype(std::declval<const Trainer&>().recipe().optimizer);
+  return "optimizer." + std::string(Optimizer::state[index]) + ".";
+}
+
+/// What a resumed training run must have in common with the one before, as metadata of the file.
 template <class Trainer>
 [[nodiscard]] std::map<std::string, std::string> checkpoint_identity(const Trainer& trainer) {
   std::map<std::string, std::string> identity{
       {"format", "meanflow checkpoint 1"},
       {"seed", std::to_string(trainer.settings().seed)},
       {"batch", std::to_string(trainer.settings().batch)},
+      {"gradient_accumulation", std::to_string(trainer.settings().gradient_accumulation)},
+      {"condition_dropout", describe(trainer.settings().condition_dropout)},
+      {"objective", describe(trainer.recipe().objective)},
+      {"weighting", describe(trainer.recipe().weighting)},
+      {"path", describe(trainer.recipe().path)},
+      {"times", describe(trainer.recipe().times)},
+      {"optimizer", describe(trainer.recipe().optimizer)},
       {"averages", std::to_string(trainer.settings().averages.size())}};
   for (std::size_t k = 0; k < trainer.settings().averages.size(); ++k)
     identity["average." + std::to_string(k)] = describe(trainer.settings().averages[k]);
@@ -62,7 +59,9 @@ template <class Trainer>
 /// Throws FileError if the file holds a tensor that this training has no place for.
 template <class Trainer>
 void check_parts(const Safetensors& file, const Trainer& trainer) {
-  std::vector<std::string> prefixes{"", "adam.first.", "adam.second."};
+  std::vector<std::string> prefixes{""};
+  for (std::size_t k = 0; k < trainer.state().optimizer.size(); ++k)
+    prefixes.push_back(optimizer_prefix<Trainer>(k));
   for (std::size_t k = 0; k < trainer.settings().averages.size(); ++k)
     prefixes.push_back(average_prefix(k));
   std::set<std::string> expected{"step"};
@@ -70,8 +69,8 @@ void check_parts(const Safetensors& file, const Trainer& trainer) {
     for (const std::string& prefix : prefixes) expected.insert(prefix + entry.name);
   for (const std::string& name : file.names())
     if (!expected.contains(name))
-      throw FileError(quoted(file.path()) + " was written for another net: it has " + shown(name) +
-                      ", which this one has not");
+      throw FileError(quoted(file.path()) + " was written for another net: this one has no " +
+                      shown(name));
 }
 
 }  // namespace detail
@@ -80,10 +79,10 @@ void check_parts(const Safetensors& file, const Trainer& trainer) {
 /// all: a crash at any moment leaves an older file of that name as it was.
 ///
 /// The parameters have their own names, so that `load_parameters` and PyTorch programs read them;
-/// the averages are "average.0.NAME" and so on, Adam's moments "adam.first.NAME" and
-/// "adam.second.NAME", the steps done "step". `metadata` is kept as strings; names that begin with
-/// "meanflow." are the library's own.
-/// Throws FileError, naming the file, if it cannot be written.
+/// the averages are "average.0.NAME" and so on, the optimizer's state is
+/// "optimizer.STATE.NAME" (Adam's first and second), the steps done "step". `metadata` is kept as
+/// strings; names that begin with "meanflow." are the library's own. Throws FileError, naming the
+/// file, if it cannot be written.
 template <class Trainer>
 void save_checkpoint(const std::filesystem::path& path, const Trainer& trainer,
                      const std::map<std::string, std::string>& metadata = {}) {
@@ -102,8 +101,8 @@ void save_checkpoint(const std::filesystem::path& path, const Trainer& trainer,
     add_parameters(writer, prefix, parameters, written.back());
   };
   add("", state.parameters);
-  add("adam.first.", state.first);
-  add("adam.second.", state.second);
+  for (std::size_t k = 0; k < state.optimizer.size(); ++k)
+    add(detail::optimizer_prefix<Trainer>(k), state.optimizer[k]);
   for (std::size_t k = 0; k < state.averages.size(); ++k)
     add(detail::average_prefix(k), state.averages[k]);
   writer.write(path);
@@ -121,11 +120,11 @@ void load_checkpoint(const std::filesystem::path& path, Trainer& trainer) {
   for (const auto& [key, expected] : detail::checkpoint_identity(trainer)) {
     const auto found = file.metadata().find("meanflow." + key);
     if (found == file.metadata().end())
-      throw FileError(detail::quoted(path) + " is no checkpoint of a training: it has no " +
+      throw FileError(detail::quoted(path) + " is not a training checkpoint: it has no " +
                       detail::shown("meanflow." + key));
     if (found->second != expected)
       throw FileError(detail::quoted(path) + " was written with " + key + " " +
-                      detail::shown(found->second) + ", but this training has " +
+                      detail::shown(found->second) + ", but this training run has " +
                       detail::shown(expected));
   }
   const auto& parameters = trainer.net().parameters();
@@ -139,8 +138,9 @@ void load_checkpoint(const std::filesystem::path& path, Trainer& trainer) {
   if (step < 0)
     throw FileError(detail::quoted(path) + ": step is " + std::to_string(step) +
                     ", but must be at least 0");
-  typename Trainer::State state{
-      static_cast<std::uint64_t>(step), read(""), read("adam.first."), read("adam.second."), {}};
+  typename Trainer::State state{static_cast<std::uint64_t>(step), read(""), {}, {}};
+  for (std::size_t k = 0; k < trainer.state().optimizer.size(); ++k)
+    state.optimizer.push_back(read(detail::optimizer_prefix<Trainer>(k)));
   for (std::size_t k = 0; k < trainer.settings().averages.size(); ++k)
     state.averages.push_back(read(detail::average_prefix(k)));
   trainer.restore(state);

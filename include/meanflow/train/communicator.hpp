@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// How the processes of one training agree: by adding up their gradients.
+/// How the processes of one training run agree: by adding up their gradients.
 #pragma once
 
 #include <concepts>
@@ -17,22 +17,22 @@ namespace meanflow {
 ///  1. `communicator.size()`, how many processes there are, and `communicator.rank()`, which of
 ///  them
 ///     this one is, from 0;
-///  2. `communicator.sum(values)` replaces the flat buffer by its sum over all processes.
-/// Semantics: every process calls `sum` equally often, with buffers of the same size, and gets the
-/// same bits. With size() = 1 it does nothing.
+///  2. `communicator.all_reduce(values)` replaces the flat buffer by its sum over all processes.
+/// Semantics: every process calls `all_reduce` equally often, with buffers of the same size, and
+/// gets the same bits. With size() = 1 it does nothing.
 template <class C, class T, class Device = Cpu>
 concept Communicator = requires(C& communicator, const Tensor<T, Device>& values) {
   { communicator.size() } -> std::convertible_to<std::size_t>;
   { communicator.rank() } -> std::convertible_to<std::size_t>;
-  communicator.sum(values);
+  communicator.all_reduce(values);
 };
 
-/// A training of one process, and the template for your own.
-struct OneProcess {
+/// A training run of one process, and the template for your own.
+struct SingleProcess {
   [[nodiscard]] std::size_t size() const { return 1; }
   [[nodiscard]] std::size_t rank() const { return 0; }
   template <class T, class Device>
-  void sum(const Tensor<T, Device>& /*values*/) const {}
+  void all_reduce(const Tensor<T, Device>& /*values*/) const {}
 };
 
 }  // namespace meanflow

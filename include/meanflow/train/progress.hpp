@@ -38,7 +38,7 @@ class ProgressBar {
     // Smoothed, since a single batch's loss says little.
     const double keep = std::min(0.98, static_cast<double>(count_) / (count_ + 1.0));
     loss_ = keep * loss_ + (1 - keep) * report.loss;
-    square_ = keep * square_ + (1 - keep) * report.square;
+    if (report.metrics.size() > 0) first_ = keep * first_ + (1 - keep) * report.metrics.value(0);
     ++count_;
     const std::uint64_t done = report.step + 1;
     const bool last = done == report.steps;
@@ -68,20 +68,29 @@ class ProgressBar {
     const double rate = static_cast<double>(count_) / std::max(report.seconds, 1e-9);
     const auto left = static_cast<std::uint64_t>(static_cast<double>(report.steps - done) / rate);
     char numbers[160];
-    std::snprintf(numbers, sizeof numbers,
-                  " %llu/%llu  loss %.4f  squared error %.4f  %.*f steps/s  %llu:%02llu left",
-                  static_cast<unsigned long long>(done),
-                  static_cast<unsigned long long>(report.steps), loss_, square_, rate < 10 ? 2 : 0,
-                  rate, static_cast<unsigned long long>(left / 60),
-                  static_cast<unsigned long long>(left % 60));
+    std::snprintf(
+        numbers, sizeof numbers, " %llu/%llu  loss %.4f%s  %.*f steps/s  %llu:%02llu left",
+        static_cast<unsigned long long>(done), static_cast<unsigned long long>(report.steps), loss_,
+        first_metric(report).c_str(), rate < 10 ? 2 : 0, rate,
+        static_cast<unsigned long long>(left / 60), static_cast<unsigned long long>(left % 60));
     return title_ + " [" + std::string(full, '#') + std::string(width - full, '.') + "]" + numbers;
+  }
+
+  /// "  squared error 0.1234", or nothing for objectives without metrics.
+  [[nodiscard]] std::string first_metric(const StepReport& report) const {
+    if (report.metrics.size() == 0) return {};
+    std::string name(report.metrics.name(0));
+    std::replace(name.begin(), name.end(), '_', ' ');
+    char number[40];
+    std::snprintf(number, sizeof number, " %.4f", first_);
+    return "  " + name + number;
   }
 
   std::string title_;
   std::FILE* out_;
   bool terminal_, line_is_open_ = false;
   std::uint64_t count_ = 0;
-  double loss_ = 0, square_ = 0, shown_at_ = -1;
+  double loss_ = 0, first_ = 0, shown_at_ = -1;
 };
 
 }  // namespace meanflow

@@ -3,28 +3,80 @@
 /// What a training step reports, and how it fails.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <meanflow/error.hpp>
+#include <meanflow/flow/row_losses.hpp>
+#include <meanflow/tensor/tensor.hpp>
 
 namespace meanflow {
 
+/// The metrics of an objective, by name.
+class Metrics {
+ public:
+  /// More than any objective should need; a report stays off the heap.
+  static constexpr std::size_t max_count = 8;
+
+  Metrics() = default;
+  explicit Metrics(std::span<const Metric> metrics) : metrics_(metrics), values_{} {}
+
+  [[nodiscard]] std::size_t size() const { return metrics_.size(); }
+  [[nodiscard]] std::string_view name(std::size_t index) const { return metrics_[index].name; }
+  [[nodiscard]] double value(std::size_t index) const { return values_[index]; }
+  [[nodiscard]] double& value(std::size_t index) { return values_[index]; }
+
+  /// The metric of that name, if the objective has it.
+  [[nodiscard]] std::optional<double> find(std::string_view name) const {
+    for (std::size_t i = 0; i < size(); ++i)
+      if (metrics_[i].name == name) return values_[i];
+    return std::nullopt;
+  }
+
+  /// The metric of that name. Throws SettingError if the objective has none.
+  [[nodiscard]] double operator[](std::string_view name) const {
+    std::string names;
+    for (std::size_t i = 0; i < size(); ++i) {
+      if (metrics_[i].name == name) return values_[i];
+      names += (i > 0 ? ", " : "") + std::string(metrics_[i].name);
+    }
+    throw SettingError("there is no metric " + std::string(name) +
+                       "; the objective's are: " + (names.empty() ? "none" : names));
+  }
+
+ private:
+  std::span<const Metric> metrics_;
+  double values_[max_count] = {};
+};
+
 /// What happened in a step.
 struct StepReport {
-  std::uint64_t step = 0;      ///< from 0
-  std::uint64_t steps = 0;     ///< of the whole run
-  double loss = 0;             ///< weighted; with adaptive p = 1 near 1 all the time
-  double square = 0;           ///< mean squared error of a row: the one to watch
-  double velocity_square = 0;  ///< mean |u - v|^2
-  double derivative_norm = 0;  ///< mean |du/dt| of the rows that jump
-  double gradient_norm = 0;    ///< before clipping
+  std::uint64_t step = 0;   ///< from 0
+  std::uint64_t steps = 0;  ///< of the whole run
+  double loss = 0;          ///< weighted; with adaptive p = 1 near 1 all the time
+  /// What the objective names. Those of `mean_flow.hpp`: "squared_error", the mean of a row, is the
+  /// one to watch; "velocity_error", the mean |u - v|^2; "jvp_norm", the mean |du/dt| of the rows
+  /// that jump.
+  Metrics metrics{};
+  double gradient_norm = 0;  ///< before clipping
   double learning_rate = 0;
   std::size_t jump_rows = 0;
   double seconds = 0;  ///< since `fit` began
+};
+
+/// Held-out numbers: `MeanFlowTrainer::evaluate`.
+struct EvaluationReport {
+  double loss = 0;
+  Metrics metrics{};
+  std::size_t rows = 0;  ///< that the means are over
 };
 
 /// Training met a number that is not finite. The parameters are those of the step before.
@@ -35,9 +87,62 @@ struct NonFiniteError : Error {
   std::vector<std::size_t> rows;  ///< of the batch; empty if only the gradient was not finite
 };
 
-/// Weighted loss, squared error, |u - v|^2 and |du/dt|^2 of every row of a step.
-struct RowReports {
-  std::vector<double> loss, square, velocity_square, derivative_square;
+/// Loss and metrics of every row of a step.
+class RowReports {
+ public:
+  RowReports() = default;
+  /// `values`: the losses of all rows, then each metric of all rows.
+  RowReports(const Tensor<double>& values, std::size_t rows, std::span<const Metric> metrics)
+      : values_(values), rows_(rows), metrics_(metrics) {}
+
+  [[nodiscard]] std::size_t size() const { return rows_; }
+  [[nodiscard]] std::span<const double> loss() const { return part(0); }
+
+  /// A metric by its name. Throws SettingError if there is none.
+  [[nodiscard]] std::span<const double> operator[](std::string_view name) const {
+    for (std::size_t i = 0; i < metrics_.size(); ++i)
+      if (metrics_[i].name == name) return part(1 + i);
+    throw SettingError("there is no metric " + std::string(name));
+  }
+
+  [[nodiscard]] bool has(std::string_view name) const {
+    return std::any_of(metrics_.begin(), metrics_.end(),
+                       [name](const Metric& metric) { return metric.name == name; });
+  }
+
+  [[nodiscard]] double mean_loss() const {
+    double sum = 0;
+    for (const double loss : loss()) sum += loss / static_cast<double>(rows_);
+    return sum;
+  }
+
+  /// The means of the metrics, of which some are over the first `jumps` rows alone.
+  [[nodiscard]] Metrics means(std::size_t jumps) const {
+    Metrics means(metrics_);
+    for (std::size_t m = 0; m < metrics_.size(); ++m) {
+      const std::size_t rows = metrics_[m].rows == MetricRows::jumping ? jumps : rows_;
+      for (std::size_t row = 0; row < rows; ++row)
+        means.value(m) += part(1 + m)[row] / static_cast<double>(rows);
+    }
+    return means;
+  }
+
+  /// Rows whose loss is not finite.
+  [[nodiscard]] std::vector<std::size_t> bad_rows() const {
+    std::vector<std::size_t> bad;
+    for (std::size_t row = 0; row < rows_; ++row)
+      if (!std::isfinite(loss()[row])) bad.push_back(row);
+    return bad;
+  }
+
+ private:
+  [[nodiscard]] std::span<const double> part(std::size_t index) const {
+    return std::span<const double>(values_.data() + index * rows_, rows_);
+  }
+
+  Tensor<double> values_;
+  std::size_t rows_ = 0;
+  std::span<const Metric> metrics_;
 };
 
 }  // namespace meanflow

@@ -1,40 +1,66 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The settings of a training run.
+/// The numbers of a training run.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <vector>
 
-#include <meanflow/flow/guidance.hpp>
+#include <meanflow/error.hpp>
+#include <meanflow/flow/condition_dropout.hpp>
 #include <meanflow/kernels/precision.hpp>
-#include <meanflow/optim/adam.hpp>
 #include <meanflow/optim/ema.hpp>
 #include <meanflow/optim/learning_rate.hpp>
+#include <meanflow/optim/optimizer.hpp>
 
 namespace meanflow {
 
-/// What a training run needs besides its parts.
+/// What a training run needs besides its parts (`Recipe`).
 struct TrainerSettings {
   std::uint64_t steps = 5000;
-  std::size_t batch = 1024;  ///< rows per step, of each process
-  Adam optimizer{};
+  std::size_t batch = 1024;  ///< rows worked on at a time, of each process
+  /// Batches whose gradients are added up in a step: as a batch so many times as large, in less
+  /// memory.
+  std::size_t gradient_accumulation = 1;
   LearningRate learning_rate{};
   std::vector<Averaging> averages{WarmupEma{}};  ///< kept side by side; the first one samples
+  std::vector<ParameterGroup> groups{};          ///< parameters with rates of their own; the first
+                                                 ///< group that contains a parameter counts
   double clip_norm = 0;                          ///< of the whole gradient; 0 for no clipping
-  LabelDropout label_dropout{};                  ///< rows that get the null class; none by default
+  ConditionDropout condition_dropout{};          ///< rows that are told nothing; none by default
   std::uint64_t seed = 0;                        ///< of data, noise and times
   /// Rows worked on together; 0: what suits the device and the net, and on a device with memory of
   /// its own what fits into it.
   std::size_t tile_rows = 0;
   /// Whether a device that can (a GPU: as a CUDA graph) records a step and replays it for batches
-  /// of the same shape; `MeanFlowTrainer::recording()` tells what came of it. Off is for nets and
-  /// objectives of one's own that hand the device numbers of the host which change from step to
-  /// step.
+  /// of the same shape; `MeanFlowTrainer::recording()` tells what came of it. Disable it if your
+  /// net or objective hands the device numbers of the host that change from step to step.
   bool replay = true;
   /// Of convolutions and large products; parameters, moments, averages and sums stay in T.
   Precision precision = Precision::float32;
+
+  /// Rows of a step, of each process.
+  [[nodiscard]] std::size_t step_rows() const { return batch * gradient_accumulation; }
+
+  /// Rows that may be worked on together; 0 for no limit.
+  [[nodiscard]] std::size_t largest_tile() const {
+    if (gradient_accumulation == 1) return tile_rows;
+    return tile_rows == 0 ? batch : std::min(tile_rows, batch);
+  }
+
+  /// \throws SettingError if a number is out of range.
+  void check() const {
+    if (batch == 0) throw SettingError("batch is 0, but must be at least 1");
+    if (gradient_accumulation == 0)
+      throw SettingError("gradient_accumulation is 0, but must be at least 1");
+    if (!(clip_norm >= 0))
+      throw SettingError("clip_norm is " + std::to_string(clip_norm) + ", but must be at least 0");
+    learning_rate.check();
+    condition_dropout.check();
+  }
 };
 
 }  // namespace meanflow

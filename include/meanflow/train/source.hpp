@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The contract of what batches come from.
+/// The contract of what batches come from, and the batch that they are written to.
 #pragma once
 
 #include <concepts>
+#include <cstddef>
 #include <cstdint>
 
 #include <meanflow/nn/condition.hpp>
@@ -11,25 +12,83 @@
 
 namespace meanflow {
 
+namespace detail {
+
+template <class C, class Host>
+struct HostCondition {
+  using type = C;
+};
+template <template <class, class> class C, class T, class Device, class Host>
+struct HostCondition<C<T, Device>, Host> {
+  using type = C<T, Host>;
+};
+
+}  // namespace detail
+
 /// Where batches come from.
 ///
 /// Syntax:
 ///  1. `source.row_shape()`: the shape of a row, without the batch;
 ///  2. one of `source.fill(x, seed, step)`, which writes the rows x (B, ...) of batch number
 ///  `step`,
-///     and `source.fill(x, condition, seed, step)`, which also writes their `Condition`. If a
-///     source has both, the trainer calls the second.
+///     and `source.fill(x, condition, seed, step)`, which also writes their condition: a
+///     `S::condition_type` if the source names one, else the net's. If a source has both, the
+///     second is called.
 /// Semantics: the same seed and step give the same rows. Of P processes, that of rank k asks for
-/// the batches k, P + k, 2 P + k, ...
-template <class S, class T, class Device = Cpu>
+/// the batches k, P + k, 2 P + k, ... A condition that the net is not told of is an error
+/// (SettingError).
+template <class S, class T, class C = NoCondition<T>, class Host = Cpu>
 concept DataSource =
     requires(S& source) {
       { source.row_shape() } -> std::convertible_to<Shape>;
     } &&
     (
-        requires(S& source, Tensor<T, Device> x, std::uint64_t number) {
+        requires(S& source, Tensor<T, Host>& x, std::uint64_t number) {
           source.fill(x, number, number);
-        } || requires(S& source, Tensor<T, Device> x, Condition<T, Device> condition,
-                      std::uint64_t number) { source.fill(x, condition, number, number); });
+        } ||
+        requires(
+            S& source, Tensor<T, Host>& x,
+            typename detail::SourceCondition<std::remove_cvref_t<S>,
+                                             typename detail::HostCondition<C, Host>::type>::type&
+                condition,
+            std::uint64_t number) { source.fill(x, condition, number, number); });
+
+/// A batch on the host, with the condition of a net.
+template <class T, class C, class Host>
+class SourceBatch {
+ public:
+  using HostCondition = typename detail::HostCondition<C, Host>::type;
+
+  template <class Source>
+  SourceBatch(Source& source, std::size_t rows) {
+    Shape shape{rows};
+    for (std::size_t extent : Shape(source.row_shape())) shape.push_back(extent);
+    x_ = Tensor<T, Host>(shape);
+  }
+
+  /// Throws SettingError if the source gives a condition that the net is not told of.
+  template <class Source>
+  void fill(Source& source, std::uint64_t seed, std::uint64_t number) {
+    using Given =
+        typename detail::SourceCondition<std::remove_cvref_t<Source>, HostCondition>::type;
+    if constexpr (requires(Given& given) { source.fill(x_, given, seed, number); }) {
+      Given given{};
+      source.fill(x_, given, seed, number);
+      if constexpr (std::is_same_v<Given, HostCondition>)
+        condition_ = std::move(given);
+      else
+        condition_ = detail::convey<HostCondition>(given);
+    } else {
+      source.fill(x_, seed, number);
+    }
+  }
+
+  [[nodiscard]] const Tensor<T, Host>& x() const { return x_; }
+  [[nodiscard]] const HostCondition& condition() const { return condition_; }
+
+ private:
+  Tensor<T, Host> x_;
+  HostCondition condition_{};
+};
 
 }  // namespace meanflow

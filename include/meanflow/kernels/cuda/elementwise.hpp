@@ -13,6 +13,7 @@
 #include <meanflow/kernels/cuda/divisor.hpp>
 #include <meanflow/kernels/cuda/launch.hpp>
 #include <meanflow/kernels/cuda/memory.hpp>
+#include <meanflow/kernels/cuda/shapes.hpp>
 #include <meanflow/kernels/precision.hpp>
 #include <meanflow/kernels/reference.hpp>
 #include <meanflow/scalar/dual.hpp>
@@ -102,10 +103,6 @@ void one_hot(Cuda, std::size_t rows, std::size_t classes, T scale, const std::in
     y[i] = detail::is_label(label, classes + 1) ? here ? scale : T(0)
                                                 : std::numeric_limits<T>::quiet_NaN();
   });
-}
-
-inline void count_up(Cuda, std::size_t n, std::uint64_t first, std::uint64_t* y) {
-  cuda::for_each_index(n, [=] MEANFLOW_HOST_DEVICE(std::size_t i) { y[i] = first + i; });
 }
 
 // ------------------------------------------------------------------------- element-wise

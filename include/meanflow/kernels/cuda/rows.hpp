@@ -28,7 +28,7 @@ void add_to_rows(Cuda, std::size_t rows, std::size_t columns, T scale, const T* 
 
 /// *square = sum of x^2, in double, on the device. In two stages, so that all of it takes part.
 template <class T>
-void square_norm(Cuda, std::size_t n, const T* x, double* square) {
+void squared_norm(Cuda, std::size_t n, const T* x, double* square) {
   constexpr std::size_t most = 1024;
   const std::size_t parts = n < most ? 1 : most, each = (n + parts - 1) / parts;
   const cuda::Scratch<double> partial(parts);
@@ -47,9 +47,9 @@ void square_norm(Cuda, std::size_t n, const T* x, double* square) {
 }
 
 template <class T>
-[[nodiscard]] double square_norm(Cuda, std::size_t n, const T* x) {
+[[nodiscard]] double squared_norm(Cuda, std::size_t n, const T* x) {
   const cuda::Scratch<double> square(1);
-  square_norm(Cuda{}, n, x, square.data());
+  squared_norm(Cuda{}, n, x, square.data());
   double value = 0;
   meanflow::detail::DeviceMemory<Cuda>::to_host(sizeof value, square.data(), &value);
   return value;

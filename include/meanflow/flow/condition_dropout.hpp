@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Rows that are told nothing, so that a net learns u without a condition beside u with one.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include <meanflow/config.hpp>
+#include <meanflow/kernels/reference/shapes.hpp>
+#include <meanflow/nn/condition.hpp>
+#include <meanflow/random/philox.hpp>
+
+namespace meanflow {
+
+/// Whether a share of rows is met exactly in every batch, or by chance in each row.
+enum class DropCount { exact, by_chance };
+
+/// Which rows lose their condition; a rule for every step, which devices can call.
+struct DroppedRows {
+  double rate = 0;
+  DropCount count = DropCount::exact;
+  std::size_t kept = 0;  ///< rows that come before the dropped ones, by `exact`
+  std::uint64_t seed = 0;
+
+  /// About a row by its number among those of all processes.
+  [[nodiscard]] MEANFLOW_HOST_DEVICE bool operator()(std::size_t row, std::uint64_t step) const {
+    if (count == DropCount::exact) return row >= kept;
+    return RandomStream(seed, Purpose::labels, step, row).uniform<double>() < rate;
+  }
+};
+
+/// Which rows of a batch are told the net's null condition instead of their own.
+struct ConditionDropout {
+  double rate = 0;  ///< share of rows, in [0, 1]
+  DropCount count = DropCount::exact;
+
+  static constexpr void fields(auto f, auto&... c) {
+    f("rate", c.rate...);
+    f("count", c.count...);
+  }
+
+  /// \throws SettingError if the rate is not in [0, 1].
+  void check() const {
+    if (!(rate >= 0 && rate <= 1))
+      throw SettingError("ConditionDropout: rate is " + std::to_string(rate) +
+                         ", but must be in [0, 1]");
+  }
+
+  /// The rule for batches of `batch` rows, of all processes. By `exact`, the last rows lose theirs:
+  /// those with r = t come last, and they are dropped first, as the published code has it. \throws
+  /// SettingError if the exact share of so few rows is none.
+  [[nodiscard]] DroppedRows rule(std::size_t batch, std::uint64_t seed) const {
+    const auto dropped = static_cast<std::size_t>(std::llround(rate * static_cast<double>(batch)));
+    if (dropped == 0 && rate > 0 && count == DropCount::exact && batch > 0)
+      throw SettingError("condition dropout: " + std::to_string(rate) + " of a batch of " +
+                         std::to_string(batch) +
+                         " rows is not one row: take a larger batch, or count by_chance");
+    return {rate, count, batch - dropped, seed};
+  }
+};
+
+namespace detail {
+
+/// part[row] = null where the rule says so of row first_row + row.
+template <class Element>
+struct DropRows {
+  DroppedRows rule;
+  const std::uint64_t* step;
+  std::size_t first_row, columns;
+  const Element* null;
+  Element* part;
+
+  MEANFLOW_HOST_DEVICE void operator()(std::size_t i) const {
+    const std::size_t row = i / columns;
+    if (rule(first_row + row, *step)) part[i] = null[i % columns];
+  }
+};
+
+/// rows[row] = null
+template <class Element>
+struct RepeatRow {
+  std::size_t columns;
+  const Element* null;
+  Element* rows;
+
+  MEANFLOW_HOST_DEVICE void operator()(std::size_t i) const { rows[i] = null[i % columns]; }
+};
+
+/// is_null[row] &= (part[row] == null)
+template <class Element>
+struct CompareRow {
+  std::size_t columns;
+  const Element *null, *part;
+  std::uint8_t* is_null;
+
+  MEANFLOW_HOST_DEVICE void operator()(std::size_t row) const {
+    for (std::size_t c = 0; c < columns; ++c)
+      if (part[row * columns + c] != null[c]) is_null[row] = 0;
+  }
+};
+
+/// f(given part, null part) for every part of which the null condition says something.
+template <class Given, Condition C, class F>
+  requires std::is_same_v<const Given, const C>
+void for_each_null(Given& given, const C& null, F f) {
+  C::fields(
+      [&](const char*, auto& part, const auto& nothing) {
+        if (!nothing.empty()) f(part, nothing);
+      },
+      given, null);
+}
+
+}  // namespace detail
+
+/// The condition with the null condition in all `rows` rows.
+template <class Device, Condition C>
+[[nodiscard]] C with_null(const C& given, const C& null, std::size_t rows) {
+  C without = given;
+  detail::for_each_null(without, null, [&](auto& part, const auto& nothing) {
+    using Part = std::remove_cvref_t<decltype(part)>;
+    part = Part(nothing.shape().with_rows(rows));
+    for_each_index(
+        Device{}, part.size(),
+        detail::RepeatRow<typename Part::value_type>{nothing.size(), nothing.data(), part.data()});
+  });
+  return without;
+}
+
+/// 1 for each row that is told nothing but the null condition, else 0, (B).
+template <class Device, Condition C>
+[[nodiscard]] Tensor<std::uint8_t, Device> null_rows(const C& given, const C& null,
+                                                     std::size_t rows) {
+  auto is_null = Tensor<std::uint8_t, Device>::full({rows}, 1);
+  detail::for_each_null(given, null, [&](const auto& part, const auto& nothing) {
+    using Part = std::remove_cvref_t<decltype(part)>;
+    for_each_index(Device{}, rows,
+                   detail::CompareRow<typename Part::value_type>{nothing.size(), nothing.data(),
+                                                                 part.data(), is_null.data()});
+  });
+  return is_null;
+}
+
+}  // namespace meanflow

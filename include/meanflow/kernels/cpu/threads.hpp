@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// How work is shared among the processor's threads.
+///
+/// Called inside a parallel region (`parallel_tasks`) a kernel keeps to its own thread; called
+/// outside it splits large work among all threads.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <exception>
+
+#include <omp.h>
+
+#include <meanflow/kernels/precision.hpp>
+#include <meanflow/tensor/device.hpp>
+
+namespace meanflow::kernels {
+
+namespace detail {
+
+/// Keeps the first exception thrown in a parallel region, to throw it again outside.
+class FirstException {
+ public:
+  template <class F>
+  void run(F&& f) {
+    try {
+      f();
+    } catch (...) {
+#pragma omp critical(meanflow_first_exception)
+      if (!first_) first_ = std::current_exception();
+    }
+  }
+  void rethrow() const {
+    if (first_) std::rethrow_exception(first_);
+  }
+
+ private:
+  std::exception_ptr first_;
+};
+
+/// Element-wise work below this many elements is not worth waking the other threads for.
+inline constexpr std::size_t parallel_grain = 1 << 15;
+
+}  // namespace detail
+
+inline void wait(Cpu) {}
+[[nodiscard]] inline int spare_memory(Cpu, double /*share*/) { return 0; }
+
+[[nodiscard]] inline std::size_t lanes(Cpu) {
+  return omp_in_parallel() ? 1 : static_cast<std::size_t>(omp_get_max_threads());
+}
+
+/// Small nets: tiles of about `tile_rows` rows, whose activations stay in a core's own cache
+/// through all layers, as many for each core. Large nets: one tile, and the kernels themselves use
+/// all cores, since a gradient per core would cost more memory than it gains.
+[[nodiscard]] inline std::size_t row_tiles(Cpu, std::size_t rows, std::size_t parameters,
+                                           std::size_t tile_rows = 128) {
+  constexpr std::size_t most_parameters = std::size_t{1} << 22;
+  if (parameters > most_parameters || rows <= 1) return 1;
+  const std::size_t cores = lanes(Cpu{});
+  const std::size_t each = (rows + cores * tile_rows - 1) / (cores * tile_rows);
+  return std::min(rows, each * cores);
+}
+
+template <class F>
+void parallel_for(Cpu, std::size_t n, std::size_t grain, F f) {
+  const std::size_t threads = std::min(lanes(Cpu{}), n / std::max<std::size_t>(grain, 1));
+  if (threads <= 1) return f(std::size_t{0}, n);
+  detail::FirstException failure;
+  const Precision of_caller = precision();
+#pragma omp parallel num_threads(static_cast<int>(threads))
+  {
+    const detail::SamePrecision same(of_caller);
+    const auto lane = static_cast<std::size_t>(omp_get_thread_num());
+    const auto count = static_cast<std::size_t>(omp_get_num_threads());
+    // Borders between elements lie at multiples of a cache line's worth of them.
+    const std::size_t unit = grain >= 16 ? 16 : 1;
+    const auto border = [&](std::size_t i) { return i == count ? n : n * i / count / unit * unit; };
+    failure.run([&] { f(border(lane), border(lane + 1)); });
+  }
+  failure.rethrow();
+}
+
+/// Tasks are dealt out to lanes in contiguous runs, always the same way, so that sums kept per lane
+/// do not change from run to run.
+template <class F>
+void parallel_tasks(Cpu, std::size_t tasks, F f) {
+  const std::size_t threads = std::min(lanes(Cpu{}), tasks);
+  if (threads <= 1) {
+    for (std::size_t task = 0; task < tasks; ++task) f(task, std::size_t{0});
+    return;
+  }
+  detail::FirstException failure;
+  const Precision of_caller = precision();
+#pragma omp parallel num_threads(static_cast<int>(threads))
+  {
+    const detail::SamePrecision same(of_caller);
+    const auto lane = static_cast<std::size_t>(omp_get_thread_num());
+    const auto count = static_cast<std::size_t>(omp_get_num_threads());
+    failure.run([&] {
+      for (std::size_t task = tasks * lane / count; task < tasks * (lane + 1) / count; ++task)
+        f(task, lane);
+    });
+  }
+  failure.rethrow();
+}
+
+}  // namespace meanflow::kernels

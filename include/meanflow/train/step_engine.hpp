@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// One training step, on any device: forward and back in tiles, the all-reduce, the update. Whether
+/// the numbers are finite is decided where they lie, so that a device need not be waited for and
+/// its work can be recorded; the host hears of it when all has been asked for.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <meanflow/kernels/recording.hpp>
+#include <meanflow/optim/update.hpp>
+#include <meanflow/tensor/transfer.hpp>
+#include <meanflow/train/recipe.hpp>
+#include <meanflow/train/report.hpp>
+#include <meanflow/train/settings.hpp>
+#include <meanflow/train/tile_pass.hpp>
+#include <meanflow/train/workers.hpp>
+
+namespace meanflow {
+
+namespace detail {
+
+/// *gradient += 0 times the sum of numbers: not a number if one of them is not finite.
+template <class T>
+struct Poison {
+  using value_type = double;
+  static constexpr std::size_t sums = 1;
+  const double* numbers;
+  T* gradient;
+
+  template <class At>
+  [[nodiscard]] MEANFLOW_HOST_DEVICE auto term(At at) const {
+    const auto value = at.load(numbers);
+    return Sums<decltype(value * 0.0), 1>{value * 0.0};
+  }
+  MEANFLOW_HOST_DEVICE void finish(const Sums<double, 1>& sum) const {
+    *gradient += static_cast<T>(sum.of[0]);
+  }
+  [[nodiscard]] MEANFLOW_HOST_DEVICE Poison operator()(std::size_t /*row*/) const { return *this; }
+};
+
+}  // namespace detail
+
+/// What a step is to do.
+struct StepPlan {
+  std::uint64_t step = 0;
+  TileRows rows{};            ///< of all processes' rows, those of this one
+  std::size_t all_rows = 0;   ///< of all processes
+  std::size_t all_jumps = 0;  ///< of them, with r < t: the first ones
+  std::size_t carried = 0;    ///< rows of this process that carry a tangent: its jumps or more
+  double learning_rate = 0;
+};
+
+/// The memory that steps work in, and the steps.
+template <class N, class R>
+class StepEngine {
+ public:
+  using T = typename N::value_type;
+  using Device = typename N::device_type;
+  using Values = Tensor<T, Device>;
+  using C = ConditionOf<N>;
+  using Update = ParameterUpdate<decltype(R::optimizer), T, Device>;
+  static constexpr auto metrics = detail::metrics_of<decltype(R::objective)>();
+
+  explicit StepEngine(std::size_t parameters) : gradient_(Values::zeros({parameters})) {}
+
+  /// Forward, back and update; reports the rows, and gives the norm of the gradient. If a loss or
+  /// the norm is not finite, nothing has been changed.
+  [[nodiscard]] double run(const N& net, R& recipe, const TrainerSettings& settings, Update& update,
+                           const C& null, const StepPlan& plan, const Values& x,
+                           const C& condition) {
+    stage(x, x_);
+    condition_ = condition;
+    C::fields([](const char*, const auto& from, auto& to) { stage(from, to); }, condition,
+              condition_);
+    write_counters(plan);
+    update.prepare(plan.learning_rate, plan.step, plan.all_rows);
+    const std::size_t numbers = 1 + (1 + metrics.size()) * plan.rows.count;
+    if (report_.size() != numbers) report_ = Tensor<double, Device>({numbers});
+    TileSplit split{plan.rows.count, plan.carried, tile_count(settings, plan.rows.count)};
+    const auto pass = [&] {
+      return TilePass<N, R>{net,
+                            recipe,
+                            x_,
+                            condition_,
+                            split,
+                            {settings.seed, counters_.data(), counters_.data() + 1, plan.rows,
+                             plan.all_rows, settings.condition_dropout, null},
+                            plan.all_rows,
+                            plan.step,
+                            settings.steps,
+                            update.averages(),
+                            report_.data() + 1};
+    };
+    while (!try_step(settings, split, recipe.communicator.size() == 1, update,
+                     net.parameters().values().data(),
+                     [&] { work(pass(), recipe, settings, update); }))
+      split.tiles = tile_count(settings, plan.rows.count);
+    known_ = to_host(report_);
+    return std::sqrt(known_[0]);
+  }
+
+  /// Reports the rows of a batch without learning from it.
+  void measure(const N& net, const R& recipe, const TrainerSettings& settings, const C& null,
+               const StepPlan& plan, const Values& x, const C& condition) {
+    write_counters(plan);
+    const std::size_t rows = plan.rows.count;
+    Tensor<double, Device> report({1 + (1 + metrics.size()) * rows});
+    const std::vector<Values> none;
+    forward(TilePass<N, R>{net,
+                           recipe,
+                           x,
+                           condition,
+                           {rows, plan.carried, tile_count(settings, rows)},
+                           {settings.seed, counters_.data(), counters_.data() + 1, plan.rows,
+                            plan.all_rows, settings.condition_dropout, null},
+                           plan.all_rows,
+                           plan.step,
+                           settings.steps,
+                           none,
+                           report.data() + 1});
+    known_ = to_host(report);
+  }
+
+  /// Loss and metrics of the rows of the last step.
+  [[nodiscard]] RowReports rows() const {
+    const std::size_t rows = known_.empty() ? 0 : (known_.size() - 1) / (1 + metrics.size());
+    if (rows == 0) return {};
+    return {known_.rows(1, known_.size()), rows, metrics};
+  }
+
+  /// Forgets what a step that failed has left behind.
+  void clear() { workers_.clear(); }
+
+  [[nodiscard]] const Values& gradient() const { return gradient_; }
+  [[nodiscard]] kernels::RecordingReport recording() const {
+    kernels::RecordingReport report = repeated_.report();
+    if (!Recorder::records) report.why_not = "the device does not record its work";
+    if (changes_with_step) report.why_not = "what the objective does depends on the step";
+    return report;
+  }
+
+ private:
+  using Recorder = kernels::RecorderOf<Device>;
+
+  /// On a device: copies to memory that stays where it is while the shape is the same.
+  template <class Element>
+  static void stage(const Tensor<Element, Device>& from, Tensor<Element, Device>& to) {
+    if (on_host<Device> || from.empty()) {
+      to = from;
+      return;
+    }
+    if (to.empty() || to.data() == from.data() || !(to.shape() == from.shape()))
+      to = Tensor<Element, Device>(from.shape());
+    copy(Device{}, from.size(), static_cast<const Element*>(from.data()), to.data());
+  }
+
+  void write_counters(const StepPlan& plan) {
+    const std::array<std::uint64_t, 2> counters{plan.step, plan.all_jumps};
+    if (counters_.empty()) counters_ = Tensor<std::uint64_t, Device>({2});
+    write(counters_, counters.data());
+  }
+
+  [[nodiscard]] std::size_t tile_count(const TrainerSettings& settings, std::size_t rows) const {
+    const std::size_t largest = settings.largest_tile();
+    const std::size_t each = settings.tile_rows == 0 && fitting_rows_ > 0 ? fitting_rows_ : largest;
+    if (each > 0) return std::max<std::size_t>(1, (rows + each - 1) / each);
+    return row_tiles(Device{}, rows, gradient_.size());
+  }
+
+  /// Runs the step in these tiles; false if the device has too little memory for them. Then nothing
+  /// has changed: parameters are updated only after everything has been allocated.
+  template <class Work>
+  [[nodiscard]] bool try_step(const TrainerSettings& settings, const TileSplit& split, bool alone,
+                              const Update& update, const T* parameters, Work work) {
+    // Left free for samples drawn between steps, and for the device's own libraries.
+    [[maybe_unused]] const auto spare = spare_memory(Device{}, 1.0 / 8);
+    try {
+      if (Recorder::records && settings.replay && alone && !changes_with_step)
+        repeated_.run(key_of(split, update, parameters), work);
+      else
+        work();
+      return true;
+    } catch (const OutOfMemoryError& error) {
+      clear();
+      use_less_memory(settings, error, split);
+      return false;
+    } catch (...) {
+      clear();
+      throw;
+    }
+  }
+
+  void work(const TilePass<N, R>& pass, R& recipe, const TrainerSettings& settings,
+            Update& update) {
+    workers_.prepare(std::min(lanes(Device{}), pass.split.tiles), pass.net.parameters(), gradient_,
+                     update.frozen_entries());
+    fill(Device{}, gradient_.size(), T(0), gradient_.data());
+    forward_backward(pass, workers_);
+    reduce_rows(Device{}, 1, pass.x.rows(), detail::Poison<T>{pass.report, gradient_.data()});
+    double* const squared_norm = report_.data();
+    workers_.add_up(squared_norm);
+    if (recipe.communicator.size() > 1) {
+      recipe.communicator.all_reduce(gradient_);
+      workers_.measure(squared_norm);
+    }
+    update.apply(pass.net.parameters(), {gradient_.data(), squared_norm, settings.clip_norm});
+  }
+
+  /// After the device ran out of memory: drops recordings if there are any, else halves the tiles.
+  void use_less_memory(const TrainerSettings& settings, const OutOfMemoryError& error,
+                       const TileSplit& split) {
+    // The memory of recordings of other shapes may be all that is in the way.
+    const bool recorded = repeated_.report().recordings > 0;
+    repeated_.forget();
+    if (recorded) return;
+    if (settings.tile_rows > 0)
+      throw OutOfMemoryError(std::string(error.what()) + "; tile_rows is " +
+                             std::to_string(settings.tile_rows) +
+                             ": set it lower, or to 0 for what fits");
+    const std::size_t each = (split.rows + split.tiles - 1) / split.tiles;
+    if (each <= 1) throw error;
+    fitting_rows_ = (each + 1) / 2;
+  }
+
+  /// What has to be the same for one step's work to be that of another: its shapes, and the places
+  /// of all that it reads and writes.
+  [[nodiscard]] std::vector<std::uintptr_t> key_of(const TileSplit& split, const Update& update,
+                                                   const T* parameters) const {
+    std::vector<std::uintptr_t> key{split.jumps, split.tiles,
+                                    reinterpret_cast<std::uintptr_t>(update.numbers()),
+                                    reinterpret_cast<std::uintptr_t>(parameters)};
+    for (std::size_t axis = 0; axis < x_.shape().rank(); ++axis) key.push_back(x_.shape()[axis]);
+    const auto place = [&](const auto& tensor) {
+      key.push_back(tensor.size());
+      key.push_back(reinterpret_cast<std::uintptr_t>(tensor.data()));
+    };
+    place(x_);
+    C::fields([&](const char*, const auto& part) { place(part); }, condition_);
+    place(gradient_);
+    place(report_);
+    return key;
+  }
+
+  static constexpr bool changes_with_step = [] {
+    using O = decltype(R::objective);
+    if constexpr (requires { O::changes_with_step; })
+      return O::changes_with_step;
+    else
+      return false;
+  }();
+
+  Values gradient_;
+  Workers<T, Device> workers_;
+  Values x_;
+  C condition_;
+  Tensor<std::uint64_t, Device> counters_;  // the step, and where its jumps end
+  Tensor<double, Device> report_;           // squared norm; loss and metrics of the rows
+  Tensor<double> known_;                    // the same on the host
+  kernels::RepeatedWork<Recorder> repeated_;
+  std::size_t fitting_rows_ = 0;  // of a tile, once a device had too little memory
+};
+
+}  // namespace meanflow

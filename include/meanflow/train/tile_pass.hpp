@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// A batch forward and back, tile by tile.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <meanflow/flow/draw_batch.hpp>
+#include <meanflow/flow/objective.hpp>
+#include <meanflow/flow/tiles.hpp>
+#include <meanflow/kernels/reference.hpp>
+#include <meanflow/train/report.hpp>
+#include <meanflow/train/workers.hpp>
+
+namespace meanflow {
+
+namespace detail {
+
+/// Writes the loss and the metrics of a tile's rows to their places in the report of the batch.
+template <class T, std::size_t M>
+struct ReportRows {
+  TileRows rows;
+  std::size_t batch;
+  const double* loss;
+  const T* metrics[M + 1];
+  double* report;
+
+  MEANFLOW_HOST_DEVICE void operator()(std::size_t i) const {
+    const std::size_t row = rows[i];
+    report[row] = loss[i];
+    for (std::size_t m = 0; m < M; ++m)
+      report[(1 + m) * batch + row] = static_cast<double>(metrics[m][i]);
+  }
+};
+
+template <class O, class T, class Device, std::size_t Outputs, std::size_t M>
+void report_rows(const RowLosses<T, Device, Outputs, M>& losses, const TileRows& rows,
+                 std::size_t batch, double* report) {
+  static_assert(M == metrics_of<O>().size(),
+                "an objective must name the metrics that it gives: static constexpr std::array "
+                "metrics{Metric{\"name\"}, ...}");
+  static_assert(M <= Metrics::max_count, "an objective may have 8 metrics");
+  ReportRows<T, M> body{rows, batch, losses.loss.data(), {}, report};
+  for (std::size_t m = 0; m < M; ++m) body.metrics[m] = losses.metrics[m].data();
+  for_each_index(Device{}, rows.count, body);
+}
+
+}  // namespace detail
+
+/// What a pass over a batch is made of. It refers to its parts.
+template <class N, class R>
+struct TilePass {
+  using T = typename N::value_type;
+  using Device = typename N::device_type;
+  using Values = Tensor<T, Device>;
+
+  const N& net;
+  const R& recipe;
+  const Values& x;  ///< (B, ...)
+  const ConditionOf<N>& condition;
+  TileSplit split;
+  DrawSettings<ConditionOf<N>> draws;
+  std::size_t batch;  ///< rows of all processes
+  std::uint64_t step, steps;
+  std::span<const Values> averages;
+  double* report;  ///< loss and metrics, each of B rows
+
+  using Weighting = decltype(recipe.weighting);
+  using Objective = std::remove_cvref_t<decltype(recipe.objective)>;
+
+  [[nodiscard]] FlowBatchOf<N> draw(const TileRows& rows) const {
+    return draw_batch(x, condition, rows, recipe.path, recipe.times, draws);
+  }
+
+  [[nodiscard]] StepContext<N, std::remove_cvref_t<Weighting>> context(
+      Tape<T, Device>& tape) const {
+    return {tape, recipe.weighting, batch, step, steps, averages};
+  }
+
+  /// The losses of a tile's rows, which are reported.
+  [[nodiscard]] auto losses(const TileRows& rows, Tape<T, Device>& tape) const {
+    auto losses = recipe.objective(net, draw(rows), context(tape));
+    detail::report_rows<Objective>(losses, rows, x.rows(), report);
+    return losses;
+  }
+};
+
+namespace detail {
+
+inline void check_node(bool differentiated) {
+  if (!differentiated)
+    throw Error(
+        "trainer: the objective does not depend on the net's parameters; the nodes of its outputs "
+        "must be those of what the net computes from values on the given tape");
+}
+
+}  // namespace detail
+
+/// Forward and back: reports the rows, and adds to the workers' gradients.
+template <class N, class R, class T, class Device>
+  requires RowObjective<decltype(R::objective), N, decltype(R::weighting)>
+void forward_backward(const TilePass<N, R>& pass, Workers<T, Device>& workers) {
+  parallel_tasks(Device{}, pass.split.tiles, [&](std::size_t tile, std::size_t worker) {
+    const TileRows rows = pass.split[tile];
+    if (rows.count == 0) return;
+    Tape<T, Device>& tape = workers.tape(worker);
+    tape.clear();
+    auto losses = pass.losses(rows, tape);
+    bool differentiated = false;
+    for (auto& output : losses.outputs) {
+      differentiated = differentiated || output.node != Tape<T, Device>::no_node;
+      tape.add_gradient(output.node, std::move(output.gradient));
+    }
+    detail::check_node(differentiated);
+    tape.backward();
+  });
+  if constexpr (!on_host<Device>)
+    workers.tape(0).clear();  // returns its memory to the pool that recorded steps share
+}
+
+/// The same for losses that couple rows: all tiles forward, the losses, then all tiles back.
+template <class N, class R, class T, class Device>
+  requires BatchObjective<decltype(R::objective), N>
+void forward_backward(const TilePass<N, R>& pass, Workers<T, Device>& workers) {
+  const std::size_t tiles = pass.split.tiles;
+  workers.prepare_tiles(tiles);
+  Tensor<std::size_t> nodes({tiles});
+  Tensor<T, Device> outputs(pass.x.shape());
+  parallel_tasks(Device{}, tiles, [&](std::size_t tile, std::size_t worker) {
+    const TileRows rows = pass.split[tile];
+    if (rows.count == 0) return;
+    auto& tape = workers.tile_tape(tile, worker, pass.net.parameters());
+    const auto output = pass.recipe.objective.output(pass.net, pass.draw(rows), tape);
+    detail::check_node(!output.constant());
+    nodes[tile] = output.node();
+    scatter(output.value(), rows, outputs);
+  });
+  const auto losses = pass.recipe.objective.losses(outputs, pass.x);
+  detail::report_rows<decltype(R::objective)>(losses, TileRows{0, 0, 0, pass.x.rows()},
+                                              pass.x.rows(), pass.report);
+  const auto& gradient = losses.outputs[0].gradient;
+  parallel_tasks(Device{}, tiles, [&](std::size_t tile, std::size_t) {
+    const TileRows rows = pass.split[tile];
+    if (rows.count > 0) workers.tile_tape(tile).backward(nodes[tile], gather(gradient, rows));
+  });
+}
+
+/// Forward alone: reports the rows.
+template <class N, class R>
+void forward(const TilePass<N, R>& pass) {
+  using T = typename N::value_type;
+  using Device = typename N::device_type;
+  if constexpr (BatchObjective<decltype(R::objective), N>) {
+    Tape<T, Device> tape;
+    const TileRows all{0, pass.split.jumps, pass.split.jumps, pass.x.rows()};
+    const auto output = pass.recipe.objective.output(pass.net, pass.draw(all), tape);
+    detail::report_rows<decltype(R::objective)>(
+        pass.recipe.objective.losses(output.value(), pass.x), all, pass.x.rows(), pass.report);
+  } else {
+    parallel_tasks(Device{}, pass.split.tiles, [&](std::size_t tile, std::size_t) {
+      Tape<T, Device> tape;  // to which nothing is bound: nothing is recorded
+      if (pass.split[tile].count > 0) static_cast<void>(pass.losses(pass.split[tile], tape));
+    });
+  }
+}
+
+}  // namespace meanflow
