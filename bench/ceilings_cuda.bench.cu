@@ -53,7 +53,7 @@ void copy_memory(benchmark::State& state, const Sizes& sizes) {
 }
 
 void product(benchmark::State& state, const Sizes& sizes, Precision precision) {
-  const ComputeIn scope(precision, Cuda{});
+  const AutocastScope scope(precision, Cuda{});
   const std::size_t n = sizes.side;
   const auto a = normal_noise<float, Cuda>({n, n}, 1), b = normal_noise<float, Cuda>({n, n}, 2);
   const Tensor<float, Cuda> c({n, n});
@@ -82,7 +82,7 @@ void product_stored(benchmark::State& state, const Sizes& sizes) {
 #endif
 
 void convolution(benchmark::State& state, const Sizes& sizes, Precision precision) {
-  const ComputeIn scope(precision, Cuda{});
+  const AutocastScope scope(precision, Cuda{});
   const ConvShape shape{.rows = sizes.rows,
                         .height = 16,
                         .width = 16,

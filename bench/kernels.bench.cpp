@@ -83,7 +83,7 @@ void alone(Product kind, std::size_t rows, float* x, float* w, float* y) {
 void activation(benchmark::State& state) {
   const auto rows = static_cast<std::size_t>(state.range(0));
   const auto tangents = static_cast<std::size_t>(state.range(1));
-  const std::size_t lanes = kernels::lanes(Cpu{});
+  const std::size_t lanes = kernels::workers(Cpu{});
   std::vector<Tensor<float>> x, bias, slope;
   for (std::size_t i = 0; i < lanes; ++i) {
     x.push_back(normal_noise({rows + tangents, width}, 1));

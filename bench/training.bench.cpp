@@ -111,7 +111,7 @@ void training_step(benchmark::State& state, const Case<Net>& net, Objective obje
 
 template <class Net>
 void sampling(benchmark::State& state, const Case<Net>& described, Precision precision) {
-  const ComputeIn scope(precision, Device{});
+  const AutocastScope scope(precision, Device{});
   const auto net = described.make();
   const auto batch = static_cast<std::size_t>(state.range(0));
   const auto noise = described.noise(batch);

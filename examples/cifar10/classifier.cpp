@@ -46,7 +46,7 @@ class ClassifierTrainer {
       : net_(net), gradient_({net.parameters().flat_size()}), adam_(net.parameters(), {}) {}
 
   void step(const Tensor<float>& x, const Tensor<std::int32_t>& labels, double learning_rate) {
-    const std::size_t tiles = std::min(x.rows(), meanflow::kernels::lanes(Cpu{}));
+    const std::size_t tiles = std::min(x.rows(), meanflow::kernels::workers(Cpu{}));
     while (lanes_.size() < tiles) lanes_.push_back(std::make_unique<Lane>(net_));
     parallel_tasks(Cpu{}, tiles, [&](std::size_t tile, std::size_t lane) {
       const std::size_t first = x.rows() * tile / tiles, last = x.rows() * (tile + 1) / tiles;
@@ -121,7 +121,7 @@ std::string Classifier::name() const {
 
 Tensor<float> Classifier::features(const Tensor<float>& pictures) const {
   Tensor<float> all({pictures.rows(), net.features()});
-  const std::size_t tiles = std::min(pictures.rows(), meanflow::kernels::lanes(Cpu{}));
+  const std::size_t tiles = std::min(pictures.rows(), meanflow::kernels::workers(Cpu{}));
   parallel_tasks(Cpu{}, tiles, [&](std::size_t tile, std::size_t) {
     const std::size_t first = all.rows() * tile / tiles, last = all.rows() * (tile + 1) / tiles;
     std::ranges::copy(net.features(pictures.rows(first, last)).span(), all.row(first));

@@ -41,7 +41,7 @@ struct Tiling {
   using meanflow::Cpu;
   const std::size_t tiles = s.tile_rows > 0 ? (s.batch + s.tile_rows - 1) / s.tile_rows
                                             : row_tiles(Cpu{}, s.batch, parameters);
-  return {std::min(meanflow::kernels::lanes(Cpu{}), tiles), (s.batch + tiles - 1) / tiles};
+  return {std::min(meanflow::kernels::workers(Cpu{}), tiles), (s.batch + tiles - 1) / tiles};
 }
 
 [[nodiscard]] double jump_fraction(const Settings& s) {
@@ -49,8 +49,8 @@ struct Tiling {
   return std::visit([](const auto& times) { return times.jump_fraction; }, s.times);
 }
 
-/// What a training holds for each row of a tile until the way back: what the pool of memory grows
-/// by when a few rows are recorded.
+/// What a training holds for each row of a tile until the backward pass: what the pool of memory
+/// grows by when a few rows are recorded.
 template <class N>
 [[nodiscard]] double bytes_of_row(const N& net, const Settings& s, const ImageFormat& format) {
   using Device = typename N::device_type;

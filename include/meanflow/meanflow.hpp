@@ -66,12 +66,12 @@
 #include <meanflow/nn/song_unet.hpp>
 #include <meanflow/nn/time_embedding.hpp>
 #include <meanflow/ops/attention.hpp>
+#include <meanflow/ops/broadcast.hpp>
 #include <meanflow/ops/concat.hpp>
 #include <meanflow/ops/conv.hpp>
 #include <meanflow/ops/dropout.hpp>
 #include <meanflow/ops/elementwise.hpp>
 #include <meanflow/ops/embedding.hpp>
-#include <meanflow/ops/expand.hpp>
 #include <meanflow/ops/linear.hpp>
 #include <meanflow/ops/norm.hpp>
 #include <meanflow/ops/reduce.hpp>

@@ -80,7 +80,7 @@ TEST_CASE("a SongUNet with dropout and classes takes the same course") {
   expect_same(on_cuda.song_unet(true), on_cpu.song_unet(true));
 }
 
-TEST_CASE("steps that are replayed are those that were recorded, to the bit") {
+TEST_CASE("steps that are replayed are those that were recorded, bit for bit") {
   const Course replayed = on_cuda.song_unet(true), asked = on_cuda.song_unet(false);
   for (std::size_t i = 0; i < 20; ++i) CHECK(replayed.reports[i].loss == asked.reports[i].loss);
   CHECK(largest_difference(replayed.parameters, asked.parameters) == 0);

@@ -180,7 +180,7 @@ TEST_CASE("on a GPU convolutions of less precision are near those of float32, in
              g = normal_noise<float, Cuda>({2, 8, 8, 32}, 2),
              w = normal_noise<float, Cuda>({32, 16, 3, 3}, 3);
   const auto in = [&](Precision precision) {
-    const ComputeIn scope(precision, Cuda{});
+    const AutocastScope scope(precision, Cuda{});
     const auto y = Tensor<float, Cuda>::zeros(g.shape()),
                gx = Tensor<float, Cuda>::zeros(x.shape()),
                gw = Tensor<float, Cuda>::zeros(w.shape());

@@ -104,7 +104,7 @@ TEST_CASE("Floats outside of [-1, 1] are refused with the range found") {
                  "holds values from 0.000000 to 255.000000, where floats are expected to lie in "
                  "[-1, 1]"));
   CHECK(contains(refusal<double>({1, 1, 2}, {-1.25, 1}), "values from -1.250000 to 1.000000"));
-  CHECK(contains(refusal<float>({1, 1, 2}, {0, NAN}), "values that are not a number"));
+  CHECK(contains(refusal<float>({1, 1, 2}, {0, NAN}), "values that are NaN"));
   CHECK(contains(refusal<float>({1, 1, 2}, {0, INFINITY}), "values from 0.000000 to inf"));
 }
 

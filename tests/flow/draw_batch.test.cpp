@@ -112,7 +112,7 @@ TEST_CASE("dropped rows are told the null condition; the batch itself is not cha
     CHECK(batch.condition.labels[row] == (row < 7 ? static_cast<std::int32_t>(row) : -1));
 }
 
-TEST_CASE("times that break the contract are not a number") {
+TEST_CASE("times that break the contract are NaN") {
   const Values x = numbers({rows, 2}, 1);
   const auto batch =
       draw_batch(x, NoCondition<double>{}, {0, 0, 0, rows}, LinearPath{}, Backwards{},

@@ -53,7 +53,7 @@ struct KnownNet {
 struct WrongShape : KnownNet {
   template <class X>
   [[nodiscard]] X operator()(const X& z, const X&, const X&) const {
-    return columns(z, 0, 1);
+    return slice_last(z, 0, 1);
   }
 };
 
@@ -208,7 +208,7 @@ TEST_CASE("rows are weighed, and the gradient is that of the mean over the whole
   }
 }
 
-TEST_CASE("a weight that is negative or not finite makes the loss not a number") {
+TEST_CASE("a weight that is negative or not finite makes the loss NaN") {
   struct Negative {
     double operator()(double, std::size_t) const { return -1; }
   };

@@ -84,7 +84,7 @@ TEST_CASE("parallel_for covers the range once") {
 
 TEST_CASE("parallel_tasks runs every task once, in contiguous runs per lane, always the same") {
   const test::Threads threads;
-  CHECK(lanes(Cpu{}) == 3);
+  CHECK(workers(Cpu{}) == 3);
   for (const std::size_t tasks : {0, 1, 2, 3, 7, 100}) {
     std::vector<int> visits(tasks, 0);
     std::vector<std::size_t> first(tasks), second(tasks);
@@ -102,7 +102,7 @@ TEST_CASE("parallel_tasks runs every task once, in contiguous runs per lane, alw
 TEST_CASE("inside a parallel region kernels stay on their thread") {
   const test::Threads threads;
   std::vector<std::size_t> seen(3);
-  parallel_tasks(Cpu{}, 3, [&](std::size_t task, std::size_t) { seen[task] = lanes(Cpu{}); });
+  parallel_tasks(Cpu{}, 3, [&](std::size_t task, std::size_t) { seen[task] = workers(Cpu{}); });
   CHECK(seen == std::vector<std::size_t>{1, 1, 1});
 }
 

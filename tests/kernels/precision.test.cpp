@@ -43,7 +43,7 @@ void expect_rounded(const F& f, const Numbers<float>& state) {
   Numbers<float> exact = state, rounded = state, inside = state;
   f(exact);
   {
-    const ComputeIn bfloat16(Precision::bfloat16);
+    const AutocastScope bfloat16(Precision::bfloat16);
     f(rounded);
     parallel_tasks(Cpu{}, 2, [&](std::size_t task, std::size_t) {
       if (task == 1) f(inside);
@@ -63,7 +63,7 @@ TEST_CASE("the plain loops refuse to round") {
   CHECK_NOTHROW(check_precision(Reference{}, Precision::float32));
   CHECK_NOTHROW(check_precision(Cpu{}, Precision::float32));
   CHECK_THROWS_AS(check_precision(Reference{}, Precision::bfloat16), SettingError);
-  CHECK_THROWS_AS(ComputeIn(Precision::bfloat16, Reference{}), SettingError);
+  CHECK_THROWS_AS(AutocastScope(Precision::bfloat16, Reference{}), SettingError);
   CHECK(precision() == Precision::float32);
 }
 
@@ -108,7 +108,7 @@ TEST_CASE("small products are not worth rounding") {
     gemm(Cpu{}, Transpose::no, Transpose::no, 64, 64, 64, a.data(), a.data(), 0.0f, c.data());
   };
   multiply(exact);
-  const ComputeIn bfloat16(Precision::bfloat16);
+  const AutocastScope bfloat16(Precision::bfloat16);
   multiply(found);
   CHECK(found == exact);
 }

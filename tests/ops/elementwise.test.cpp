@@ -72,7 +72,7 @@ TEST_CASE("a value used twice sums its gradients") {
             std::array<Values, 1>{numbers({rows, 3}, 4)});
 }
 
-TEST_CASE("stop_gradient ends the way back and the tangents") {
+TEST_CASE("stop_gradient ends the backward pass and the tangents") {
   Tape<double> tape;
   const auto x = numbers({4, 3}, 5), dx = numbers({2, 3}, 6);
   const auto v = variable(tape, DualTensor<double>(x, dx));

@@ -8,9 +8,9 @@
 #include <meanflow/kernels/cpu_conv.hpp>
 #include <meanflow/kernels/cpu_norm.hpp>
 #include <meanflow/ops/attention.hpp>
+#include <meanflow/ops/broadcast.hpp>
 #include <meanflow/ops/conv.hpp>
 #include <meanflow/ops/elementwise.hpp>
-#include <meanflow/ops/expand.hpp>
 #include <meanflow/ops/norm.hpp>
 
 using namespace meanflow;
@@ -111,9 +111,10 @@ TEST_CASE("a constant image stays constant inside when it is resampled") {
   }
 }
 
-TEST_CASE("nearest_up repeats every pixel four times") {
-  expect_op([](const auto&, const auto& x) { return nearest_up(x); }, std::array<Values, 1>{image});
-  const Values y = nearest_up(Values::from({1, 1, 2, 1}, {3, 5}));
+TEST_CASE("upsample_nearest repeats every pixel four times") {
+  expect_op([](const auto&, const auto& x) { return upsample_nearest(x); },
+            std::array<Values, 1>{image});
+  const Values y = upsample_nearest(Values::from({1, 1, 2, 1}, {3, 5}));
   CHECK(std::vector<double>(y.span().begin(), y.span().end()) ==
         std::vector<double>{3, 3, 5, 5, 3, 3, 5, 5});
 }
@@ -134,6 +135,6 @@ TEST_CASE("attention of one head and of several") {
 }
 
 TEST_CASE("expand repeats a parameter for every row") {
-  expect_op([](const auto& p, const auto& x) { return expand(p[0], x) * x; },
+  expect_op([](const auto& p, const auto& x) { return broadcast_rows(p[0], x) * x; },
             std::array<Values, 1>{numbers({4, 3}, 1)}, {{"p", numbers({3}, 2)}});
 }

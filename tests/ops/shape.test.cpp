@@ -35,14 +35,14 @@ TEST_CASE("concat of higher ranks and of nothing") {
 
 TEST_CASE("columns and split") {
   const std::array<Values, 1> x{numbers({4, 6}, 1)};
-  expect_op([](const auto&, const auto& a) { return columns(a, 1, 4); }, x);
-  expect_op([](const auto&, const auto& a) { return columns(a, 0, 6); }, x);
+  expect_op([](const auto&, const auto& a) { return slice_last(a, 1, 4); }, x);
+  expect_op([](const auto&, const auto& a) { return slice_last(a, 0, 6); }, x);
   const auto parts = [](const auto&, const auto& a) {
     const auto [p, q, r] = split<3>(a);
     return concat(r, p, concat(q, p));
   };
   expect_op(parts, x);
-  CHECK(columns(x[0], 2, 2).shape() == Shape{4, 0});
+  CHECK(slice_last(x[0], 2, 2).shape() == Shape{4, 0});
 }
 
 TEST_CASE("reshape") {
@@ -59,9 +59,9 @@ TEST_CASE("shape errors name the operation and the shapes") {
   CHECK(message_of<ShapeError>([&] { (void)concat(x, y); }) ==
         "concat: shape (4, 3) does not fit shape (5, 3) (all extents but the last must be equal)");
   CHECK_THROWS_AS((void)concat(x, Values({4, 1, 3})), ShapeError);
-  CHECK(message_of<ShapeError>([&] { (void)columns(x, 2, 4); }) ==
-        "columns: [2, 4) are not within shape (4, 3)");
-  CHECK_THROWS_AS((void)columns(x, 2, 1), ShapeError);
+  CHECK(message_of<ShapeError>([&] { (void)slice_last(x, 2, 4); }) ==
+        "slice_last: [2, 4) are not within shape (4, 3)");
+  CHECK_THROWS_AS((void)slice_last(x, 2, 1), ShapeError);
   CHECK(message_of<ShapeError>([&] { (void)split<2>(x); }) ==
         "split: the last extent of shape (4, 3) is not divisible by 2");
   CHECK(message_of<ShapeError>([&] {

@@ -402,9 +402,9 @@ bool run_op(const std::string& op, const Json& about, const fs::path& file, Repo
     return convolution(about.at("stride"), about.at("padding"));
   if (op.starts_with("group_norm"))
     return run([&](const auto& x) {
-      return group_norm(x[0], expand(parameters["w"], x[0]), expand(parameters["b"], x[0]),
-                        about.at("groups").template get<std::size_t>(),
-                        about.at("eps").template get<double>());
+      return group_norm(
+          x[0], broadcast_rows(parameters["w"], x[0]), broadcast_rows(parameters["b"], x[0]),
+          about.at("groups").template get<std::size_t>(), about.at("eps").template get<double>());
     });
   const auto epsilon = [&] { return about.at("eps").template get<double>(); };
   if (op == "layer_norm")
@@ -416,7 +416,7 @@ bool run_op(const std::string& op, const Json& about, const fs::path& file, Repo
   if (op == "rms_norm")
     return run([&](const auto& x) { return rms_norm(x[0], parameters["w"], epsilon()); });
   if (op == "attention") return run([](const auto& x) { return attention(x[0], x[1], x[2]); });
-  if (op == "nearest_up") return run([](const auto& x) { return nearest_up(x[0]); });
+  if (op == "nearest_up") return run([](const auto& x) { return upsample_nearest(x[0]); });
   if (op.starts_with("resample_up")) return resampled(Resampling::up);
   if (op.starts_with("resample_down")) return resampled(Resampling::down);
   if (op == "linear")

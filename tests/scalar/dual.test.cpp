@@ -57,7 +57,7 @@ constexpr D compound(D x) {
 }
 static_assert(same_parts(compound(a), 7.5, 3.5));
 
-TEST_CASE("the primal of arithmetic is that of plain numbers, to the bit") {
+TEST_CASE("the primal of arithmetic is that of plain numbers, bit for bit") {
   std::mt19937 generator(1);
   std::normal_distribution<double> normal;
   int differ = 0;

@@ -67,7 +67,7 @@ std::vector<std::string> names_in(const std::filesystem::path& folder) {
 
 }  // namespace
 
-TEST_CASE("a resumed training continues to the bit as if it had never stopped") {
+TEST_CASE("a resumed training continues bit for bit as if it had never stopped") {
   const TemporaryFolder folder;
   // [docs:checkpoints]
   auto trainer = make_trainer(/*steps=*/30);

@@ -101,7 +101,7 @@ TEST_CASE("what a scope computes in") {
   MeanFlowTrainer trainer(PixelNet(), {.batch = 8, .precision = Precision::bfloat16});
   trainer.step(x);                                  // in bfloat16
   const auto exact = sample(trainer.net(), noise);  // in float32
-  const ComputeIn bfloat16(Precision::bfloat16);
+  const AutocastScope bfloat16(Precision::bfloat16);
   const auto rounded =
       sample(trainer.net(), noise);  // in bfloat16, as all that follows in this scope
   // [docs:end]

@@ -62,7 +62,7 @@ template <class T, class Device>
   return magnitude > 0 ? error / magnitude : error;
 }
 
-/// |a - b|, but infinite where it is not a number.
+/// |a - b|, but infinite where it is NaN.
 [[nodiscard]] inline double distance(double a, double b) {
   const double difference = std::abs(a - b);
   return std::isnan(difference) ? INFINITY : difference;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Reverse mode: a tape of what was computed, and the way back over the values alone. Tangents ride
-/// along in a `DualTensor`, but are never differentiated: in MeanFlow they stand behind a
+/// Reverse mode: a tape of what was computed, and the backward pass over the values alone. Tangents
+/// ride along in a `DualTensor`, but are never differentiated: in MeanFlow they stand behind a
 /// stop-gradient.
 #pragma once
 
@@ -92,7 +92,7 @@ class Tape {
     return gradients_.size() - 1;
   }
 
-  /// Remembers `backward(tape)`, to be called on the way back. It may own tensors; they are
+  /// Remembers `backward(tape)`, to be called in the backward pass. It may own tensors; they are
   /// released as soon as it has run.
   template <class Backward>
   void record(Backward&& backward) {
@@ -169,8 +169,8 @@ class Tape {
   std::shared_ptr<const std::vector<bool>> frozen_;
 };
 
-/// A value (a `Tensor` or a `DualTensor`) whose way back is recorded on a tape. Its gradient, like
-/// the backward rules, concerns the values, never the tangents.
+/// A value (a `Tensor` or a `DualTensor`) whose backward pass is recorded on a tape. Its gradient,
+/// like the backward rules, concerns the values, never the tangents.
 template <class X>
 class Var {
  public:

@@ -61,7 +61,7 @@ inline std::vector<std::uint8_t> pixels_from_units(const std::filesystem::path& 
     const auto [least, greatest] = std::ranges::minmax_element(values);
     throw FileError(
         quoted(path) + " holds " +
-        (no_number ? std::string("values that are not a number")
+        (no_number ? std::string("values that are NaN")
                    : "values from " + std::to_string(*least) + " to " + std::to_string(*greatest)) +
         ", where floats are expected to lie in [-1, 1].");
   }

@@ -54,7 +54,8 @@ template <class T, class Device, Condition C, class F>
                                               std::size_t parameters, F f) {
   check_condition("sample", condition, noise.rows());
   Tensor<T, Device> z = noise.clone();
-  // Twice the rows of a training tile: nothing is kept for a way back, so they still fit the cache.
+  // Twice the rows of a training tile: nothing is kept for a backward pass, so they still fit the
+  // cache.
   for (std::size_t tiles = row_tiles(Device{}, z.rows(), parameters, 256);; tiles *= 2) {
     try {
       parallel_tasks(Device{}, tiles, [&](std::size_t tile, std::size_t) {

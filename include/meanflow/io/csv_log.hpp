@@ -64,7 +64,7 @@ class CsvLog {
   [[nodiscard]] const std::filesystem::path& path() const { return file_.path(); }
 
   /// Adds a row: the step, and a number for each of the other columns. Numbers are written so that
-  /// they read back exactly, also those that are infinite or not a number.
+  /// they read back exactly, also those that are infinite or NaN.
   /// \throws ShapeError if there are more or fewer numbers than columns.
   /// \throws FileError if the disk is full; the row then waits and is written before the next one.
   template <FileNumber... Numbers>

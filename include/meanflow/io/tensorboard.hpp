@@ -188,7 +188,7 @@ class TensorBoardWriter {
   [[nodiscard]] const std::filesystem::path& path() const { return file_.path(); }
 
   /// A point of the curve `tag`; a '/' in it groups curves. The value is rounded to a float, and
-  /// written as it is if it is infinite or not a number.
+  /// written as it is if it is infinite or NaN.
   /// \param step below 2^63
   /// \throws SettingError if the tag is empty or not UTF-8.
   /// \throws FileError if the disk is full.

@@ -65,21 +65,21 @@ void groups_to_channels(const NormShape& n, const T* from, T* to) {
   for (std::size_t c = 0; c < n.channels; ++c) to[c] = from[c / n.group_channels()];
 }
 
-/// shift[c] = -mean and inverse[c] of one row, per channel.
+/// shift[c] = -mean and inv_std[c] of one row, per channel.
 template <class T>
-void channel_statistics(const NormShape& n, std::size_t row, const T* mean, const T* inverse,
+void channel_statistics(const NormShape& n, std::size_t row, const T* mean, const T* inv_std,
                         T* shift, T* channel_inverse) {
   for (std::size_t c = 0; c < n.channels; ++c) {
     const std::size_t group = row * n.groups + c / n.group_channels();
     shift[c] = -mean[group];
-    channel_inverse[c] = inverse[group];
+    channel_inverse[c] = inv_std[group];
   }
 }
 
 }  // namespace detail
 
 template <class T>
-void group_statistics(Cpu, const NormShape& n, T epsilon, const T* x, T* mean, T* inverse) {
+void group_statistics(Cpu, const NormShape& n, T epsilon, const T* x, T* mean, T* inv_std) {
   using Batch = xsimd::batch<T>;
   detail::for_each_norm_row(n, [&](std::size_t r) {
     const detail::Scratch<T> sums(n.channels), shifts(n.channels), means(n.groups);
@@ -105,7 +105,7 @@ void group_statistics(Cpu, const NormShape& n, T epsilon, const T* x, T* mean, T
           s.square += d * d;
         },
         [&](auto lanes, const State& s, std::size_t c) { lanes.store(sums.data() + c, s.square); });
-    T *row_mean = mean + r * n.groups, *row_inverse = inverse + r * n.groups;
+    T *row_mean = mean + r * n.groups, *row_inverse = inv_std + r * n.groups;
     std::copy_n(means.data(), n.groups, row_mean);
     detail::channels_to_groups(n, scale, sums.data(), row_inverse);
     for (std::size_t g = 0; g < n.groups; ++g)
@@ -114,15 +114,15 @@ void group_statistics(Cpu, const NormShape& n, T epsilon, const T* x, T* mean, T
 }
 
 template <class F, class T>
-void group_norm(Cpu, F f, const NormShape& n, const T* x, const T* mean, const T* inverse,
+void group_norm(Cpu, F f, const NormShape& n, const T* x, const T* mean, const T* inv_std,
                 const T* a, const T* b, T* y) {
   using Batch = xsimd::batch<T>;
   struct State {
-    Batch shift, inverse, a, b;
+    Batch shift, inv_std, a, b;
   };
   detail::for_each_norm_row(n, [&](std::size_t r) {
     const detail::Scratch<T> shift(n.channels), scale(n.channels);
-    detail::channel_statistics(n, r, mean, inverse, shift.data(), scale.data());
+    detail::channel_statistics(n, r, mean, inv_std, shift.data(), scale.data());
     const T *image = x + r * n.image(), *ra = a + r * n.channels, *rb = b + r * n.channels;
     T* out = y + r * n.image();
     detail::for_each_channel<T>(
@@ -132,8 +132,8 @@ void group_norm(Cpu, F f, const NormShape& n, const T* x, const T* mean, const T
                        lanes.load(ra + c), lanes.load(rb + c)};
         },
         [=](auto lanes, const State& s, std::size_t, std::size_t i) {
-          const Batch normal = (lanes.load(image + i) + s.shift) * s.inverse;
-          lanes.store(out + i, f(Batch(normal * s.a + s.b)));
+          const Batch normalized = (lanes.load(image + i) + s.shift) * s.inv_std;
+          lanes.store(out + i, f(Batch(normalized * s.a + s.b)));
         },
         [](auto, const State&, std::size_t) {});
   });
@@ -141,16 +141,16 @@ void group_norm(Cpu, F f, const NormShape& n, const T* x, const T* mean, const T
 
 template <class F, class T>
 void group_norm_tangent(Cpu, F f, const NormShape& n, const T* x, const T* dx, const T* mean,
-                        const T* inverse, const T* a, const T* da, const T* b, const T* db, T* dy) {
+                        const T* inv_std, const T* a, const T* da, const T* b, const T* db, T* dy) {
   using Batch = xsimd::batch<T>;
   detail::for_each_norm_row(n, [&](std::size_t r) {
     const std::size_t row = r * n.channels;
     const detail::Scratch<T> shift(n.channels), scale(n.channels), sums(n.channels),
         dots(n.channels), groups(2 * n.groups), means(n.channels), dot_means(n.channels);
-    detail::channel_statistics(n, r, mean, inverse, shift.data(), scale.data());
+    detail::channel_statistics(n, r, mean, inv_std, shift.data(), scale.data());
     const T *image = x + r * n.image(), *tangent = dx + r * n.image();
     struct Sums {
-      Batch shift, inverse, sum, dot;
+      Batch shift, inv_std, sum, dot;
     };
     detail::for_each_channel<T>(
         n,
@@ -159,10 +159,10 @@ void group_norm_tangent(Cpu, F f, const NormShape& n, const T* x, const T* dx, c
                       Batch(T(0))};
         },
         [=](auto lanes, Sums& s, std::size_t, std::size_t i) {
-          const Batch normal = (lanes.load(image + i) + s.shift) * s.inverse;
+          const Batch normalized = (lanes.load(image + i) + s.shift) * s.inv_std;
           const Batch d = lanes.load(tangent + i);
           s.sum += d;
-          s.dot += normal * d;
+          s.dot += normalized * d;
         },
         [&](auto lanes, const Sums& s, std::size_t c) {
           lanes.store(sums.data() + c, s.sum);
@@ -174,7 +174,7 @@ void group_norm_tangent(Cpu, F f, const NormShape& n, const T* x, const T* dx, c
     detail::groups_to_channels(n, groups.data(), means.data());
     detail::groups_to_channels(n, groups.data() + n.groups, dot_means.data());
     struct State {
-      Batch shift, inverse, mean, dot, a, da, b, db;
+      Batch shift, inv_std, mean, dot, a, da, b, db;
     };
     T* out = dy + r * n.image();
     detail::for_each_channel<T>(
@@ -186,29 +186,29 @@ void group_norm_tangent(Cpu, F f, const NormShape& n, const T* x, const T* dx, c
                        lanes.load(b + row + c),      lanes.load(db + row + c)};
         },
         [=](auto lanes, const State& s, std::size_t, std::size_t i) {
-          const Batch normal = (lanes.load(image + i) + s.shift) * s.inverse;
+          const Batch normalized = (lanes.load(image + i) + s.shift) * s.inv_std;
           const Batch d = lanes.load(tangent + i);
-          const Batch dn = (d - s.mean - normal * s.dot) * s.inverse;
-          const Batch slope = f(Dual<Batch>(Batch(normal * s.a + s.b), Batch(T(1)))).tangent;
-          lanes.store(out + i, slope * (dn * s.a + normal * s.da + s.db));
+          const Batch dn = (d - s.mean - normalized * s.dot) * s.inv_std;
+          const Batch slope = f(Dual<Batch>(Batch(normalized * s.a + s.b), Batch(T(1)))).tangent;
+          lanes.store(out + i, slope * (dn * s.a + normalized * s.da + s.db));
         },
         [](auto, const State&, std::size_t) {});
   });
 }
 
 template <class F, class T>
-void group_norm_backward(Cpu, F f, const NormShape& n, const T* x, const T* mean, const T* inverse,
+void group_norm_backward(Cpu, F f, const NormShape& n, const T* x, const T* mean, const T* inv_std,
                          const T* a, const T* b, const T* g, T* gx, T* ga, T* gb) {
   using Batch = xsimd::batch<T>;
   detail::for_each_norm_row(n, [&](std::size_t r) {
     const std::size_t row = r * n.channels;
     const detail::Scratch<T> shift(n.channels), scale(n.channels), weighted(n.channels),
         groups(2 * n.groups), means(n.channels), dot_means(n.channels);
-    detail::channel_statistics(n, r, mean, inverse, shift.data(), scale.data());
+    detail::channel_statistics(n, r, mean, inv_std, shift.data(), scale.data());
     const T *image = x + r * n.image(), *upstream = g + r * n.image();
     T* out = gx + r * n.image();
     struct Sums {
-      Batch shift, inverse, a, b, ga, gb;
+      Batch shift, inv_std, a, b, ga, gb;
     };
     // q = g f'(p) is kept in gx between the two passes.
     detail::for_each_channel<T>(
@@ -222,10 +222,10 @@ void group_norm_backward(Cpu, F f, const NormShape& n, const T* x, const T* mean
                       Batch(T(0))};
         },
         [=](auto lanes, Sums& s, std::size_t, std::size_t i) {
-          const Batch normal = (lanes.load(image + i) + s.shift) * s.inverse;
-          const Batch slope = f(Dual<Batch>(Batch(normal * s.a + s.b), Batch(T(1)))).tangent;
+          const Batch normalized = (lanes.load(image + i) + s.shift) * s.inv_std;
+          const Batch slope = f(Dual<Batch>(Batch(normalized * s.a + s.b), Batch(T(1)))).tangent;
           const Batch q = lanes.load(upstream + i) * slope;
-          s.ga += q * normal;
+          s.ga += q * normalized;
           s.gb += q;
           lanes.store(out + i, q);
         },
@@ -241,7 +241,7 @@ void group_norm_backward(Cpu, F f, const NormShape& n, const T* x, const T* mean
     detail::groups_to_channels(n, groups.data(), means.data());
     detail::groups_to_channels(n, groups.data() + n.groups, dot_means.data());
     struct State {
-      Batch shift, inverse, a, mean, dot;
+      Batch shift, inv_std, a, mean, dot;
     };
     detail::for_each_channel<T>(
         n,
@@ -251,8 +251,9 @@ void group_norm_backward(Cpu, F f, const NormShape& n, const T* x, const T* mean
                        lanes.load(dot_means.data() + c)};
         },
         [=](auto lanes, const State& s, std::size_t, std::size_t i) {
-          const Batch normal = (lanes.load(image + i) + s.shift) * s.inverse;
-          lanes.store(out + i, (lanes.load(out + i) * s.a - s.mean - normal * s.dot) * s.inverse);
+          const Batch normalized = (lanes.load(image + i) + s.shift) * s.inv_std;
+          lanes.store(out + i,
+                      (lanes.load(out + i) * s.a - s.mean - normalized * s.dot) * s.inv_std);
         },
         [](auto, const State&, std::size_t) {});
   });
@@ -262,14 +263,14 @@ void group_norm_backward(Cpu, F f, const NormShape& n, const T* x, const T* mean
 
 template <class T>
 void row_norm(Cpu, Centred centred, std::size_t rows, std::size_t tangent_rows, std::size_t columns,
-              T epsilon, const T* x, const T* w, const T* b, T* y, T* normal, T* inverse) {
+              T epsilon, const T* x, const T* w, const T* b, T* y, T* normalized, T* inv_std) {
   using Batch = xsimd::batch<T>;
   const T share = T(1) / T(columns);
   const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
   parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
     for (std::size_t r = first; r < last; ++r) {
       const T* in = x + r * columns;
-      T *out = y + r * columns, *n = normal + r * columns;
+      T *out = y + r * columns, *n = normalized + r * columns;
       const T mean = centred == Centred::no
                          ? T(0)
                          : share * detail::sum_of_batches<T>(0, columns, [=](auto lanes, auto c) {
@@ -283,8 +284,8 @@ void row_norm(Cpu, Centred centred, std::size_t rows, std::size_t tangent_rows, 
         const Batch value = lanes.load(n + c);
         return value * value;
       });
-      inverse[r] = T(1) / std::sqrt(share * square + epsilon);
-      const Batch factor(inverse[r]);
+      inv_std[r] = T(1) / std::sqrt(share * square + epsilon);
+      const Batch factor(inv_std[r]);
       detail::for_each_batch<T>(0, columns, [=](auto lanes, std::size_t c) {
         const Batch value = lanes.load(n + c) * factor;
         const Batch scaled = w ? value * lanes.load(w + c) : value;
@@ -311,14 +312,15 @@ void row_norm(Cpu, Centred centred, std::size_t rows, std::size_t tangent_rows, 
 }
 
 template <class T>
-void row_norm_backward(Cpu, Centred centred, std::size_t rows, std::size_t columns, const T* normal,
-                       const T* inverse, const T* w, const T* g, T* gx, T* gw, T* gb) {
+void row_norm_backward(Cpu, Centred centred, std::size_t rows, std::size_t columns,
+                       const T* normalized, const T* inv_std, const T* w, const T* g, T* gx, T* gw,
+                       T* gb) {
   using Batch = xsimd::batch<T>;
   const T share = T(1) / T(columns);
   const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
   parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
     for (std::size_t r = first; r < last; ++r) {
-      const T *n = normal + r * columns, *up = g + r * columns;
+      const T *n = normalized + r * columns, *up = g + r * columns;
       const auto q = [=](auto lanes, std::size_t c) {
         return w ? Batch(lanes.load(up + c) * lanes.load(w + c)) : Batch(lanes.load(up + c));
       };
@@ -332,7 +334,7 @@ void row_norm_backward(Cpu, Centred centred, std::size_t rows, std::size_t colum
                       }));
       detail::for_each_batch<T>(0, columns, [=](auto lanes, std::size_t c) {
         lanes.store(gx + r * columns + c,
-                    (q(lanes, c) - sum - lanes.load(n + c) * dot) * Batch(inverse[r]));
+                    (q(lanes, c) - sum - lanes.load(n + c) * dot) * Batch(inv_std[r]));
       });
     }
   });
@@ -344,7 +346,7 @@ void row_norm_backward(Cpu, Centred centred, std::size_t rows, std::size_t colum
       Batch weight(T(0)), bias(T(0));
       for (std::size_t r = 0; r < rows; ++r) {
         const Batch up = lanes.load(g + r * columns + c);
-        weight += up * lanes.load(normal + r * columns + c);
+        weight += up * lanes.load(normalized + r * columns + c);
         bias += up;
       }
       if (gw) lanes.store(gw + c, lanes.load(gw + c) + weight);

@@ -41,10 +41,10 @@ class SamePrecision {
 
 /// While in scope, the calling thread computes in `wanted`, and so do the threads that kernels
 /// start for it. Throws SettingError if the device cannot.
-class ComputeIn {
+class AutocastScope {
  public:
   template <class Device = Cpu>
-  explicit ComputeIn(Precision wanted, Device device = {})
+  explicit AutocastScope(Precision wanted, Device device = {})
       : precision_((check_precision(device, wanted), wanted)) {}
 
  private:
@@ -53,6 +53,6 @@ class ComputeIn {
 
 }  // namespace kernels
 
-using kernels::ComputeIn;
+using kernels::AutocastScope;
 
 }  // namespace meanflow

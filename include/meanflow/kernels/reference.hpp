@@ -34,7 +34,7 @@ void parallel_for(Reference, std::size_t n, std::size_t /*grain*/, F f) {
   f(std::size_t{0}, n);
 }
 
-/// Runs f(task, lane) for task in [0, tasks); lane < lanes(device) names the worker.
+/// Runs f(task, worker) for task in [0, tasks); worker < workers(device).
 template <class F>
 void parallel_tasks(Reference, std::size_t tasks, F f) {
   for (std::size_t task = 0; task < tasks; ++task) f(task, std::size_t{0});
@@ -54,7 +54,7 @@ inline void wait(Reference) {}
 [[nodiscard]] inline int spare_memory(Reference, double /*share*/) { return 0; }
 
 /// How many workers `parallel_tasks` uses.
-[[nodiscard]] inline std::size_t lanes(Reference) { return 1; }
+[[nodiscard]] inline std::size_t workers(Reference) { return 1; }
 
 /// Into how many tiles a batch of `rows` is best cut for a net with so many parameters.
 [[nodiscard]] inline std::size_t row_tiles(Reference, std::size_t /*rows*/,
@@ -101,7 +101,7 @@ namespace detail {
 
 }  // namespace detail
 
-/// y[r] = table[labels[r]]; not a number for a label outside [0, classes), the table's rows.
+/// y[r] = table[labels[r]]; NaN for a label outside [0, classes), the table's rows.
 template <class T>
 void gather_rows(Reference, std::size_t rows, std::size_t columns, std::size_t classes,
                  const T* table, const std::int32_t* labels, T* y) {
@@ -122,7 +122,7 @@ void scatter_add_rows(Reference, std::size_t rows, std::size_t columns, std::siz
 }
 
 /// y (rows, classes): `scale` at the label of a row and zero elsewhere. A label of `classes` is
-/// none, all zeros; any other outside [0, classes) makes the row not a number.
+/// none, all zeros; any other outside [0, classes) makes the row NaN.
 template <class T>
 void one_hot(Reference, std::size_t rows, std::size_t classes, T scale, const std::int32_t* labels,
              T* y) {

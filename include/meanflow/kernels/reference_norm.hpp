@@ -28,9 +28,9 @@ struct NormShape {
 
 namespace kernels {
 
-/// Mean and 1 / s of every group: `mean` and `inverse` are (rows, groups).
+/// Mean and 1 / s of every group: `mean` and `inv_std` are (rows, groups).
 template <class T>
-void group_statistics(Reference, const NormShape& n, T epsilon, const T* x, T* mean, T* inverse) {
+void group_statistics(Reference, const NormShape& n, T epsilon, const T* x, T* mean, T* inv_std) {
   using std::sqrt;
   for (std::size_t r = 0; r < n.rows; ++r)
     for (std::size_t g = 0; g < n.groups; ++g) {
@@ -44,27 +44,27 @@ void group_statistics(Reference, const NormShape& n, T epsilon, const T* x, T* m
       const T m = sum / T(n.group_size());
       for_each([&](T value) { square += (value - m) * (value - m); });
       mean[r * n.groups + g] = m;
-      inverse[r * n.groups + g] = T(1) / sqrt(square / T(n.group_size()) + epsilon);
+      inv_std[r * n.groups + g] = T(1) / sqrt(square / T(n.group_size()) + epsilon);
     }
 }
 
 /// y = f(n a + b); a and b are (rows, channels).
 template <class F, class T>
-void group_norm(Reference, F f, const NormShape& n, const T* x, const T* mean, const T* inverse,
+void group_norm(Reference, F f, const NormShape& n, const T* x, const T* mean, const T* inv_std,
                 const T* a, const T* b, T* y) {
   for (std::size_t r = 0; r < n.rows; ++r)
     for (std::size_t p = 0; p < n.pixels; ++p)
       for (std::size_t c = 0; c < n.channels; ++c) {
         const std::size_t i = r * n.image() + p * n.channels + c, k = r * n.channels + c;
         const std::size_t group = r * n.groups + c / n.group_channels();
-        y[i] = f((x[i] - mean[group]) * inverse[group] * a[k] + b[k]);
+        y[i] = f((x[i] - mean[group]) * inv_std[group] * a[k] + b[k]);
       }
 }
 
 /// dy = f'(p) (dn a + n da + db) with dn = (dx - mean(dx) - n mean(n dx)) / s.
 template <class F, class T>
 void group_norm_tangent(Reference, F f, const NormShape& n, const T* x, const T* dx, const T* mean,
-                        const T* inverse, const T* a, const T* da, const T* b, const T* db, T* dy) {
+                        const T* inv_std, const T* a, const T* da, const T* b, const T* db, T* dy) {
   for (std::size_t r = 0; r < n.rows; ++r)
     for (std::size_t g = 0; g < n.groups; ++g) {
       const std::size_t group = r * n.groups + g;
@@ -72,19 +72,19 @@ void group_norm_tangent(Reference, F f, const NormShape& n, const T* x, const T*
         for (std::size_t p = 0; p < n.pixels; ++p)
           for (std::size_t c = g * n.group_channels(); c < (g + 1) * n.group_channels(); ++c) {
             const std::size_t i = r * n.image() + p * n.channels + c, k = r * n.channels + c;
-            body(i, k, (x[i] - mean[group]) * inverse[group], dx[i]);
+            body(i, k, (x[i] - mean[group]) * inv_std[group], dx[i]);
           }
       };
       T sum(0), dot(0);
-      for_each([&](std::size_t, std::size_t, T normal, T d) {
+      for_each([&](std::size_t, std::size_t, T normalized, T d) {
         sum += d;
-        dot += normal * d;
+        dot += normalized * d;
       });
       const T size = T(n.group_size());
-      for_each([&](std::size_t i, std::size_t k, T normal, T d) {
-        const T dn = (d - sum / size - normal * (dot / size)) * inverse[group];
-        const T slope = f(Dual<T>(normal * a[k] + b[k], T(1))).tangent;
-        dy[i] = slope * (dn * a[k] + normal * da[k] + db[k]);
+      for_each([&](std::size_t i, std::size_t k, T normalized, T d) {
+        const T dn = (d - sum / size - normalized * (dot / size)) * inv_std[group];
+        const T slope = f(Dual<T>(normalized * a[k] + b[k], T(1))).tangent;
+        dy[i] = slope * (dn * a[k] + normalized * da[k] + db[k]);
       });
     }
 }
@@ -93,7 +93,7 @@ void group_norm_tangent(Reference, F f, const NormShape& n, const T* x, const T*
 /// gx = (q a - mean(q a) - n mean(n q a)) / s.
 template <class F, class T>
 void group_norm_backward(Reference, F f, const NormShape& n, const T* x, const T* mean,
-                         const T* inverse, const T* a, const T* b, const T* g, T* gx, T* ga,
+                         const T* inv_std, const T* a, const T* b, const T* g, T* gx, T* ga,
                          T* gb) {
   for (std::size_t r = 0; r < n.rows; ++r)
     for (std::size_t group_index = 0; group_index < n.groups; ++group_index) {
@@ -103,23 +103,23 @@ void group_norm_backward(Reference, F f, const NormShape& n, const T* x, const T
         for (std::size_t p = 0; p < n.pixels; ++p)
           for (std::size_t c = first; c < first + n.group_channels(); ++c) {
             const std::size_t i = r * n.image() + p * n.channels + c, k = r * n.channels + c;
-            const T normal = (x[i] - mean[group]) * inverse[group];
-            const T q = g[i] * f(Dual<T>(normal * a[k] + b[k], T(1))).tangent;
-            body(i, k, normal, q);
+            const T normalized = (x[i] - mean[group]) * inv_std[group];
+            const T q = g[i] * f(Dual<T>(normalized * a[k] + b[k], T(1))).tangent;
+            body(i, k, normalized, q);
           }
       };
       for (std::size_t c = first; c < first + n.group_channels(); ++c)
         ga[r * n.channels + c] = gb[r * n.channels + c] = T(0);
       T sum(0), dot(0);
-      for_each([&](std::size_t, std::size_t k, T normal, T q) {
-        ga[k] += q * normal;
+      for_each([&](std::size_t, std::size_t k, T normalized, T q) {
+        ga[k] += q * normalized;
         gb[k] += q;
         sum += q * a[k];
-        dot += q * a[k] * normal;
+        dot += q * a[k] * normalized;
       });
       const T size = T(n.group_size());
-      for_each([&](std::size_t i, std::size_t k, T normal, T q) {
-        gx[i] = (q * a[k] - sum / size - normal * (dot / size)) * inverse[group];
+      for_each([&](std::size_t i, std::size_t k, T normalized, T q) {
+        gx[i] = (q * a[k] - sum / size - normalized * (dot / size)) * inv_std[group];
       });
     }
 }
@@ -136,26 +136,26 @@ enum class Centred : bool { no, yes };
 ///   dn = (dx - mean(dx) - n mean(n dx)) / s, without the first mean if not centred;  dy = dn w
 template <class T>
 void row_norm(Reference, Centred centred, std::size_t rows, std::size_t tangent_rows,
-              std::size_t columns, T epsilon, const T* x, const T* w, const T* b, T* y, T* normal,
-              T* inverse) {
+              std::size_t columns, T epsilon, const T* x, const T* w, const T* b, T* y,
+              T* normalized, T* inv_std) {
   using std::sqrt;
   const T count = T(columns);
   for (std::size_t r = 0; r < rows; ++r) {
     const T* in = x + r * columns;
-    T *out = y + r * columns, *n = normal + r * columns;
+    T *out = y + r * columns, *n = normalized + r * columns;
     T sum(0), square(0);
     if (centred == Centred::yes)
       for (std::size_t c = 0; c < columns; ++c) sum += in[c];
     const T mean = sum / count;
     for (std::size_t c = 0; c < columns; ++c) square += (in[c] - mean) * (in[c] - mean);
-    inverse[r] = T(1) / sqrt(square / count + epsilon);
+    inv_std[r] = T(1) / sqrt(square / count + epsilon);
     for (std::size_t c = 0; c < columns; ++c) {
-      n[c] = (in[c] - mean) * inverse[r];
+      n[c] = (in[c] - mean) * inv_std[r];
       out[c] = (w ? n[c] * w[c] : n[c]) + (b ? b[c] : T(0));
     }
   }
   for (std::size_t r = 0; r < tangent_rows; ++r) {
-    const T *dx = x + (rows + r) * columns, *n = normal + r * columns;
+    const T *dx = x + (rows + r) * columns, *n = normalized + r * columns;
     T* dy = y + (rows + r) * columns;
     T sum(0), dot(0);
     for (std::size_t c = 0; c < columns; ++c) {
@@ -163,7 +163,7 @@ void row_norm(Reference, Centred centred, std::size_t rows, std::size_t tangent_
       dot += n[c] * dx[c];
     }
     for (std::size_t c = 0; c < columns; ++c) {
-      const T dn = (dx[c] - sum / count - n[c] * (dot / count)) * inverse[r];
+      const T dn = (dx[c] - sum / count - n[c] * (dot / count)) * inv_std[r];
       dy[c] = w ? dn * w[c] : dn;
     }
   }
@@ -173,11 +173,11 @@ void row_norm(Reference, Centred centred, std::size_t rows, std::size_t tangent_
 /// gw += sum of g n and gb += sum of g over rows, unless null.
 template <class T>
 void row_norm_backward(Reference, Centred centred, std::size_t rows, std::size_t columns,
-                       const T* normal, const T* inverse, const T* w, const T* g, T* gx, T* gw,
+                       const T* normalized, const T* inv_std, const T* w, const T* g, T* gx, T* gw,
                        T* gb) {
   const T count = T(columns);
   for (std::size_t r = 0; r < rows; ++r) {
-    const T *n = normal + r * columns, *up = g + r * columns;
+    const T *n = normalized + r * columns, *up = g + r * columns;
     const auto q = [=](std::size_t c) { return w ? up[c] * w[c] : up[c]; };
     T sum(0), dot(0);
     for (std::size_t c = 0; c < columns; ++c) {
@@ -187,7 +187,7 @@ void row_norm_backward(Reference, Centred centred, std::size_t rows, std::size_t
       if (gb) gb[c] += up[c];
     }
     for (std::size_t c = 0; c < columns; ++c)
-      gx[r * columns + c] = (q(c) - sum / count - n[c] * (dot / count)) * inverse[r];
+      gx[r * columns + c] = (q(c) - sum / count - n[c] * (dot / count)) * inv_std[r];
   }
 }
 

@@ -7,8 +7,8 @@
 #include <string>
 
 #include <meanflow/nn/initializers.hpp>
+#include <meanflow/ops/broadcast.hpp>
 #include <meanflow/ops/conv.hpp>
-#include <meanflow/ops/expand.hpp>
 #include <meanflow/ops/norm.hpp>
 
 namespace meanflow {
@@ -73,15 +73,15 @@ class GroupNorm {
   /// f(norm(x)), x (B, ..., C).
   template <Differentiable X, class F = Identity>
   [[nodiscard]] X operator()(const X& x, F f = {}) const {
-    return group_norm(x, expand(weight, x), expand(bias, x), groups_, epsilon_, f);
+    return group_norm(x, broadcast_rows(weight, x), broadcast_rows(bias, x), groups_, epsilon_, f);
   }
 
   /// f(norm(x) (1 + scale) + shift), with scale and shift (B, C): adaptive group normalisation.
   template <Differentiable X, class F = Identity>
   [[nodiscard]] X operator()(const X& x, const X& scale, const X& shift, F f = {}) const {
     const X factor = scale + 1;
-    return group_norm(x, expand(weight, x) * factor, expand(bias, x) * factor + shift, groups_,
-                      epsilon_, f);
+    return group_norm(x, broadcast_rows(weight, x) * factor,
+                      broadcast_rows(bias, x) * factor + shift, groups_, epsilon_, f);
   }
 
   Parameter<T, Device> weight;

@@ -139,7 +139,7 @@ class MeanFlowNet {
     }
     for (const auto& block : middle_) x = block(x, condition);
     for (const Level& level : up_) {
-      if (level.resample) x = (*level.resample)(nearest_up(x));
+      if (level.resample) x = (*level.resample)(upsample_nearest(x));
       for (const auto& block : level.blocks) {
         x = block(concat(x, skips.back()), condition);
         skips.pop_back();

@@ -10,8 +10,8 @@
 #include <meanflow/nn/condition.hpp>
 #include <meanflow/nn/linear.hpp>
 #include <meanflow/nn/time_embedding.hpp>
+#include <meanflow/ops/broadcast.hpp>
 #include <meanflow/ops/concat.hpp>
-#include <meanflow/ops/expand.hpp>
 
 namespace meanflow {
 

@@ -84,17 +84,17 @@ template <ValueLike X, std::same_as<Var<X>>... Rest>
 
 /// Columns [first, last) along the last axis. Throws ShapeError if they do not exist.
 template <ValueLike X>
-[[nodiscard]] X columns(const X& x, std::size_t first, std::size_t last) {
+[[nodiscard]] X slice_last(const X& x, std::size_t first, std::size_t last) {
   if (first > last || last > x.shape().last())
-    throw ShapeError("columns: [" + std::to_string(first) + ", " + std::to_string(last) +
+    throw ShapeError("slice_last: [" + std::to_string(first) + ", " + std::to_string(last) +
                      ") are not within shape " + to_string(x.shape()));
   return detail::copy_out(x, first, last);
 }
 
 template <ValueLike X>
-[[nodiscard]] Var<X> columns(const Var<X>& x, std::size_t first, std::size_t last) {
+[[nodiscard]] Var<X> slice_last(const Var<X>& x, std::size_t first, std::size_t last) {
   using Values = Tensor<typename X::value_type, typename X::device_type>;
-  return detail::recorded(x.tape(), columns(x.value(), first, last), !x.constant(),
+  return detail::recorded(x.tape(), slice_last(x.value(), first, last), !x.constant(),
                           [first, shape = x.shape(), node = x.node()](auto& tape, Values g) {
                             auto gx = Values::zeros(shape);
                             detail::copy_into(g, gx, first);
@@ -110,7 +110,7 @@ template <std::size_t Parts, Differentiable X>
     throw ShapeError("split: the last extent of shape " + to_string(x.shape()) +
                      " is not divisible by " + std::to_string(Parts));
   return [&]<std::size_t... I>(std::index_sequence<I...>) {
-    return std::array<X, Parts>{columns(x, I * size, (I + 1) * size)...};
+    return std::array<X, Parts>{slice_last(x, I * size, (I + 1) * size)...};
   }(std::make_index_sequence<Parts>{});
 }
 

@@ -154,7 +154,7 @@ template <ValueLike X>
 
 /// Every pixel four times: (B, H, W, C) to (B, 2 H, 2 W, C).
 template <Differentiable X>
-[[nodiscard]] X nearest_up(const X& x) {
+[[nodiscard]] X upsample_nearest(const X& x) {
   using Values = Tensor<typename X::value_type, typename X::device_type>;
   return resample(x, Resampling::up, Values::full({2}, 1));
 }

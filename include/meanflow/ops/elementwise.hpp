@@ -107,7 +107,7 @@ template <Differentiable X>
   return unary(Relu{}, x);
 }
 
-/// The same values; the way back and the tangents end here: dy = 0, gx = 0.
+/// The same values; the backward pass and the tangents end here: dy = 0, gx = 0.
 template <class T, class Device>
 [[nodiscard]] Tensor<T, Device> stop_gradient(const Tensor<T, Device>& x) {
   return x;

@@ -69,7 +69,7 @@ void check_labels(const Tensor<std::int32_t, Device>& labels, std::size_t rows,
 /// y[b] = table[labels[b]]; table (classes, C), y (B, C). `like` is a value of the same batch,
 /// which decides the kind of the result. Labels have no tangent, so dy = 0; the gradient is added
 /// to the rows that were taken. Throws ShapeError on a label outside the table; a device that is
-/// not waited for makes its row not a number instead.
+/// not waited for makes its row NaN instead.
 template <class T, class Device>
 [[nodiscard]] Tensor<T, Device> class_embedding(const Parameter<T, Device>& table,
                                                 const Tensor<std::int32_t, Device>& labels,

@@ -29,11 +29,11 @@ template <class X>
   return {s.rows(), s.row_size() / s.last(), s.last(), groups};
 }
 
-/// The result, and the statistics that the way back needs.
+/// The result, and the statistics that the backward pass needs.
 template <class X>
 struct NormResult {
   X y;
-  Tensor<typename X::value_type, typename X::device_type> mean, inverse;
+  Tensor<typename X::value_type, typename X::device_type> mean, inv_std;
 };
 
 template <class F, ValueLike X>
@@ -49,13 +49,13 @@ template <class F, ValueLike X>
   const T *in = buffer(x), *a = buffer(scale), *b = buffer(shift);
   T* out = buffer(result.y);
   group_statistics(Device{}, n, static_cast<T>(epsilon), in, result.mean.data(),
-                   result.inverse.data());
-  const T *mean = result.mean.data(), *inverse = result.inverse.data();
-  group_norm(Device{}, f, n, in, mean, inverse, a, b, out);
+                   result.inv_std.data());
+  const T *mean = result.mean.data(), *inv_std = result.inv_std.data();
+  group_norm(Device{}, f, n, in, mean, inv_std, a, b, out);
   const std::size_t values = n.rows * n.image(), modulations = n.rows * n.channels;
   n.rows = tangent_rows(x);
   if (n.rows > 0)
-    group_norm_tangent(Device{}, f, n, in, in + values, mean, inverse, a, a + modulations, b,
+    group_norm_tangent(Device{}, f, n, in, in + values, mean, inv_std, a, a + modulations, b,
                        b + modulations, out + values);
   return result;
 }
@@ -85,13 +85,13 @@ template <class F = Identity, ValueLike X>
   const NormShape n = detail::norm_shape(x, scale, shift, groups);
   return detail::recorded(
       x.tape(), std::move(result.y), !x.constant() || !scale.constant() || !shift.constant(),
-      [f, n, mean = result.mean, inverse = result.inverse, input = Values(primal(x)),
+      [f, n, mean = result.mean, inv_std = result.inv_std, input = Values(primal(x)),
        a = Values(primal(scale)), b = Values(primal(shift)), node = x.node(),
        scale_node = scale.node(), shift_node = shift.node()](auto& tape, Values g) {
         Values gx(input.shape()), ga(a.shape()), gb(b.shape());
         group_norm_backward(Device{}, f, n, static_cast<const T*>(input.data()),
                             static_cast<const T*>(mean.data()),
-                            static_cast<const T*>(inverse.data()), static_cast<const T*>(a.data()),
+                            static_cast<const T*>(inv_std.data()), static_cast<const T*>(a.data()),
                             static_cast<const T*>(b.data()), static_cast<const T*>(g.data()),
                             gx.data(), ga.data(), gb.data());
         tape.add_gradient(node, std::move(gx));

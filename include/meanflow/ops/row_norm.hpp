@@ -21,11 +21,11 @@ void check_row_norm(const char* operation, const Shape& x, const Parameter<T, De
                       parameter.name() + " must have a number for each element of the last axis");
 }
 
-/// The result, and what the way back needs.
+/// The result, and what the backward pass needs.
 template <class X>
 struct RowNormResult {
   X y;
-  Tensor<typename X::value_type, typename X::device_type> normal, inverse;
+  Tensor<typename X::value_type, typename X::device_type> normalized, inv_std;
 };
 
 template <ValueLike X, class T, class Device>
@@ -43,7 +43,7 @@ template <ValueLike X, class T, class Device>
   };
   row_norm(Device{}, centred, rows, columns == 0 ? 0 : tangent_size(x) / columns, columns,
            static_cast<T>(epsilon), static_cast<const T*>(buffer(x)), data(weight), data(bias),
-           buffer(result.y), result.normal.data(), result.inverse.data());
+           buffer(result.y), result.normalized.data(), result.inv_std.data());
   return result;
 }
 
@@ -55,12 +55,13 @@ template <ValueLike X, class T, class Device>
   T *weight_gradient = tape.gradient_of(weight), *bias_gradient = tape.gradient_of(bias);
   auto result = row_norm_forward(operation, centred, x.value(), weight, bias, epsilon);
   return recorded(tape, std::move(result.y), !x.constant() || weight_gradient || bias_gradient,
-                  [centred, weight, weight_gradient, bias_gradient, normal = result.normal,
-                   inverse = result.inverse, node = x.node()](auto& t, Tensor<T, Device> g) {
+                  [centred, weight, weight_gradient, bias_gradient, normalized = result.normalized,
+                   inv_std = result.inv_std, node = x.node()](auto& t, Tensor<T, Device> g) {
                     Tensor<T, Device> gx(g.shape());
                     row_norm_backward(
-                        Device{}, centred, inverse.size(), g.shape().last(),
-                        static_cast<const T*>(normal.data()), static_cast<const T*>(inverse.data()),
+                        Device{}, centred, inv_std.size(), g.shape().last(),
+                        static_cast<const T*>(normalized.data()),
+                        static_cast<const T*>(inv_std.data()),
                         static_cast<const T*>(weight.empty() ? nullptr : weight.data()),
                         static_cast<const T*>(g.data()), gx.data(), weight_gradient, bias_gradient);
                     t.add_gradient(node, std::move(gx));

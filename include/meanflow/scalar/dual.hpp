@@ -264,7 +264,7 @@ template <class T>
   }
 }
 
-/// Equal to the bit in value and derivative, for tests; NaN is the same as NaN, 0 is not -0.
+/// Equal bit for bit in value and derivative, for tests; NaN is the same as NaN, 0 is not -0.
 template <Real T>
 [[nodiscard]] bool same(const T& x, const T& y) {
   if constexpr (is_dual<T>) {

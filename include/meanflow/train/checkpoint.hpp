@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Checkpoints: one safetensors file from which a training goes on to the bit as if it had never
+/// Checkpoints: one safetensors file from which a training goes on bit for bit as if it had never
 /// stopped, and from which any program can take the parameters or an average of them.
 #pragma once
 
@@ -109,7 +109,7 @@ void save_checkpoint(const std::filesystem::path& path, const Trainer& trainer,
 }
 
 /// Goes on from a file of `save_checkpoint`: with the same settings and data the training continues
-/// to the bit. The number of steps and the learning rate may be changed between; seed, batch and
+/// bit for bit. The number of steps and the learning rate may be changed between; seed, batch and
 /// averages may not.
 /// Throws FileError, naming the file and what differs, if it is damaged or that of another net or
 /// of other settings; the trainer is then as it was.

@@ -27,7 +27,7 @@ namespace meanflow {
 
 namespace detail {
 
-/// *gradient += 0 times the sum of numbers: not a number if one of them is not finite.
+/// *gradient += 0 times the sum of numbers: NaN if one of them is not finite.
 template <class T>
 struct Poison {
   using value_type = double;
@@ -200,8 +200,8 @@ class StepEngine {
 
   void work(const TilePass<N, R>& pass, R& recipe, const TrainerSettings& settings,
             Update& update) {
-    workers_.prepare(std::min(lanes(Device{}), pass.split.tiles), pass.net.parameters(), gradient_,
-                     update.frozen_entries());
+    workers_.prepare(std::min(workers(Device{}), pass.split.tiles), pass.net.parameters(),
+                     gradient_, update.frozen_entries());
     fill(Device{}, gradient_.size(), T(0), gradient_.data());
     forward_backward(pass, workers_);
     reduce_rows(Device{}, 1, pass.x.rows(), detail::Poison<T>{pass.report, gradient_.data()});

@@ -75,7 +75,7 @@ class MeanFlowTrainer {
   /// has changed, if a loss or the gradient is not finite.
   StepReport step(const Values& x, const Condition& condition = {}) {
     detail::check_condition("trainer", condition, x.rows());
-    const ComputeIn precision(settings_.precision, Device{});
+    const AutocastScope precision(settings_.precision, Device{});
     const StepPlan plan = plan_for(x.rows(), step_);
     StepReport report{.step = step_,
                       .steps = settings_.steps,
@@ -132,7 +132,7 @@ class MeanFlowTrainer {
   [[nodiscard]] EvaluationReport evaluate(Source&& source, std::size_t batches = 1) {
     if (batches == 0) throw SettingError("evaluate: batches is 0, but must be at least 1");
     const UseValues<T, Device> averaged(net_.parameters(), best_values());
-    const ComputeIn precision(settings_.precision, Device{});
+    const AutocastScope precision(settings_.precision, Device{});
     SourceBatch<T, Condition, Host> batch(source, settings_.batch);
     EvaluationReport report{.metrics = Metrics(engine_.metrics)};
     for (std::size_t i = 0; i < batches; ++i) {
@@ -159,7 +159,7 @@ class MeanFlowTrainer {
   [[nodiscard]] Values sample(const Values& noise, std::size_t steps = 1,
                               const Condition& condition = {}) {
     const UseValues<T, Device> averaged(net_.parameters(), best_values());
-    const ComputeIn precision(settings_.precision, Device{});
+    const AutocastScope precision(settings_.precision, Device{});
     if (instantaneous(recipe_.objective))
       return meanflow::solve(net_, noise, steps, Solver::euler, condition);
     return meanflow::sample(net_, noise, steps, condition);

@@ -47,7 +47,7 @@ inline constexpr std::size_t parallel_grain = 1 << 15;
 inline void wait(Cpu) {}
 [[nodiscard]] inline int spare_memory(Cpu, double /*share*/) { return 0; }
 
-[[nodiscard]] inline std::size_t lanes(Cpu) {
+[[nodiscard]] inline std::size_t workers(Cpu) {
   return omp_in_parallel() ? 1 : static_cast<std::size_t>(omp_get_max_threads());
 }
 
@@ -58,14 +58,14 @@ inline void wait(Cpu) {}
                                            std::size_t tile_rows = 128) {
   constexpr std::size_t most_parameters = std::size_t{1} << 22;
   if (parameters > most_parameters || rows <= 1) return 1;
-  const std::size_t cores = lanes(Cpu{});
+  const std::size_t cores = workers(Cpu{});
   const std::size_t each = (rows + cores * tile_rows - 1) / (cores * tile_rows);
   return std::min(rows, each * cores);
 }
 
 template <class F>
 void parallel_for(Cpu, std::size_t n, std::size_t grain, F f) {
-  const std::size_t threads = std::min(lanes(Cpu{}), n / std::max<std::size_t>(grain, 1));
+  const std::size_t threads = std::min(workers(Cpu{}), n / std::max<std::size_t>(grain, 1));
   if (threads <= 1) return f(std::size_t{0}, n);
   detail::FirstException failure;
   const Precision of_caller = precision();
@@ -86,7 +86,7 @@ void parallel_for(Cpu, std::size_t n, std::size_t grain, F f) {
 /// do not change from run to run.
 template <class F>
 void parallel_tasks(Cpu, std::size_t tasks, F f) {
-  const std::size_t threads = std::min(lanes(Cpu{}), tasks);
+  const std::size_t threads = std::min(workers(Cpu{}), tasks);
   if (threads <= 1) {
     for (std::size_t task = 0; task < tasks; ++task) f(task, std::size_t{0});
     return;

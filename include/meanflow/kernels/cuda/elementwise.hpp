@@ -36,7 +36,7 @@ inline void wait(Cuda) {
   cuda::context().wait();
 #endif
 }
-[[nodiscard]] inline std::size_t lanes(Cuda) { return 1; }
+[[nodiscard]] inline std::size_t workers(Cuda) { return 1; }
 /// One: a device with too little memory for all rows at once says so (`OutOfMemoryError`), and is
 /// asked again with more.
 [[nodiscard]] inline std::size_t row_tiles(Cuda, std::size_t /*rows*/, std::size_t /*parameters*/,

@@ -51,7 +51,7 @@ struct Groups {
 }  // namespace cuda
 
 template <class T>
-void group_statistics(Cuda, const NormShape& shape, T epsilon, const T* x, T* mean, T* inverse) {
+void group_statistics(Cuda, const NormShape& shape, T epsilon, const T* x, T* mean, T* inv_std) {
   const cuda::Groups n(shape);
   const std::size_t all = n.rows * n.groups;
   const T share = T(1) / T(n.size());
@@ -67,23 +67,23 @@ void group_statistics(Cuda, const NormShape& shape, T epsilon, const T* x, T* me
       },
       [=] MEANFLOW_HOST_DEVICE(std::size_t g, T sum) {
         using std::sqrt;
-        inverse[g] = T(1) / sqrt(share * sum + epsilon);
+        inv_std[g] = T(1) / sqrt(share * sum + epsilon);
       });
 }
 
 template <class F, class T>
-void group_norm(Cuda, F f, const NormShape& shape, const T* x, const T* mean, const T* inverse,
+void group_norm(Cuda, F f, const NormShape& shape, const T* x, const T* mean, const T* inv_std,
                 const T* a, const T* b, T* y) {
   const cuda::Groups n(shape);
   cuda::for_each_index(n.elements(), [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
     const std::size_t g = n.group(i), k = n.modulation(i);
-    y[i] = f((x[i] - mean[g]) * inverse[g] * a[k] + b[k]);
+    y[i] = f((x[i] - mean[g]) * inv_std[g] * a[k] + b[k]);
   });
 }
 
 template <class F, class T>
 void group_norm_tangent(Cuda, F f, const NormShape& shape, const T* x, const T* dx, const T* mean,
-                        const T* inverse, const T* a, const T* da, const T* b, const T* db, T* dy) {
+                        const T* inv_std, const T* a, const T* da, const T* b, const T* db, T* dy) {
   const cuda::Groups n(shape);
   const cuda::Scratch<cuda::Pair<T>> memory(n.rows * n.groups);
   cuda::Pair<T>* means = memory.data();
@@ -92,23 +92,23 @@ void group_norm_tangent(Cuda, F f, const NormShape& shape, const T* x, const T* 
       n.rows * n.groups, n.size(),
       [=] MEANFLOW_HOST_DEVICE(std::size_t g, std::size_t i) {
         const std::size_t at = n.element(g, i);
-        return cuda::Pair<T>{dx[at], (x[at] - mean[g]) * inverse[g] * dx[at]};
+        return cuda::Pair<T>{dx[at], (x[at] - mean[g]) * inv_std[g] * dx[at]};
       },
       [=] MEANFLOW_HOST_DEVICE(std::size_t g, cuda::Pair<T> sums) {
         means[g] = {share * sums.first, share * sums.second};
       });
   cuda::for_each_index(n.elements(), [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
     const std::size_t g = n.group(i), k = n.modulation(i);
-    const T normal = (x[i] - mean[g]) * inverse[g];
-    const T dn = (dx[i] - means[g].first - normal * means[g].second) * inverse[g];
-    const T slope = f(Dual<T>(normal * a[k] + b[k], T(1))).tangent;
-    dy[i] = slope * (dn * a[k] + normal * da[k] + db[k]);
+    const T normalized = (x[i] - mean[g]) * inv_std[g];
+    const T dn = (dx[i] - means[g].first - normalized * means[g].second) * inv_std[g];
+    const T slope = f(Dual<T>(normalized * a[k] + b[k], T(1))).tangent;
+    dy[i] = slope * (dn * a[k] + normalized * da[k] + db[k]);
   });
 }
 
 template <class F, class T>
 void group_norm_backward(Cuda, F f, const NormShape& shape, const T* x, const T* mean,
-                         const T* inverse, const T* a, const T* b, const T* g, T* gx, T* ga,
+                         const T* inv_std, const T* a, const T* b, const T* g, T* gx, T* ga,
                          T* gb) {
   const cuda::Groups n(shape);
   const cuda::Scratch<cuda::Pair<T>> memory(n.rows * n.groups);
@@ -120,10 +120,10 @@ void group_norm_backward(Cuda, F f, const NormShape& shape, const T* x, const T*
       [=] MEANFLOW_HOST_DEVICE(std::size_t row, std::size_t pixel, std::size_t c) {
         const std::size_t i = (row * n.pixels + pixel) * n.channels + c, k = row * n.channels + c;
         const std::size_t group = row * n.groups + c / n.by_each;
-        const T normal = (x[i] - mean[group]) * inverse[group];
-        const T q = g[i] * f(Dual<T>(normal * a[k] + b[k], T(1))).tangent;
+        const T normalized = (x[i] - mean[group]) * inv_std[group];
+        const T q = g[i] * f(Dual<T>(normalized * a[k] + b[k], T(1))).tangent;
         gx[i] = q;
-        return cuda::Pair<T>{q * normal, q};
+        return cuda::Pair<T>{q * normalized, q};
       },
       [=] MEANFLOW_HOST_DEVICE(std::size_t row, std::size_t c, cuda::Pair<T> sums) {
         ga[row * n.channels + c] = sums.first;
@@ -140,9 +140,9 @@ void group_norm_backward(Cuda, F f, const NormShape& shape, const T* x, const T*
       });
   cuda::for_each_index(n.elements(), [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
     const std::size_t group = n.group(i);
-    const T normal = (x[i] - mean[group]) * inverse[group];
-    gx[i] = (gx[i] * a[n.modulation(i)] - means[group].first - normal * means[group].second) *
-            inverse[group];
+    const T normalized = (x[i] - mean[group]) * inv_std[group];
+    gx[i] = (gx[i] * a[n.modulation(i)] - means[group].first - normalized * means[group].second) *
+            inv_std[group];
   });
 }
 
@@ -150,8 +150,8 @@ void group_norm_backward(Cuda, F f, const NormShape& shape, const T* x, const T*
 
 template <class T>
 void row_norm(Cuda, Centred centred, std::size_t rows, std::size_t tangent_rows,
-              std::size_t columns, T epsilon, const T* x, const T* w, const T* b, T* y, T* normal,
-              T* inverse) {
+              std::size_t columns, T epsilon, const T* x, const T* w, const T* b, T* y,
+              T* normalized, T* inv_std) {
   const bool moves = centred == Centred::yes;
   const T share = T(1) / T(columns);
   const cuda::Scratch<cuda::Pair<T>> memory(rows);
@@ -170,13 +170,13 @@ void row_norm(Cuda, Centred centred, std::size_t rows, std::size_t tangent_rows,
       },
       [=] MEANFLOW_HOST_DEVICE(std::size_t r, T sum) {
         using std::sqrt;
-        inverse[r] = T(1) / sqrt(share * sum + epsilon);
+        inv_std[r] = T(1) / sqrt(share * sum + epsilon);
       });
   const cuda::Divisor by(columns);
   cuda::for_each_index(rows * columns, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
     const std::size_t r = i / by, c = i % by;
-    normal[i] = (x[i] - means[r].first) * inverse[r];
-    y[i] = (w ? normal[i] * w[c] : normal[i]) + (b ? b[c] : T(0));
+    normalized[i] = (x[i] - means[r].first) * inv_std[r];
+    y[i] = (w ? normalized[i] * w[c] : normalized[i]) + (b ? b[c] : T(0));
   });
   if (tangent_rows == 0) return;
   const T* dx = x + rows * columns;
@@ -185,21 +185,21 @@ void row_norm(Cuda, Centred centred, std::size_t rows, std::size_t tangent_rows,
       tangent_rows, columns,
       [=] MEANFLOW_HOST_DEVICE(std::size_t r, std::size_t c) {
         const std::size_t i = r * columns + c;
-        return cuda::Pair<T>{moves ? dx[i] : T(0), normal[i] * dx[i]};
+        return cuda::Pair<T>{moves ? dx[i] : T(0), normalized[i] * dx[i]};
       },
       [=] MEANFLOW_HOST_DEVICE(std::size_t r, cuda::Pair<T> sums) {
         means[r] = {share * sums.first, share * sums.second};
       });
   cuda::for_each_index(tangent_rows * columns, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
     const std::size_t r = i / by;
-    const T dn = (dx[i] - means[r].first - normal[i] * means[r].second) * inverse[r];
+    const T dn = (dx[i] - means[r].first - normalized[i] * means[r].second) * inv_std[r];
     dy[i] = w ? dn * w[i % by] : dn;
   });
 }
 
 template <class T>
 void row_norm_backward(Cuda, Centred centred, std::size_t rows, std::size_t columns,
-                       const T* normal, const T* inverse, const T* w, const T* g, T* gx, T* gw,
+                       const T* normalized, const T* inv_std, const T* w, const T* g, T* gx, T* gw,
                        T* gb) {
   const bool moves = centred == Centred::yes;
   const T share = T(1) / T(columns);
@@ -210,7 +210,7 @@ void row_norm_backward(Cuda, Centred centred, std::size_t rows, std::size_t colu
       [=] MEANFLOW_HOST_DEVICE(std::size_t r, std::size_t c) {
         const std::size_t i = r * columns + c;
         const T q = w ? g[i] * w[c] : g[i];
-        return cuda::Pair<T>{moves ? q : T(0), normal[i] * q};
+        return cuda::Pair<T>{moves ? q : T(0), normalized[i] * q};
       },
       [=] MEANFLOW_HOST_DEVICE(std::size_t r, cuda::Pair<T> sums) {
         means[r] = {share * sums.first, share * sums.second};
@@ -219,13 +219,13 @@ void row_norm_backward(Cuda, Centred centred, std::size_t rows, std::size_t colu
   cuda::for_each_index(rows * columns, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
     const std::size_t r = i / by;
     const T q = w ? g[i] * w[i % by] : g[i];
-    gx[i] = (q - means[r].first - normal[i] * means[r].second) * inverse[r];
+    gx[i] = (q - means[r].first - normalized[i] * means[r].second) * inv_std[r];
   });
   cuda::reduce_columns<cuda::Pair<T>>(
       1, rows, gw || gb ? columns : 0,
       [=] MEANFLOW_HOST_DEVICE(std::size_t, std::size_t r, std::size_t c) {
         const std::size_t i = r * columns + c;
-        return cuda::Pair<T>{g[i] * normal[i], g[i]};
+        return cuda::Pair<T>{g[i] * normalized[i], g[i]};
       },
       [=] MEANFLOW_HOST_DEVICE(std::size_t, std::size_t c, cuda::Pair<T> sums) {
         if (gw) gw[c] += sums.first;

@@ -13,7 +13,7 @@ namespace meanflow {
 /// y[b] = p for every row b of `like`: p (C), y (B, C). A parameter has no tangent, so dy = 0; its
 /// gradient is the sum of g over rows.
 template <ValueLike X, class T, class Device>
-[[nodiscard]] X expand(const Parameter<T, Device>& parameter, const X& like) {
+[[nodiscard]] X broadcast_rows(const Parameter<T, Device>& parameter, const X& like) {
   const std::size_t columns = parameter.size();
   X y = detail::make_like(like, {like.rows(), columns});
   const std::size_t same_row = 0;
@@ -24,9 +24,9 @@ template <ValueLike X, class T, class Device>
 }
 
 template <ValueLike X, class T, class Device>
-[[nodiscard]] Var<X> expand(const Parameter<T, Device>& parameter, const Var<X>& like) {
+[[nodiscard]] Var<X> broadcast_rows(const Parameter<T, Device>& parameter, const Var<X>& like) {
   T* gradient = like.tape().gradient_of(parameter);
-  return detail::recorded(like.tape(), expand(parameter, like.value()), gradient != nullptr,
+  return detail::recorded(like.tape(), broadcast_rows(parameter, like.value()), gradient != nullptr,
                           [gradient](auto&, Tensor<T, Device> g) {
                             bias_unary_backward(Device{}, g.rows(), g.row_size(),
                                                 static_cast<const T*>(nullptr), g.data(), gradient);
