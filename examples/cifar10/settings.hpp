@@ -279,6 +279,7 @@ void describe(meanflow::MeanFlow& s, Visit&& visit) {
 template <class Visit>
 void describe(meanflow::ImprovedMeanFlow& s, Visit&& visit) {
   visit("mode", s.mode);
+  visit("net_dropout", s.net_dropout);
 }
 
 template <class Visit>
@@ -290,6 +291,7 @@ void describe(meanflow::Guidance& s, Visit&& visit) {
   visit("kappa", s.kappa, Range{0, 0.999999});
   visit("t_start", s.t_start, share);
   visit("t_end", s.t_end, share);
+  visit("net_dropout", s.net_dropout);
 }
 
 template <class Visit>

@@ -8,6 +8,8 @@
 #include <expect_op.hpp>
 
 #include <meanflow/autodiff/check.hpp>
+#include <meanflow/flow/guidance.hpp>
+#include <meanflow/flow/mean_flow.hpp>
 #include <meanflow/kernels/cpu_conv.hpp>
 #include <meanflow/kernels/cpu_norm.hpp>
 #include <meanflow/nn/mean_flow_net.hpp>
@@ -165,4 +167,40 @@ TEST_CASE("images that do not fit are refused by name") {
       (void)net(Tensor<float>::zeros({2, 6, 8, 3}), times, times, {}),
       "MeanFlowNet: z has shape (2, 6, 8, 3), but must be (B, H, W, 3) with H and W divisible by 4",
       ShapeError);
+}
+
+TEST_CASE("dropout is left out of boundary and guiding velocities unless it is asked for") {
+  const auto net = stirred(SongUNet<double>({.resolution = 8,
+                                             .classes = 3,
+                                             .dropout = 0.3,
+                                             .model_channels = 4,
+                                             .channel_mult = {1},
+                                             .blocks = 1,
+                                             .attention_resolutions = {}}));
+  using Net = SongUNet<double>;
+  FlowBatchOf<Net> batch{numbers({rows, 8, 8, 3}, 1),
+                         numbers({rows, 8, 8, 3}, 2),
+                         numbers({rows, 1}, 3, 0, 0.5),
+                         numbers({rows, 1}, 4, 0.5, 1),
+                         rows,
+                         condition_of({0, 1})};
+  FlowBatchOf<Net> plain = batch;
+  plain.condition = without_dropout(batch.condition);
+  const auto guided = [&](const auto& rows_of, bool dropout) {
+    return guided_velocity({.omega = 2, .kappa = 0.5, .net_dropout = dropout}, net, rows_of);
+  };
+  CHECK(same_bits(guided(batch, false), guided(plain, true)));
+  CHECK_FALSE(same_bits(guided(batch, true), guided(plain, true)));
+
+  Tape<double> tape;
+  const ConstantWeighting weighting;
+  const StepContext<Net, ConstantWeighting> context{tape, weighting, rows};
+  const auto loss = [&](bool dropout) {
+    return ImprovedMeanFlow{.net_dropout = dropout}(net, batch, context).loss[0];
+  };
+  const auto boundary = net(batch.z, batch.t, batch.t, plain.condition);
+  const auto expected =
+      mean_flow_losses(context, batch, velocity_and_jvp(net, batch, boundary, tape));
+  CHECK(loss(false) == expected.loss[0]);
+  CHECK(loss(true) != expected.loss[0]);
 }

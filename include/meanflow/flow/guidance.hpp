@@ -28,12 +28,16 @@ struct Guidance {
   double omega = 1;
   double kappa = 0;
   double t_start = 0, t_end = 1;
+  /// Whether the net's dropout is active in the velocities that guidance asks the net for. They are
+  /// targets, so the published code leaves it out.
+  bool net_dropout = false;
 
   static constexpr void fields(auto f, auto&... g) {
     f("omega", g.omega...);
     f("kappa", g.kappa...);
     f("t_start", g.t_start...);
     f("t_end", g.t_end...);
+    f("net_dropout", g.net_dropout...);
   }
 
   /// Whether it changes anything.
@@ -100,14 +104,16 @@ template <class N>
   for_each_index(Device{}, rows,
                  detail::GuidanceShares<T>{guidance, batch.t.data(), is_null.data(), of_data.data(),
                                            of_null.data(), of_condition.data()});
+  const ConditionOf<N> given =
+      guidance.net_dropout ? batch.condition : without_dropout(batch.condition);
   Tensor<T, Device> v = detail::scale_rows(of_data, batch.v);
   const auto add = [&](const Tensor<T, Device>& shares, const ConditionOf<N>& condition) {
     const auto part =
         detail::scale_rows(shares, evaluate(net, batch.z, batch.t, batch.t, condition));
     accumulate(Device{}, v.size(), static_cast<const T*>(part.data()), v.data());
   };
-  add(of_null, with_null<Device>(batch.condition, null, rows));
-  if (guidance.kappa != 0) add(of_condition, batch.condition);
+  add(of_null, with_null<Device>(given, null, rows));
+  if (guidance.kappa != 0) add(of_condition, given);
   return v;
 }
 

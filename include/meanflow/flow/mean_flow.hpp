@@ -139,8 +139,12 @@ struct MeanFlow {
 struct ImprovedMeanFlow {
   static constexpr std::array metrics = flow_metrics;
   JvpMode mode = JvpMode::joint;
+  bool net_dropout = false;  ///< whether the net's dropout is active in the boundary velocity
 
-  static constexpr void fields(auto f, auto&... o) { f("mode", o.mode...); }
+  static constexpr void fields(auto f, auto&... o) {
+    f("mode", o.mode...);
+    f("net_dropout", o.net_dropout...);
+  }
 
   template <class N, class W>
   [[nodiscard]] auto operator()(const N& net, const FlowBatchOf<N>& batch,
@@ -149,8 +153,9 @@ struct ImprovedMeanFlow {
     Tensor<typename N::value_type, typename N::device_type> velocity;
     if (jumps > 0) {
       const auto t = batch.t.rows(0, jumps);
+      const auto given = condition_rows(batch.condition, 0, jumps);
       velocity =
-          evaluate(net, batch.z.rows(0, jumps), t, t, condition_rows(batch.condition, 0, jumps));
+          evaluate(net, batch.z.rows(0, jumps), t, t, net_dropout ? given : without_dropout(given));
     }
     return mean_flow_losses(context, batch,
                             velocity_and_jvp(net, batch, velocity, context.tape, mode));
