@@ -15,7 +15,7 @@ using test::Values;
 
 namespace {
 
-constexpr std::size_t rows = 10, jumps = 6;
+constexpr std::size_t rows = 12, jumps = 7;
 constexpr std::uint64_t seed = 3, step = 7, jump_end = jumps;
 
 using Labels = LabelCondition<double>;
@@ -75,7 +75,7 @@ TEST_CASE("a row is x and noise at its own times, with the derivative of the pat
 TEST_CASE("a tile draws what the whole batch draws for its rows") {
   const auto whole = drawn({0, jumps, jumps, rows});
   // The last two of those that jump, of which one is counted among those that do not, and two more.
-  const TileRows tile{4, 3, 8, 5};
+  const TileRows tile{5, 3, 9, 5};
   const auto part = drawn(tile);
   CHECK(part.jump_rows == 3);
   for (std::size_t i = 0; i < 5; ++i) {
@@ -91,7 +91,7 @@ TEST_CASE("processes draw for their rows what one process draws") {
     const auto whole = drawn({0, jumps, jumps, rows}, dropout);
     std::vector<int> seen(rows, 0);
     for (std::size_t process = 0; process < 3; ++process) {
-      const TileRows own = TileSplit{rows, jumps, 3}[process];
+      const TileRows own = process_rows(rows / 3, jumps, 3, process);
       // One row more carries a tangent than jumps.
       const auto part = drawn({0, own.jumps + 1, own.jumps + 1, own.count}, dropout, own);
       for (std::size_t i = 0; i < own.count; ++i) {
@@ -106,10 +106,29 @@ TEST_CASE("processes draw for their rows what one process draws") {
   }
 }
 
+TEST_CASE("every row is one process's, and all have as many, whatever the number of jumps") {
+  for (const std::size_t processes : {1, 2, 3, 7})
+    for (const std::size_t each : {1, 2, 8})
+      for (std::size_t all_jumps = 0; all_jumps <= each * processes; ++all_jumps) {
+        std::vector<int> seen(each * processes, 0);
+        for (std::size_t rank = 0; rank < processes; ++rank) {
+          const TileRows own = process_rows(each, all_jumps, processes, rank);
+          REQUIRE(own.count == each);
+          REQUIRE(own.jumps <= each);
+          for (std::size_t i = 0; i < each; ++i) {
+            REQUIRE(own[i] < seen.size());
+            ++seen[own[i]];
+            CHECK((own[i] < all_jumps) == (i < own.jumps));
+          }
+        }
+        CHECK(seen == std::vector<int>(each * processes, 1));
+      }
+}
+
 TEST_CASE("dropped rows are told the null condition; the batch itself is not changed") {
   const auto batch = drawn({0, jumps, jumps, rows}, {.rate = 0.3});
   for (std::size_t row = 0; row < rows; ++row)
-    CHECK(batch.condition.labels[row] == (row < 7 ? static_cast<std::int32_t>(row) : -1));
+    CHECK(batch.condition.labels[row] == (row < 8 ? static_cast<std::int32_t>(row) : -1));
 }
 
 TEST_CASE("times that break the contract are NaN") {

@@ -151,8 +151,8 @@ TEST_CASE("dropping conditions exactly takes the last rows, those with r = t fir
   for (std::size_t row = 0; row < 20; ++row) CHECK_FALSE(none(row, 7));
   CHECK_THROWS_WITH_AS(
       static_cast<void>(ConditionDropout{.rate = 0.1}.rule(4, 1)),
-      "condition dropout: 0.100000 of a batch of 4 rows is not one row: take a larger "
-      "batch, or count by_chance",
+      "condition dropout: 0.100000 of a batch of 4 rows rounds to none: use a larger "
+      "batch, or DropCount::by_chance",
       SettingError);
 }
 

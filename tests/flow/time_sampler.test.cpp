@@ -99,8 +99,8 @@ TEST_CASE("the number of jumps is exact, or by chance") {
   CHECK(times.jump_rows(1000, stream) == 250);
   CHECK(times.jump_rows(2, stream) == 1);
   CHECK_THROWS_WITH_AS(static_cast<void>(times.jump_rows(1, stream)),
-                       "jump_fraction 0.250000 of a batch of 1 rows is not one row: take a larger "
-                       "batch, or count by_chance",
+                       "jump_fraction 0.250000 of a batch of 1 rows rounds to none: use a larger "
+                       "batch, or JumpCount::by_chance",
                        SettingError);
   times.jump_fraction = 0;
   CHECK(times.jump_rows(1000, stream) == 0);

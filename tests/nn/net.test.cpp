@@ -40,6 +40,15 @@ struct WithoutConditionType : Base {
 };
 static_assert(!Net<WithoutConditionType>);
 
+struct IgnoresItsCondition : Base {
+  using condition_type = LabelCondition<float>;
+  template <class X>
+  X operator()(const X& z, const X&, const X&) const {
+    return z;
+  }
+};
+static_assert(!Net<IgnoresItsCondition>);
+
 struct AnotherConditionType : WithoutConditionType {
   using condition_type = VectorCondition<float>;
 };
@@ -197,11 +206,17 @@ TEST_CASE("a source is matched with what the net is told by the names of the par
   labelled.fit(NamedSource{});
   CHECK(labelled.gradient()[2] != 0);
   MeanFlowTrainer untold(test::ArchetypeNet(1), {.steps = 1, .batch = 4});
-  CHECK_THROWS_WITH_AS(untold.fit(NamedSource{}),
-                       "the data come with labels, but the net is told nothing", SettingError);
+  CHECK_THROWS_WITH_AS(
+      untold.fit(NamedSource{}),
+      "the data provide labels, but the net takes nothing (parts are matched by name "
+      "and by the type of their numbers)",
+      SettingError);
   MeanFlowTrainer told(Mlp<>({.hidden = 4, .layers = 1, .condition = 1}), {.steps = 1, .batch = 4});
-  CHECK_THROWS_WITH_AS(told.fit(NamedSource{}),
-                       "the data come with labels, but the net is told values", SettingError);
+  CHECK_THROWS_WITH_AS(
+      told.fit(NamedSource{}),
+      "the data provide labels, but the net takes values (parts are matched by name "
+      "and by the type of their numbers)",
+      SettingError);
 }
 
 TEST_CASE("conditions are cut with the batch") {

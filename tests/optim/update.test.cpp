@@ -48,6 +48,14 @@ struct Plain {
 };
 static_assert(ElementwiseOptimizer<Plain, double>);
 
+/// Moves whatever the rate.
+struct RestlessOptimizer : Plain {
+  template <class T>
+  Numbers<T> numbers(const StepRates&) const {
+    return {T(1)};
+  }
+};
+
 Parameters<double> two_layers() {
   Parameters<double> parameters;
   for (const char* name : {"a.weight", "b.weight"})
@@ -80,6 +88,17 @@ TEST_CASE("groups have rates of their own, frozen ones none, and the first that 
     CHECK(parameters["b.bias"].data()[i] ==
           doctest::Approx(before[parameters["b.bias"].offset() + i] - 0.05));
   CHECK(*update.frozen_entries() == std::vector<bool>{true, false, false});
+}
+
+TEST_CASE("a frozen parameter stays even if the optimizer would move it at a rate of 0") {
+  const Parameters<double> parameters = two_layers();
+  const Values before = parameters.values().clone();
+  ParameterUpdate<RestlessOptimizer, double, Cpu> update(
+      parameters, RestlessOptimizer{},
+      {{.contains = [](const auto& e) { return starts_with(e, "a."); }, .frozen = true}});
+  update.step(parameters, Values::full({parameters.flat_size()}, 1), 0.1);
+  CHECK(parameters["a.weight"].data()[3] == before[3]);
+  CHECK(parameters["b.bias"].data()[0] == before[parameters["b.bias"].offset()] - 1);
 }
 
 TEST_CASE("weight decay is scaled by group, for elements and for matrices") {
@@ -148,5 +167,6 @@ TEST_CASE("groups that cannot be are refused") {
   const Parameters<double> parameters = two_layers();
   using Update = ParameterUpdate<Plain, double, Cpu>;
   CHECK_THROWS_WITH_AS((Update(parameters, Plain{}, {{}})),
-                       "a group of parameters does not say what it contains", SettingError);
+                       "groups[0]: contains is empty, but must be a function of a ParameterEntry",
+                       SettingError);
 }

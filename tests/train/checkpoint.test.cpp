@@ -361,7 +361,7 @@ TEST_CASE("two processes take the step that one with all rows would take") {
   one.step(rows);
   // Of the rows that jump, which are the first 96, and of the others each process has one half.
   const auto halves = [&](std::size_t process) {
-    return gather(rows, TileSplit{128, 96, 2}[process]);
+    return gather(rows, process_rows(64, 96, 2, process));
   };
   first.step(halves(0));
   const StepReport report = second.step(halves(1));

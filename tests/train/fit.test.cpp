@@ -195,10 +195,11 @@ TEST_CASE("training stops once held-out data no longer improve") {
        .learning_rate = {.function = [](std::uint64_t step,
                                         std::uint64_t) { return step < 40 ? 1e-2 : 0.0; }},
        .averages = {}});
-  EarlyStopping stop(GaussianSource{}, {.every = 10, .patience = 3, .batches = 2});
+  EarlyStopping stop(GaussianSource{},
+                     {.every = 10, .patience = 3, .batches = 2, .metric = "squared_error"});
   trainer.fit(GaussianSource{}, stop);
   CHECK(stop.best_step() == 40);
   CHECK(trainer.steps_done() == 70);
-  CHECK(stop.last().loss == stop.best_loss());
+  CHECK(stop.best() == stop.last().metrics["squared_error"]);
   CHECK_THROWS_AS(EarlyStopping(GaussianSource{}, {.patience = 0}), SettingError);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // One step against the same step written out, and what may not depend on threads and tiles.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <vector>
 
@@ -258,4 +259,98 @@ TEST_CASE("the learning rate may be any function of the step") {
                     }}});
   CHECK(trainer.step(test::numbers({batch, 2}, 1)).learning_rate == doctest::Approx(1e-2));
   CHECK(trainer.step(test::numbers({batch, 2}, 1)).learning_rate == doctest::Approx(9e-3));
+}
+
+namespace {
+
+/// The batch's mean output towards the data's mean: rows count for each other.
+struct MeanObjective {
+  static constexpr std::array metrics{Metric{"distance"}};
+  [[nodiscard]] static constexpr bool needs_jumps() { return false; }
+
+  template <class N>
+  [[nodiscard]] Var<Values> output(const N& net, const FlowBatchOf<N>& rows,
+                                   Tape<double>& tape) const {
+    return net(Var(tape, rows.noise), Var(tape, rows.t), Var(tape, rows.t));
+  }
+  [[nodiscard]] RowLosses<double, Cpu, 1, 1> losses(const Values& y, const Values& x) const {
+    const double n = static_cast<double>(y.rows());
+    double means[2] = {};
+    for (std::size_t i = 0; i < y.size(); ++i) means[i % 2] += (y[i] - x[i]) / n;
+    const double square = means[0] * means[0] + means[1] * means[1];
+    RowLosses<double, Cpu, 1, 1> result{Tensor<double>::full({y.rows()}, square),
+                                        {{{0, Values(y.shape())}}},
+                                        {Values::full({y.rows()}, std::sqrt(square))}};
+    for (std::size_t i = 0; i < y.size(); ++i) result.outputs[0].gradient[i] = 2 * means[i % 2] / n;
+    return result;
+  }
+};
+static_assert(BatchObjective<MeanObjective, SmallNet> && !BatchObjective<MeanFlow, SmallNet>);
+
+}  // namespace
+
+TEST_CASE("losses that couple rows do not depend on tiles, and their gradient is a derivative") {
+  const Values x = test::numbers({batch, 2}, 7);
+  const auto stepped = [&](std::size_t tile_rows) {
+    MeanFlowTrainer trainer(make_net(), {.batch = batch, .seed = 11, .tile_rows = tile_rows},
+                            Recipe<MeanObjective>{});
+    const StepReport report = trainer.step(x);
+    return std::pair(report, trainer.gradient().clone());
+  };
+  const auto in_one = stepped(batch);
+  const StepReport& whole = in_one.first;
+  const Values& gradient = in_one.second;
+  CHECK(whole.metrics["distance"] == doctest::Approx(std::sqrt(whole.loss)));
+  for (const std::size_t tile_rows : {1, 5, 8}) {
+    const auto [report, parts] = stepped(tile_rows);
+    CHECK(report.loss == doctest::Approx(whole.loss).epsilon(1e-13));
+    CHECK(largest_difference(parts, gradient) <= 1e-13);
+  }
+  // Along the gradient itself.
+  const auto loss_at = [&](double step) {
+    SmallNet net = make_net();
+    for (std::size_t i = 0; i < gradient.size(); ++i)
+      net.parameters().values().data()[i] += step * gradient[i];
+    MeanFlowTrainer trainer(net, {.batch = batch, .seed = 11}, Recipe<MeanObjective>{});
+    return trainer.step(x).loss;
+  };
+  const double slope = (loss_at(1e-4) - loss_at(-1e-4)) / 2e-4;
+  CHECK(slope == doctest::Approx(test::inner_product(gradient, gradient)).epsilon(1e-6));
+  MeanFlowTrainer trainer(make_net(), {.batch = batch}, Recipe<MeanObjective>{});
+  struct Source {
+    [[nodiscard]] Shape row_shape() const { return {2}; }
+    void fill(Values& to, std::uint64_t seed, std::uint64_t step) const {
+      std::ranges::copy(test::numbers(to.shape(), seed + step).span(), to.data());
+    }
+  };
+  CHECK(trainer.evaluate(Source{}, 2).loss > 0);
+}
+
+TEST_CASE("an evaluation sees the averages and the step, and leaves the rows of the last step") {
+  Seen seen;
+  MeanFlowTrainer trainer(
+      make_net(), {.steps = 9, .batch = batch, .averages = {ConstantEma{1}}, .tile_rows = 30},
+      Recipe<Watching>{.objective = {&seen}});
+  const Values x = test::numbers({batch, 2}, 1);
+  trainer.step(x);
+  const double first = trainer.rows().loss()[0];
+  struct Source {
+    [[nodiscard]] Shape row_shape() const { return {2}; }
+    void fill(Values& to, std::uint64_t, std::uint64_t) const {
+      std::ranges::copy(test::numbers(to.shape(), 5).span(), to.data());
+    }
+  };
+  static_cast<void>(trainer.evaluate(Source{}));
+  CHECK(seen.step == 1);
+  CHECK(seen.averages == 1);
+  CHECK(seen.teacher == seen.student);
+  CHECK(trainer.rows().loss()[0] == first);
+}
+
+TEST_CASE("a learning rate that is negative or not finite is refused") {
+  auto trainer = make_trainer(
+      batch, {.learning_rate = {.function = [](std::uint64_t, std::uint64_t) { return NAN; }}});
+  CHECK_THROWS_WITH_AS(trainer.step(test::numbers({batch, 2}, 1)),
+                       "the learning rate of step 0 is nan, but must be finite and at least 0",
+                       SettingError);
 }

@@ -189,7 +189,8 @@ class UseValues {
 };
 
 /// Lets the calling thread alone compute with other values while it is in scope: a teacher within
-/// an objective, whose tiles run on several threads. What is computed so must not be recorded.
+/// an objective, whose tiles run on several threads. Nothing computed this way may be recorded on a
+/// tape.
 template <class T, class Device>
 class Teacher {
  public:

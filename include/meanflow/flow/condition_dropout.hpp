@@ -57,7 +57,7 @@ struct ConditionDropout {
     if (dropped == 0 && rate > 0 && count == DropCount::exact && batch > 0)
       throw SettingError("condition dropout: " + std::to_string(rate) + " of a batch of " +
                          std::to_string(batch) +
-                         " rows is not one row: take a larger batch, or count by_chance");
+                         " rows rounds to none: use a larger batch, or DropCount::by_chance");
     return {rate, count, batch - dropped, seed};
   }
 };
@@ -111,6 +111,16 @@ void for_each_null(Given& given, const C& null, F f) {
         if (!nothing.empty()) f(part, nothing);
       },
       given, null);
+}
+
+/// Throws ShapeError, naming `who`, unless a null condition is one row like those that are given.
+template <Condition C>
+void check_null(const std::string& who, const C& given, const C& null) {
+  for_each_null(given, null, [&](const auto& part, const auto& nothing) {
+    if (nothing.rows() != 1 || (!part.empty() && part.row_size() != nothing.row_size()))
+      throw_shape_error(who + ": the net's null condition", nothing.shape(), part.shape(),
+                        "it must be one row of the condition that is given");
+  });
 }
 
 }  // namespace detail

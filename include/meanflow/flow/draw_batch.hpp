@@ -47,8 +47,10 @@ struct DrawTimes {
 
   MEANFLOW_HOST_DEVICE void operator()(std::size_t i) const {
     RandomStream stream(seed, Purpose::times, *step, first_row + i);
-    const auto pair = times.sample(stream, first_row + i < *jump_end);
-    const bool valid = 0 <= pair.r && pair.r <= pair.t && pair.t <= 1;
+    const bool jumps = first_row + i < *jump_end;
+    const auto pair = times.sample(stream, jumps);
+    const bool valid =
+        0 <= pair.r && pair.r <= pair.t && pair.t <= 1 && (jumps || pair.r == pair.t);
     r[i] = valid ? static_cast<T>(pair.r) : std::numeric_limits<T>::quiet_NaN();
     t[i] = valid ? static_cast<T>(pair.t) : std::numeric_limits<T>::quiet_NaN();
   }

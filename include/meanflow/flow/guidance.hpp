@@ -99,6 +99,7 @@ template <class N>
     if (given.empty())
       throw ShapeError("guidance: the batch comes without the condition that the net is guided by");
   });
+  detail::check_null("guidance", batch.condition, null);
   const auto is_null = null_rows<Device>(batch.condition, null, rows);
   Tensor<T, Device> of_data({rows}), of_null({rows}), of_condition({rows});
   for_each_index(Device{}, rows,
@@ -108,8 +109,10 @@ template <class N>
       guidance.net_dropout ? batch.condition : without_dropout(batch.condition);
   Tensor<T, Device> v = detail::scale_rows(of_data, batch.v);
   const auto add = [&](const Tensor<T, Device>& shares, const ConditionOf<N>& condition) {
-    const auto part =
-        detail::scale_rows(shares, evaluate(net, batch.z, batch.t, batch.t, condition));
+    const auto u = evaluate(net, batch.z, batch.t, batch.t, condition);
+    if (!(u.shape() == v.shape()))
+      throw_shape_error("guidance", u.shape(), v.shape(), "the net must give the shape of z");
+    const auto part = detail::scale_rows(shares, u);
     accumulate(Device{}, v.size(), static_cast<const T*>(part.data()), v.data());
   };
   add(of_null, with_null<Device>(given, null, rows));
@@ -130,7 +133,11 @@ struct Guided {
     f("guidance", o.guidance...);
     f("objective", o.objective...);
   }
-  void check() const { guidance.check(); }
+  static constexpr bool changes_with_step = detail::changes_with_step<O>();
+  void check() const {
+    guidance.check();
+    if constexpr (requires { objective.check(); }) objective.check();
+  }
 
   template <class N, class W>
   [[nodiscard]] auto operator()(const N& net, const FlowBatchOf<N>& batch,

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <utility>
 
 #include <meanflow/autodiff/differentiable.hpp>
@@ -34,6 +35,9 @@ template <class T, class Device>
 [[nodiscard]] DualTensor<T, Device> with_tangent(const Tensor<T, Device>& values,
                                                  const Tensor<T, Device>& tangent,
                                                  double scale = 1) {
+  if (tangent.rows() > values.rows() || tangent.row_size() != values.row_size())
+    throw_shape_error("with_tangent", tangent.shape(), values.shape(),
+                      "a tangent has the first rows of the values");
   DualTensor<T, Device> result(values.shape(), tangent.rows());
   copy(Device{}, values.size(), static_cast<const T*>(values.data()), result.buffer().data());
   affine(Device{}, tangent.shape().size(), std::size_t{0}, static_cast<T>(scale), T(0),
@@ -71,6 +75,9 @@ template <class T, class Device, class C>
 [[nodiscard]] NetInputs<Var<DualTensor<T, Device>>> inputs_along(
     const FlowBatch<T, Device, C>& batch, const Tensor<T, Device>& dz, Tape<T, Device>& tape,
     const JvpDirection& direction = {}) {
+  if (dz.rows() != batch.jump_rows)
+    throw ShapeError("inputs_along: dz has " + std::to_string(dz.rows()) + " rows, but " +
+                     std::to_string(batch.jump_rows) + " rows jump");
   return {{tape, with_tangent(batch.z, dz, direction.z)},
           {tape, with_tangent(batch.r, batch.jump_rows, direction.r)},
           {tape, with_tangent(batch.t, batch.jump_rows, direction.t)}};

@@ -34,6 +34,15 @@ struct TileSplit {
   }
 };
 
+/// The numbers, among the rows of all processes, of the `rows` rows of process `rank`. The first
+/// `all_jumps` of all rows jump: each process has its share of them, which come first in its batch.
+[[nodiscard]] inline TileRows process_rows(std::size_t rows, std::size_t all_jumps,
+                                           std::size_t processes, std::size_t rank) {
+  const std::size_t begin = all_jumps * rank / processes;
+  const std::size_t end = all_jumps * (rank + 1) / processes;
+  return {begin, end - begin, all_jumps + rank * rows - begin, rows};
+}
+
 /// The tile's rows of the whole batch's tensor.
 template <class T, class Device>
 [[nodiscard]] Tensor<T, Device> gather(const Tensor<T, Device>& all, const TileRows& rows) {

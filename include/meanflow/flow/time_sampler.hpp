@@ -104,7 +104,7 @@ struct PairedTimes {
       if (rows == 0 && jump_fraction > 0 && batch > 0)
         throw SettingError("jump_fraction " + std::to_string(jump_fraction) + " of a batch of " +
                            std::to_string(batch) +
-                           " rows is not one row: take a larger batch, or count by_chance");
+                           " rows rounds to none: use a larger batch, or JumpCount::by_chance");
       return rows;
     }
     std::size_t rows = 0;

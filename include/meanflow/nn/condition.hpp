@@ -186,8 +186,9 @@ template <Condition To, Condition From>
             },
             to);
         if (!taken)
-          throw SettingError("the data come with " + std::string(name) + ", but the net is told " +
-                             field_names<To>());
+          throw SettingError("the data provide " + std::string(name) + ", but the net takes " +
+                             field_names<To>() +
+                             " (parts are matched by name and by the type of their numbers)");
       },
       from);
   return to;

@@ -51,7 +51,7 @@ class Mlp {
   [[nodiscard]] const MlpSettings& settings() const { return settings_; }
   [[nodiscard]] const Parameters<T, Device>& parameters() const { return parameters_; }
 
-  /// The condition of rows that are told nothing. Throws SettingError if all are.
+  /// The null condition, one row. Throws SettingError if the net takes no condition.
   [[nodiscard]] condition_type null_condition() const {
     if (settings_.condition == 0)
       throw SettingError("Mlp: condition is 0, so that there is no null condition");

@@ -18,15 +18,18 @@ namespace meanflow {
 /// `condition_type`, else `net(z, r, t)`. z (B, ...), r and t (B, 1); the result has the shape of
 /// z.
 template <class N, class X>
-concept CallableWith = requires {
-  typename N::condition_type;
-  requires requires(const N& net, const X& z, const X& r, const X& t,
-                    const typename N::condition_type& condition) {
-    { net(z, r, t, condition) } -> std::same_as<X>;
-  };
-} || requires(const N& net, const X& z, const X& r, const X& t) {
-  { net(z, r, t) } -> std::same_as<X>;
-};
+concept CallableWith = (requires {
+                         typename N::condition_type;
+                         requires requires(const N& net, const X& z, const X& r, const X& t,
+                                           const typename N::condition_type& condition) {
+                           { net(z, r, t, condition) } -> std::same_as<X>;
+                         };
+                       }) ||
+                       (
+                           !requires { typename N::condition_type; } &&
+                           requires(const N& net, const X& z, const X& r, const X& t) {
+                             { net(z, r, t) } -> std::same_as<X>;
+                           });
 
 /// A model of u(z, r, t), the average velocity on [r, t].
 ///
@@ -61,7 +64,7 @@ concept Net =
     CallableWith<N, Var<DualTensor<typename N::value_type, typename N::device_type>>>;
 
 /// The condition of one row that tells the net nothing.
-/// Throws SettingError, naming `who` asks, if the net has none.
+/// Throws SettingError, naming the caller, `who`, if the net has none.
 template <class N>
 [[nodiscard]] ConditionOf<N> null_condition_of(const N& net, const std::string& who) {
   if constexpr (requires {

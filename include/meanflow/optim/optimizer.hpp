@@ -30,7 +30,7 @@ struct StepRates {
 
 /// Parameters that are treated alike.
 struct ParameterGroup {
-  std::function<bool(const ParameterEntry&)> contains;  ///< the first group that does counts
+  std::function<bool(const ParameterEntry&)> contains;  ///< the first matching group applies
   double rate_scale = 1;                                ///< multiplies the learning rate
   double decay_scale = 1;                               ///< multiplies the weight decay
   bool frozen = false;                                  ///< neither differentiated nor updated
@@ -58,6 +58,8 @@ namespace detail {
 
 /// Groups are looked up by blocks of so many elements; parameters begin at multiples of it.
 inline constexpr std::size_t group_block = 16;
+/// What stands there for blocks that are not updated.
+inline constexpr std::uint8_t frozen_group = 255;
 
 }  // namespace detail
 
@@ -155,10 +157,11 @@ struct ElementUpdate {
     template <class At>
     MEANFLOW_HOST_DEVICE void operator()(At at) const {
       if (!updates) return;
-      if constexpr (Grouped)
-        apply(at, body.numbers[body.groups[at.index / group_block]],
-              std::make_index_sequence<states>{});
-      else
+      if constexpr (Grouped) {
+        const std::uint8_t group = body.groups[at.index / group_block];
+        if (group != frozen_group)
+          apply(at, body.numbers[group], std::make_index_sequence<states>{});
+      } else
         apply(at, numbers, std::make_index_sequence<states>{});
     }
     template <class At, std::size_t... K>

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -74,7 +75,7 @@ class ParameterUpdate {
  public:
   using Values = Tensor<T, Device>;
 
-  /// Throws SettingError if the optimizer, a group or an average cannot be.
+  /// Throws SettingError if the optimizer, a group or an average is invalid.
   ParameterUpdate(const Parameters<T, Device>& parameters, O optimizer,
                   std::vector<ParameterGroup> groups = {}, std::vector<Averaging> averages = {})
       : optimizer_(std::move(optimizer)), groups_(std::move(groups)), rules_(std::move(averages)) {
@@ -127,12 +128,19 @@ class ParameterUpdate {
 
   /// All of it for a training loop of one's own: one step along `gradient`, clipped to `clip_norm`
   /// (0: any norm). Steps are counted from the first call.
-  void step(const Parameters<T, Device>& parameters, const Values& gradient, double learning_rate,
-            double clip_norm = 0) {
-    prepare(learning_rate, steps_++, 1);
+  /// Gives the norm of the gradient; if it is not finite, nothing has changed.
+  double step(const Parameters<T, Device>& parameters, const Values& gradient, double learning_rate,
+              double clip_norm = 0) {
+    if (gradient.size() != parameters.flat_size())
+      throw_shape_error("ParameterUpdate::step", gradient.shape(), parameters.values().shape(),
+                        "the gradient must be as large as the parameters");
+    prepare(learning_rate, steps_, 1);
     Tensor<double, Device> squared({1});
     squared_norm(Device{}, gradient.size(), static_cast<const T*>(gradient.data()), squared.data());
     apply(parameters, {gradient.data(), squared.data(), clip_norm});
+    const double norm = std::sqrt(to_host(squared)[0]);
+    if (std::isfinite(norm)) ++steps_;
+    return norm;
   }
 
   [[nodiscard]] const O& optimizer() const { return optimizer_; }
@@ -154,10 +162,11 @@ class ParameterUpdate {
     if (groups_.size() > 254)
       throw SettingError("there are " + std::to_string(groups_.size()) +
                          " groups of parameters, but at most 254 are possible");
-    for (const ParameterGroup& group : groups_) {
-      if (!group.contains)
-        throw SettingError("a group of parameters does not say what it contains");
-      frozen_.push_back(group.frozen);
+    for (std::size_t g = 0; g < groups_.size(); ++g) {
+      if (!groups_[g].contains)
+        throw SettingError("groups[" + std::to_string(g) +
+                           "]: contains is empty, but must be a function of a ParameterEntry");
+      frozen_.push_back(groups_[g].frozen);
     }
     frozen_.push_back(false);
     std::vector<std::uint8_t> blocks(parameters.flat_size() / detail::group_block,
@@ -174,7 +183,8 @@ class ParameterUpdate {
       const std::size_t last =
           (entry.offset + entry.shape.size() + detail::group_block - 1) / detail::group_block;
       std::fill(blocks.begin() + static_cast<std::ptrdiff_t>(first),
-                blocks.begin() + static_cast<std::ptrdiff_t>(last), group);
+                blocks.begin() + static_cast<std::ptrdiff_t>(last),
+                frozen_[group] ? detail::frozen_group : group);
     }
     frozen_entries_ = std::make_shared<const std::vector<bool>>(std::move(frozen));
     if (!groups_.empty())

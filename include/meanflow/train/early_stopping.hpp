@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <utility>
 
 #include <meanflow/error.hpp>
@@ -18,6 +19,9 @@ struct EarlyStoppingSettings {
   std::size_t patience = 5;    ///< evaluations without an improvement before the end
   double min_improvement = 0;  ///< by how much the loss has to fall to count as one
   std::size_t batches = 4;     ///< of the held-out source, for each evaluation
+  /// What has to fall: a metric of the objective, or the weighted loss if it is empty, which says
+  /// little with `AdaptiveWeighting` at p = 1.
+  std::string metric{};
 };
 
 /// A callback of `MeanFlowTrainer::fit` that evaluates a held-out source (`DataSource`) by
@@ -35,12 +39,19 @@ class EarlyStopping {
   }
 
   template <class Trainer>
+  void on_begin(Trainer&) {
+    best_ = std::numeric_limits<double>::infinity();
+    without_ = 0;
+  }
+
+  template <class Trainer>
   bool on_step(Trainer& trainer, const StepReport&) {
     const std::uint64_t done = trainer.steps_done();
     if (done % settings_.every != 0) return false;
     last_ = trainer.evaluate(held_out_, settings_.batches);
-    if (last_.loss < best_loss_ - settings_.min_improvement) {
-      best_loss_ = last_.loss;
+    const double found = settings_.metric.empty() ? last_.loss : last_.metrics[settings_.metric];
+    if (found < best_ - settings_.min_improvement) {
+      best_ = found;
       best_step_ = done;
       without_ = 0;
       return false;
@@ -48,7 +59,7 @@ class EarlyStopping {
     return ++without_ >= settings_.patience;
   }
 
-  [[nodiscard]] double best_loss() const { return best_loss_; }
+  [[nodiscard]] double best() const { return best_; }                   ///< loss or metric
   [[nodiscard]] std::uint64_t best_step() const { return best_step_; }  ///< steps done at the best
   [[nodiscard]] const EvaluationReport& last() const { return last_; }
 
@@ -56,7 +67,7 @@ class EarlyStopping {
   Source held_out_;
   Settings settings_;
   EvaluationReport last_{};
-  double best_loss_ = std::numeric_limits<double>::infinity();
+  double best_ = std::numeric_limits<double>::infinity();
   std::uint64_t best_step_ = 0;
   std::size_t without_ = 0;
 };

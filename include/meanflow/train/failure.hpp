@@ -64,11 +64,12 @@ template <class Times>
                                        std::size_t row) {
   const std::uint64_t number = plan.rows[row];
   RandomStream stream(seed, Purpose::times, plan.step, number);
-  const auto pair = times.sample(stream, number < plan.all_jumps);
-  if (0 <= pair.r && pair.r <= pair.t && pair.t <= 1) return {};
+  const bool jumps = number < plan.all_jumps;
+  const auto pair = times.sample(stream, jumps);
+  if (0 <= pair.r && pair.r <= pair.t && pair.t <= 1 && (jumps || pair.r == pair.t)) return {};
   return "the time sampler drew r = " + std::to_string(pair.r) +
          " and t = " + std::to_string(pair.t) + " for row " + std::to_string(row) +
-         ", but must draw 0 <= r <= t <= 1";
+         ", but must draw 0 <= r <= t <= 1, and r = t in rows that do not jump";
 }
 
 /// What the weighting has given for a row, if that breaks its contract.

@@ -3,7 +3,6 @@
 /// The numbers of a training run.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -22,8 +21,8 @@ namespace meanflow {
 struct TrainerSettings {
   std::uint64_t steps = 5000;
   std::size_t batch = 1024;  ///< rows worked on at a time, of each process
-  /// Batches whose gradients are added up in a step: as a batch so many times as large, in less
-  /// memory.
+  /// Batches whose gradients are added up in a step: as a batch so many times as large, of which at
+  /// most `batch` rows are worked on together.
   std::size_t gradient_accumulation = 1;
   LearningRate learning_rate{};
   std::vector<Averaging> averages{WarmupEma{}};  ///< kept side by side; the first one samples
@@ -44,12 +43,6 @@ struct TrainerSettings {
 
   /// Rows of a step, of each process.
   [[nodiscard]] std::size_t step_rows() const { return batch * gradient_accumulation; }
-
-  /// Rows that may be worked on together; 0 for no limit.
-  [[nodiscard]] std::size_t largest_tile() const {
-    if (gradient_accumulation == 1) return tile_rows;
-    return tile_rows == 0 ? batch : std::min(tile_rows, batch);
-  }
 
   /// \throws SettingError if a number is out of range.
   void check() const {

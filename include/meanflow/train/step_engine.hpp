@@ -2,7 +2,7 @@
 /// \file
 /// One training step, on any device: forward and back in tiles, the all-reduce, the update. Whether
 /// the numbers are finite is decided where they lie, so that a device need not be waited for and
-/// its work can be recorded; the host hears of it when all has been asked for.
+/// its work can be recorded; the host learns the outcome once all work is queued.
 #pragma once
 
 #include <algorithm>
@@ -77,7 +77,7 @@ class StepEngine {
                            const C& null, const StepPlan& plan, const Values& x,
                            const C& condition) {
     stage(x, x_);
-    condition_ = condition;
+    if constexpr (requires { condition.dropout; }) condition_.dropout = condition.dropout;
     C::fields([](const char*, const auto& from, auto& to) { stage(from, to); }, condition,
               condition_);
     write_counters(plan);
@@ -97,6 +97,7 @@ class StepEngine {
                             plan.step,
                             settings.steps,
                             update.averages(),
+                            /*net_dropout=*/true,
                             report_.data() + 1};
     };
     while (!try_step(settings, split, recipe.communicator.size() == 1, update,
@@ -107,34 +108,32 @@ class StepEngine {
     return std::sqrt(known_[0]);
   }
 
-  /// Reports the rows of a batch without learning from it.
-  void measure(const N& net, const R& recipe, const TrainerSettings& settings, const C& null,
-               const StepPlan& plan, const Values& x, const C& condition) {
+  /// Loss and metrics of a batch, without learning from it: without dropout, and all rows are told
+  /// their condition. `step` is what the objective sees; the random numbers are those of the plan.
+  [[nodiscard]] RowReports measure(const N& net, const R& recipe, const TrainerSettings& settings,
+                                   const Update& update, const StepPlan& plan, std::uint64_t step,
+                                   const Values& x, const C& condition) {
     write_counters(plan);
     const std::size_t rows = plan.rows.count;
-    Tensor<double, Device> report({1 + (1 + metrics.size()) * rows});
-    const std::vector<Values> none;
+    const Tensor<double, Device> report({1 + (1 + metrics.size()) * rows});
     forward(TilePass<N, R>{net,
                            recipe,
                            x,
                            condition,
                            {rows, plan.carried, tile_count(settings, rows)},
                            {settings.seed, counters_.data(), counters_.data() + 1, plan.rows,
-                            plan.all_rows, settings.condition_dropout, null},
+                            plan.all_rows, ConditionDropout{}, C{}},
                            plan.all_rows,
-                           plan.step,
+                           step,
                            settings.steps,
-                           none,
+                           update.averages(),
+                           /*net_dropout=*/false,
                            report.data() + 1});
-    known_ = to_host(report);
+    return reports_of(to_host(report));
   }
 
   /// Loss and metrics of the rows of the last step.
-  [[nodiscard]] RowReports rows() const {
-    const std::size_t rows = known_.empty() ? 0 : (known_.size() - 1) / (1 + metrics.size());
-    if (rows == 0) return {};
-    return {known_.rows(1, known_.size()), rows, metrics};
-  }
+  [[nodiscard]] RowReports rows() const { return reports_of(known_); }
 
   /// Forgets what a step that failed has left behind.
   void clear() { workers_.clear(); }
@@ -143,12 +142,20 @@ class StepEngine {
   [[nodiscard]] kernels::RecordingReport recording() const {
     kernels::RecordingReport report = repeated_.report();
     if (!Recorder::records) report.why_not = "the device does not record its work";
+    if (Recorder::records && !replays_)
+      report.why_not = "it is switched off, or there are several processes";
     if (changes_with_step) report.why_not = "what the objective does depends on the step";
     return report;
   }
 
  private:
   using Recorder = kernels::RecorderOf<Device>;
+
+  [[nodiscard]] static RowReports reports_of(const Tensor<double>& known) {
+    const std::size_t rows = known.empty() ? 0 : (known.size() - 1) / (1 + metrics.size());
+    if (rows == 0) return {};
+    return {known.rows(1, known.size()), rows, metrics};
+  }
 
   /// On a device: copies to memory that stays where it is while the shape is the same.
   template <class Element>
@@ -169,10 +176,13 @@ class StepEngine {
   }
 
   [[nodiscard]] std::size_t tile_count(const TrainerSettings& settings, std::size_t rows) const {
-    const std::size_t largest = settings.largest_tile();
-    const std::size_t each = settings.tile_rows == 0 && fitting_rows_ > 0 ? fitting_rows_ : largest;
-    if (each > 0) return std::max<std::size_t>(1, (rows + each - 1) / each);
-    return row_tiles(Device{}, rows, gradient_.size());
+    const auto tiles_of = [rows](std::size_t each) {
+      return std::max<std::size_t>(1, (rows + each - 1) / each);
+    };
+    const std::size_t at_least = tiles_of(settings.batch);  // batches whose gradients are added up
+    const std::size_t each = settings.tile_rows > 0 ? settings.tile_rows : fitting_rows_;
+    if (each > 0) return std::max(at_least, tiles_of(each));
+    return std::max(at_least, row_tiles(Device{}, rows, gradient_.size()));
   }
 
   /// Runs the step in these tiles; false if the device has too little memory for them. Then nothing
@@ -182,14 +192,16 @@ class StepEngine {
                               const Update& update, const T* parameters, Work work) {
     // Left free for samples drawn between steps, and for the device's own libraries.
     [[maybe_unused]] const auto spare = spare_memory(Device{}, 1.0 / 8);
+    replays_ = settings.replay && alone;
     try {
-      if (Recorder::records && settings.replay && alone && !changes_with_step)
+      if (Recorder::records && replays_ && !changes_with_step)
         repeated_.run(key_of(split, update, parameters), work);
       else
         work();
       return true;
     } catch (const OutOfMemoryError& error) {
       clear();
+      if (updating_) throw;  // too late to begin anew
       use_less_memory(settings, error, split);
       return false;
     } catch (...) {
@@ -200,6 +212,7 @@ class StepEngine {
 
   void work(const TilePass<N, R>& pass, R& recipe, const TrainerSettings& settings,
             Update& update) {
+    updating_ = false;
     workers_.prepare(std::min(workers(Device{}), pass.split.tiles), pass.net.parameters(),
                      gradient_, update.frozen_entries());
     fill(Device{}, gradient_.size(), T(0), gradient_.data());
@@ -207,6 +220,7 @@ class StepEngine {
     reduce_rows(Device{}, 1, pass.x.rows(), detail::Poison<T>{pass.report, gradient_.data()});
     double* const squared_norm = report_.data();
     workers_.add_up(squared_norm);
+    updating_ = true;
     if (recipe.communicator.size() > 1) {
       recipe.communicator.all_reduce(gradient_);
       workers_.measure(squared_norm);
@@ -249,13 +263,7 @@ class StepEngine {
     return key;
   }
 
-  static constexpr bool changes_with_step = [] {
-    using O = decltype(R::objective);
-    if constexpr (requires { O::changes_with_step; })
-      return O::changes_with_step;
-    else
-      return false;
-  }();
+  static constexpr bool changes_with_step = detail::changes_with_step<decltype(R::objective)>();
 
   Values gradient_;
   Workers<T, Device> workers_;
@@ -265,6 +273,8 @@ class StepEngine {
   Tensor<double, Device> report_;           // squared norm; loss and metrics of the rows
   Tensor<double> known_;                    // the same on the host
   kernels::RepeatedWork<Recorder> repeated_;
+  bool replays_ = true;
+  bool updating_ = false;         // the step at hand has come to the update
   std::size_t fitting_rows_ = 0;  // of a tile, once a device had too little memory
 };
 

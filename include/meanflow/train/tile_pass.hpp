@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <memory>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -44,7 +45,14 @@ void report_rows(const RowLosses<T, Device, Outputs, M>& losses, const TileRows&
   static_assert(M == metrics_of<O>().size(),
                 "an objective must name the metrics that it gives: static constexpr std::array "
                 "metrics{Metric{\"name\"}, ...}");
-  static_assert(M <= Metrics::max_count, "an objective may have 8 metrics");
+  static_assert(M <= Metrics::max_count, "an objective may have at most 8 metrics");
+  const auto check = [&](const char* what, std::size_t size) {
+    if (size != rows.count)
+      throw ShapeError("the objective gave " + std::to_string(size) + " " + what + " for " +
+                       std::to_string(rows.count) + " rows");
+  };
+  check("losses", losses.loss.size());
+  for (const auto& metric : losses.metrics) check("values of a metric", metric.size());
   ReportRows<T, M> body{rows, batch, losses.loss.data(), {}, report};
   for (std::size_t m = 0; m < M; ++m) body.metrics[m] = losses.metrics[m].data();
   for_each_index(Device{}, rows.count, body);
@@ -52,7 +60,7 @@ void report_rows(const RowLosses<T, Device, Outputs, M>& losses, const TileRows&
 
 }  // namespace detail
 
-/// What a pass over a batch is made of. It refers to its parts.
+/// The inputs of one pass over a batch, most of them held by reference.
 template <class N, class R>
 struct TilePass {
   using T = typename N::value_type;
@@ -68,13 +76,16 @@ struct TilePass {
   std::size_t batch;  ///< rows of all processes
   std::uint64_t step, steps;
   std::span<const Values> averages;
+  bool net_dropout;
   double* report;  ///< loss and metrics, each of B rows
 
   using Weighting = decltype(recipe.weighting);
   using Objective = std::remove_cvref_t<decltype(recipe.objective)>;
 
   [[nodiscard]] FlowBatchOf<N> draw(const TileRows& rows) const {
-    return draw_batch(x, condition, rows, recipe.path, recipe.times, draws);
+    FlowBatchOf<N> drawn = draw_batch(x, condition, rows, recipe.path, recipe.times, draws);
+    if (!net_dropout) drawn.condition = without_dropout(drawn.condition);
+    return drawn;
   }
 
   [[nodiscard]] StepContext<N, std::remove_cvref_t<Weighting>> context(
@@ -96,7 +107,13 @@ inline void check_node(bool differentiated) {
   if (!differentiated)
     throw Error(
         "trainer: the objective does not depend on the net's parameters; the nodes of its outputs "
-        "must be those of what the net computes from values on the given tape");
+        "must be those of what the net computes from values on the given tape, and not all "
+        "parameters may be frozen");
+}
+
+inline void check_output(const Shape& found, const Shape& expected) {
+  if (!(found == expected))
+    throw_shape_error("the objective's output", found, expected, "it must have the shape of z");
 }
 
 }  // namespace detail
@@ -134,9 +151,11 @@ void forward_backward(const TilePass<N, R>& pass, Workers<T, Device>& workers) {
   parallel_tasks(Device{}, tiles, [&](std::size_t tile, std::size_t worker) {
     const TileRows rows = pass.split[tile];
     if (rows.count == 0) return;
-    auto& tape = workers.tile_tape(tile, worker, pass.net.parameters());
+    auto& tape = workers.bind_tile(tile, worker, pass.net.parameters());
+    tape.clear();
     const auto output = pass.recipe.objective.output(pass.net, pass.draw(rows), tape);
     detail::check_node(!output.constant());
+    detail::check_output(output.shape(), pass.x.shape().with_rows(rows.count));
     nodes[tile] = output.node();
     scatter(output.value(), rows, outputs);
   });
@@ -144,9 +163,15 @@ void forward_backward(const TilePass<N, R>& pass, Workers<T, Device>& workers) {
   detail::report_rows<decltype(R::objective)>(losses, TileRows{0, 0, 0, pass.x.rows()},
                                               pass.x.rows(), pass.report);
   const auto& gradient = losses.outputs[0].gradient;
-  parallel_tasks(Device{}, tiles, [&](std::size_t tile, std::size_t) {
+  if (pass.batch != pass.x.rows())  // of the mean over the rows of all processes
+    affine(Device{}, gradient.size(), std::size_t{0},
+           static_cast<T>(static_cast<double>(pass.x.rows()) / static_cast<double>(pass.batch)),
+           T(0), static_cast<const T*>(gradient.data()), gradient.data());
+  parallel_tasks(Device{}, tiles, [&](std::size_t tile, std::size_t worker) {
     const TileRows rows = pass.split[tile];
-    if (rows.count > 0) workers.tile_tape(tile).backward(nodes[tile], gather(gradient, rows));
+    if (rows.count == 0) return;
+    workers.bind_tile(tile, worker, pass.net.parameters())
+        .backward(nodes[tile], gather(gradient, rows));
   });
 }
 
@@ -159,6 +184,7 @@ void forward(const TilePass<N, R>& pass) {
     Tape<T, Device> tape;
     const TileRows all{0, pass.split.jumps, pass.split.jumps, pass.x.rows()};
     const auto output = pass.recipe.objective.output(pass.net, pass.draw(all), tape);
+    detail::check_output(output.shape(), pass.x.shape());
     detail::report_rows<decltype(R::objective)>(
         pass.recipe.objective.losses(output.value(), pass.x), all, pass.x.rows(), pass.report);
   } else {

@@ -75,6 +75,7 @@ class MeanFlowTrainer {
   /// has changed, if a loss or the gradient is not finite.
   StepReport step(const Values& x, const Condition& condition = {}) {
     detail::check_condition("trainer", condition, x.rows());
+    detail::check_null("trainer", condition, null_);
     const AutocastScope precision(settings_.precision, Device{});
     const StepPlan plan = plan_for(x.rows(), step_);
     StepReport report{.step = step_,
@@ -125,31 +126,35 @@ class MeanFlowTrainer {
     (detail::notify_end(callbacks, *this), ...);
   }
 
-  /// The mean loss and metrics of `batches` batches of held-out rows, of the first average, or of
-  /// the net itself if none is kept. The same rows, times and noise every time, so that numbers of
-  /// different steps can be compared.
+  /// The mean loss and metrics of `batches` batches of held-out rows of each process, of the first
+  /// average, or of the net itself if none is kept: without dropout, and with the same times and
+  /// noise every time, so that numbers of different steps can be compared. All processes get the
+  /// same numbers.
   template <DataSource<T, Condition, Host> Source>
   [[nodiscard]] EvaluationReport evaluate(Source&& source, std::size_t batches = 1) {
     if (batches == 0) throw SettingError("evaluate: batches is 0, but must be at least 1");
     const UseValues<T, Device> averaged(net_.parameters(), best_values());
     const AutocastScope precision(settings_.precision, Device{});
+    const auto& communicator = recipe_.communicator;
     SourceBatch<T, Condition, Host> batch(source, settings_.batch);
     EvaluationReport report{.metrics = Metrics(engine_.metrics)};
     for (std::size_t i = 0; i < batches; ++i) {
       // Beyond the steps of any training run, whose random numbers are others.
-      const std::uint64_t number = (std::uint64_t{1} << 31) + i;
-      batch.fill(source, settings_.seed, number);
-      const StepPlan plan = plan_for(settings_.batch, number);
-      with_device_batch(batch, [&](const Values& x, const Condition& condition) {
-        engine_.measure(net_, recipe_, settings_, null_, plan, x, condition);
-      });
-      const RowReports rows = engine_.rows();
+      constexpr std::uint64_t first = std::uint64_t{1} << 31;
+      batch.fill(source, settings_.seed, first + i * communicator.size() + communicator.rank());
+      const StepPlan plan = plan_for(settings_.batch, first + i);
+      const RowReports rows =
+          with_device_batch(batch, [&](const Values& x, const Condition& condition) {
+            detail::check_condition("evaluate", condition, x.rows());
+            return engine_.measure(net_, recipe_, settings_, update_, plan, step_, x, condition);
+          });
       const Metrics means = rows.means(plan.rows.jumps);
       report.loss += rows.mean_loss() / static_cast<double>(batches);
       for (std::size_t m = 0; m < means.size(); ++m)
         report.metrics.value(m) += means.value(m) / static_cast<double>(batches);
-      report.rows += rows.size();
+      report.rows += rows.size() * communicator.size();
     }
+    share(report);
     return report;
   }
 
@@ -210,7 +215,7 @@ class MeanFlowTrainer {
   /// The gradient of the last step, as a flat buffer.
   [[nodiscard]] const Values& gradient() const { return engine_.gradient(); }
 
-  /// The rows of the last step.
+  /// The rows of the last step, until the next one.
   [[nodiscard]] RowReports rows() const { return engine_.rows(); }
 
  private:
@@ -220,8 +225,8 @@ class MeanFlowTrainer {
     RandomStream stream(settings_.seed, Purpose::times, step, ~std::uint32_t{0});
     const auto jumps = static_cast<std::size_t>(recipe_.times.jump_rows(rows, stream));
     if (jumps > rows)
-      throw SettingError("the time sampler lets " + std::to_string(jumps) + " of " +
-                         std::to_string(rows) + " rows jump");
+      throw SettingError("the time sampler's jump_rows returned " + std::to_string(jumps) +
+                         " for a batch of " + std::to_string(rows) + " rows");
     return jumps;
   }
 
@@ -230,8 +235,12 @@ class MeanFlowTrainer {
     StepPlan plan{.step = step,
                   .all_rows = rows * processes,
                   .learning_rate = settings_.learning_rate.at(step, settings_.steps)};
+    if (!(plan.learning_rate >= 0 && std::isfinite(plan.learning_rate)))
+      throw SettingError("the learning rate of step " + std::to_string(step) + " is " +
+                         std::to_string(plan.learning_rate) +
+                         ", but must be finite and at least 0");
     plan.all_jumps = jump_count(plan.all_rows, step);
-    plan.rows = TileSplit{plan.all_rows, plan.all_jumps, processes}[recipe_.communicator.rank()];
+    plan.rows = process_rows(rows, plan.all_jumps, processes, recipe_.communicator.rank());
     plan.carried = carried_rows(plan);
     return plan;
   }
@@ -255,6 +264,22 @@ class MeanFlowTrainer {
     for (std::uint64_t step = 1; step < 8; ++step)
       jumps_vary_ = jumps_vary_ || jump_count(rows, step) != jump_count(rows, 0);
     return jumps_vary_;
+  }
+
+  /// The means over all processes.
+  void share(EvaluationReport& report) {
+    const double processes = static_cast<double>(recipe_.communicator.size());
+    if (processes == 1) return;
+    Tensor<T> numbers({1 + report.metrics.size()});
+    numbers[0] = static_cast<T>(report.loss);
+    for (std::size_t m = 0; m < report.metrics.size(); ++m)
+      numbers[1 + m] = static_cast<T>(report.metrics.value(m));
+    const Values there = to_device<Device>(numbers);
+    recipe_.communicator.all_reduce(there);
+    const Tensor<T> sums = to_host(there);
+    report.loss = static_cast<double>(sums[0]) / processes;
+    for (std::size_t m = 0; m < report.metrics.size(); ++m)
+      report.metrics.value(m) = static_cast<double>(sums[1 + m]) / processes;
   }
 
   /// f(x, condition) on the device.

@@ -56,14 +56,12 @@ class Workers {
   void prepare_tiles(std::size_t count) {
     while (tiles_.size() < count) tiles_.push_back(std::make_unique<Tape<T, Device>>());
   }
-  /// The tape of a tile, whose gradients are added to those of `worker`.
-  [[nodiscard]] Tape<T, Device>& tile_tape(std::size_t tile, std::size_t worker,
+  /// The tape of a tile, whose gradients are from now on added to those of `worker`.
+  [[nodiscard]] Tape<T, Device>& bind_tile(std::size_t tile, std::size_t worker,
                                            const Parameters<T, Device>& parameters) {
-    tiles_[tile]->clear();
     tiles_[tile]->bind(parameters, all_[worker]->gradient, frozen_);
     return *tiles_[tile];
   }
-  [[nodiscard]] Tape<T, Device>& tile_tape(std::size_t tile) { return *tiles_[tile]; }
 
   /// Forgets what a step that failed has left behind.
   void clear() {
