@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Convolutions and resampling of the processor, oneDNN's where the build has it, beside plain loops.
+// Convolutions and resampling of the processor, oneDNN's where the build has it, beside plain
+// loops.
 #include <cstddef>
 #include <vector>
 
@@ -19,11 +20,39 @@ namespace {
 
 const std::vector<ConvShape> shapes{
     {.rows = 1, .height = 5, .width = 7, .in = 3, .out = 4, .kernel = 3, .stride = 1, .padding = 1},
-    {.rows = 3, .height = 8, .width = 8, .in = 17, .out = 16, .kernel = 3, .stride = 1, .padding = 1},
-    {.rows = 2, .height = 8, .width = 6, .in = 16, .out = 33, .kernel = 3, .stride = 2, .padding = 1},
+    {.rows = 3,
+     .height = 8,
+     .width = 8,
+     .in = 17,
+     .out = 16,
+     .kernel = 3,
+     .stride = 1,
+     .padding = 1},
+    {.rows = 2,
+     .height = 8,
+     .width = 6,
+     .in = 16,
+     .out = 33,
+     .kernel = 3,
+     .stride = 2,
+     .padding = 1},
     {.rows = 2, .height = 6, .width = 6, .in = 5, .out = 3, .kernel = 2, .stride = 2, .padding = 0},
-    {.rows = 2, .height = 4, .width = 4, .in = 32, .out = 32, .kernel = 1, .stride = 1, .padding = 0},
-    {.rows = 1, .height = 3, .width = 3, .in = 2, .out = 2, .kernel = 3, .stride = 1, .padding = 0}};
+    {.rows = 2,
+     .height = 4,
+     .width = 4,
+     .in = 32,
+     .out = 32,
+     .kernel = 1,
+     .stride = 1,
+     .padding = 0},
+    {.rows = 1,
+     .height = 3,
+     .width = 3,
+     .in = 2,
+     .out = 2,
+     .kernel = 3,
+     .stride = 1,
+     .padding = 0}};
 
 std::size_t x_size(const ConvShape& s) { return s.rows * s.height * s.width * s.in; }
 std::size_t y_size(const ConvShape& s) { return s.rows * s.out_height() * s.out_width() * s.out; }

@@ -134,8 +134,9 @@ class RepeatedWork {
   }
 
   void replay(Kind& kind) {
-    kind.recording->replay();
-    report_.nodes = kind.recording->nodes();
+    auto& recording = kind.recording.value();
+    recording.replay();
+    report_.nodes = recording.nodes();
     ++report_.replays;
   }
 

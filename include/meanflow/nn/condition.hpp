@@ -125,7 +125,7 @@ template <Condition C>
 /// The same condition with dropout switched off.
 template <Condition C>
 [[nodiscard]] C without_dropout(C condition) {
-  if constexpr (requires { condition.dropout = {}; }) condition.dropout = {};
+  if constexpr (requires { condition.dropout.rows; }) condition.dropout = {};
   return condition;
 }
 
