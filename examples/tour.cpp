@@ -104,6 +104,19 @@ void own_parts() {
   // [docs:end]
 }
 
+void another_optimizer() {
+  // [docs:optimizer]
+  MeanFlowTrainer trainer(
+      OwnNet{},
+      {.steps = 20,
+       .groups = {{.contains = [](const ParameterEntry& p) { return p.name.starts_with("in."); },
+                   .frozen = true},
+                  {.contains = is_vector, .decay_scale = 0}}},  // no decay of norms and biases
+      Recipe{.optimizer = Muon{.weight_decay = 0.01}});
+  // [docs:end]
+  trainer.fit(Toy2dSource{Toy2d::rings});
+}
+
 void sampling() {
   const Mlp<float> net({.hidden = 32, .layers = 2});
   // [docs:sampling]
@@ -137,6 +150,7 @@ int main() {
   derivative_of_a_net();
   gradient_of_a_net();
   own_parts();
+  another_optimizer();
   sampling();
   saving();
   kernels_in_use();

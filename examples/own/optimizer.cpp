@@ -2,10 +2,10 @@
 // An optimizer of one's own. The trainer clips, schedules, groups, averages, writes checkpoints and
 // vectorises it.
 #include <array>
-#include <cstdio>
-#include <vector>
 
 #include <meanflow/meanflow.hpp>
+
+#include "two_moons.hpp"
 
 using namespace meanflow;
 
@@ -39,10 +39,5 @@ int main() {
                           {.steps = 2000, .batch = 256, .learning_rate = {.peak = 3e-4}},
                           Recipe{.optimizer = Lion{.weight_decay = 0.01}});
   trainer.fit(Toy2dSource{Toy2d::two_moons}, ProgressBar("training"));
-  const auto points = trainer.sample(normal_noise({4000, 2}, 1));
-  std::vector<float> fresh(8000);
-  sample_toy2d(Toy2d::two_moons, fresh, 7, 0);
-  const double distance = energy_distance(points.span(), fresh, 2);
-  std::printf("energy distance in one step: %.4f\n", distance);
-  return distance < 0.03 ? 0 : 1;
+  return status_of(trainer, 0.03);
 }

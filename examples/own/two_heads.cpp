@@ -7,6 +7,8 @@
 
 #include <meanflow/meanflow.hpp>
 
+#include "two_moons.hpp"
+
 using namespace meanflow;
 
 // [docs:two-heads]
@@ -65,10 +67,5 @@ int main() {
       std::printf("step %llu: u %.3f, v %.3f\n", static_cast<unsigned long long>(report.step + 1),
                   report.metrics["u_error"], report.metrics["v_error"]);
   });
-  const auto points = trainer.sample(normal_noise({4000, 2}, 1));
-  std::vector<float> fresh(8000);
-  sample_toy2d(Toy2d::two_moons, fresh, 7, 0);
-  const double distance = energy_distance(points.span(), fresh, 2);
-  std::printf("energy distance in one step: %.4f\n", distance);
-  return distance < 0.06 ? 0 : 1;
+  return status_of(trainer, 0.06);
 }

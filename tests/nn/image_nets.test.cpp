@@ -63,6 +63,16 @@ ImageCondition<double> condition_of(std::initializer_list<std::int32_t> labels) 
   return condition;
 }
 
+SongUNet<double> dropping_net() {
+  return stirred(SongUNet<double>({.resolution = 8,
+                                   .classes = 3,
+                                   .dropout = 0.3,
+                                   .model_channels = 4,
+                                   .channel_mult = {1},
+                                   .blocks = 1,
+                                   .attention_resolutions = {}}));
+}
+
 }  // namespace
 
 TEST_CASE("MeanFlowNet with attention is differentiated") {
@@ -88,13 +98,7 @@ TEST_CASE("SongUNet with classes and dropout is differentiated, under one mask")
 }
 
 TEST_CASE("SongUNet drops in training alone, and tells classes apart") {
-  const auto net = stirred(SongUNet<double>({.resolution = 8,
-                                             .classes = 3,
-                                             .dropout = 0.3,
-                                             .model_channels = 4,
-                                             .channel_mult = {1},
-                                             .blocks = 1,
-                                             .attention_resolutions = {}}));
+  const auto net = dropping_net();
   const Values z = numbers({rows, 8, 8, 3}, 1), t = numbers({rows, 1}, 3, 0.5, 1);
   ImageCondition<double> sampling = condition_of({0, 3});
   const Values trained = net(z, t, t, sampling);
@@ -170,13 +174,7 @@ TEST_CASE("images that do not fit are refused by name") {
 }
 
 TEST_CASE("dropout is left out of boundary and guiding velocities unless it is asked for") {
-  const auto net = stirred(SongUNet<double>({.resolution = 8,
-                                             .classes = 3,
-                                             .dropout = 0.3,
-                                             .model_channels = 4,
-                                             .channel_mult = {1},
-                                             .blocks = 1,
-                                             .attention_resolutions = {}}));
+  const auto net = dropping_net();
   using Net = SongUNet<double>;
   FlowBatchOf<Net> batch{numbers({rows, 8, 8, 3}, 1),
                          numbers({rows, 8, 8, 3}, 2),

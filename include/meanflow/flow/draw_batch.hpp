@@ -36,7 +36,8 @@ struct DrawSettings {
 namespace detail {
 
 /// (r, t)[i] = the pair that the sampler draws for row first_row + i, which jumps if that row is
-/// before `jump_end`. Not a number where it breaks its contract, 0 <= r <= t <= 1.
+/// before `jump_end`. NaN where it breaks its contract: 0 <= r <= t <= 1, and
+/// r = t in rows that do not jump.
 template <class Times, class T>
 struct DrawTimes {
   Times times;

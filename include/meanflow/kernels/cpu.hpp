@@ -68,7 +68,7 @@ void accumulate(Cpu, std::size_t n, const T* x, T* y) {
 template <class T>
 void copy_columns(Cpu, std::size_t rows, std::size_t columns, const T* x, std::size_t x_stride,
                   T* y, std::size_t y_stride, bool add) {
-  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
+  const std::size_t grain = detail::rows_grain(columns);
   parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
     for (std::size_t r = first; r < last; ++r) {
       const T* in = x + r * x_stride;
@@ -130,7 +130,7 @@ void bias_unary(Cpu, F f, std::size_t rows, std::size_t tangent_rows, std::size_
   using Batch = xsimd::batch<T>;
   using D = Dual<Batch>;
   const std::size_t to_tangent = rows * columns;
-  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
+  const std::size_t grain = detail::rows_grain(columns);
   parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
     for (std::size_t r = first; r < last; ++r) {
       T* row = x + r * columns;
@@ -236,7 +236,7 @@ template <class Lanes, class T>
 template <class F>
 void for_each_run(const Broadcast& shape, F f) {
   const std::size_t inner = shape.inner();
-  const std::size_t grain = std::max<std::size_t>(1, parallel_grain / (inner + 1));
+  const std::size_t grain = rows_grain(inner);
   parallel_for(Cpu{}, shape.outer(), grain, [=](std::size_t first, std::size_t last) {
     for (std::size_t o = first; o < last; ++o) {
       const auto at = shape.offsets(o);
@@ -317,7 +317,7 @@ void binary_backward(Cpu, F f, const Broadcast& shape, const T* x, const T* y, c
 
 template <class T>
 void sum_rows(Cpu, std::size_t rows, std::size_t columns, T scale, const T* x, T* y) {
-  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
+  const std::size_t grain = detail::rows_grain(columns);
   parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
     for (std::size_t r = first; r < last; ++r)
       y[r] = scale * detail::sum_of_batches<T>(0, columns, [=](auto lanes, std::size_t c) {
@@ -329,7 +329,7 @@ void sum_rows(Cpu, std::size_t rows, std::size_t columns, T scale, const T* x, T
 template <class T>
 void add_to_rows(Cpu, std::size_t rows, std::size_t columns, T scale, const T* g, T* gx) {
   using Batch = xsimd::batch<T>;
-  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
+  const std::size_t grain = detail::rows_grain(columns);
   parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
     for (std::size_t r = first; r < last; ++r) {
       const T value = scale * g[r];
@@ -403,7 +403,7 @@ void dropout(Cpu, std::size_t rows, std::size_t tangent_rows, std::size_t column
 
 template <class T>
 void softmax(Cpu, std::size_t rows, std::size_t columns, const T* x, T* y) {
-  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
+  const std::size_t grain = detail::rows_grain(columns);
   parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
     for (std::size_t r = first; r < last; ++r) {
       const T* in = x + r * columns;
@@ -423,7 +423,7 @@ void softmax(Cpu, std::size_t rows, std::size_t columns, const T* x, T* y) {
 
 template <class T>
 void softmax_jacobian(Cpu, std::size_t rows, std::size_t columns, const T* y, const T* v, T* z) {
-  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
+  const std::size_t grain = detail::rows_grain(columns);
   parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
     for (std::size_t r = first; r < last; ++r) {
       const T *p = y + r * columns, *q = v + r * columns;

@@ -18,7 +18,7 @@ namespace detail {
 /// f(row) for every row, on all threads where there is enough to do.
 template <class F>
 void for_each_norm_row(const NormShape& n, F f) {
-  const std::size_t grain = std::max<std::size_t>(1, parallel_grain / (n.image() + 1));
+  const std::size_t grain = rows_grain(n.image());
   parallel_for(Cpu{}, n.rows, grain, [&](std::size_t first, std::size_t last) {
     for (std::size_t r = first; r < last; ++r) f(r);
   });
@@ -266,7 +266,7 @@ void row_norm(Cpu, Centred centred, std::size_t rows, std::size_t tangent_rows, 
               T epsilon, const T* x, const T* w, const T* b, T* y, T* normalized, T* inv_std) {
   using Batch = xsimd::batch<T>;
   const T share = T(1) / T(columns);
-  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
+  const std::size_t grain = detail::rows_grain(columns);
   parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
     for (std::size_t r = first; r < last; ++r) {
       const T* in = x + r * columns;
@@ -317,7 +317,7 @@ void row_norm_backward(Cpu, Centred centred, std::size_t rows, std::size_t colum
                        T* gb) {
   using Batch = xsimd::batch<T>;
   const T share = T(1) / T(columns);
-  const std::size_t grain = std::max<std::size_t>(1, detail::parallel_grain / (columns + 1));
+  const std::size_t grain = detail::rows_grain(columns);
   parallel_for(Cpu{}, rows, grain, [=](std::size_t first, std::size_t last) {
     for (std::size_t r = first; r < last; ++r) {
       const T *n = normalized + r * columns, *up = g + r * columns;

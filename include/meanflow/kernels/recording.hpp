@@ -94,6 +94,7 @@ class RepeatedWork {
 
   [[nodiscard]] RecordingReport report() const {
     RecordingReport report = report_;
+    if (!Recorder::records) report.why_not = "the device does not record its work";
     for (const Kind& kind : kinds_) report.recordings += kind.recording.has_value();
     return report;
   }
@@ -120,7 +121,6 @@ class RepeatedWork {
   template <class F>
   void record(Kind& kind, F& f) {
     if constexpr (!Recorder::records) {
-      report_.why_not = "the device does not record its work";
       kind.refused = true;
     } else {
       auto attempt = recorder_.record(f);

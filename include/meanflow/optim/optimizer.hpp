@@ -91,14 +91,11 @@ template <class O, class T, std::size_t... K>
 /// recorded steps.
 ///
 /// Syntax:
-///  1. `static constexpr std::array state{"name", ...}` names the buffers that it keeps, which
-///  begin
-///     as zeros, and in checkpoints;
+///  1. `static constexpr std::array state{"name", ...}` names its buffers, which begin as zeros;
 ///  2. `O::Numbers<T>`, what a step multiplies by, an aggregate that is copied as bytes, and
 ///     `optimizer.numbers<T>(StepRates)`, which computes it once per step;
-///  3. `O::update(numbers, gradient, parameter, state...)`, a MEANFLOW_HOST_DEVICE function
-///  template
-///     of one kind of number (a T or a SIMD batch), changes parameter and state of one element.
+///  3. `O::update(numbers, gradient, parameter, state...)` changes one element: a template over the
+///     kind of number (a T or a SIMD batch), MEANFLOW_HOST_DEVICE.
 /// Optional: `check()`, which throws SettingError.
 template <class O, class T>
 concept ElementwiseOptimizer =

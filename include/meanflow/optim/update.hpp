@@ -97,8 +97,8 @@ class ParameterUpdate {
     for (std::size_t g = 0; g <= groups_.size(); ++g) {
       StepRates rates{.learning_rate = learning_rate, .count = step + 1};
       if (g < groups_.size()) {
-        rates.learning_rate *= groups_[g].frozen ? 0 : groups_[g].rate_scale;
-        rates.decay_scale = groups_[g].frozen ? 0 : groups_[g].decay_scale;
+        rates.learning_rate *= groups_[g].rate_scale;
+        rates.decay_scale = groups_[g].decay_scale;
       }
       host_numbers_[g] = optimizer_.template numbers<T>(rates);
     }
@@ -143,8 +143,6 @@ class ParameterUpdate {
     return norm;
   }
 
-  [[nodiscard]] const O& optimizer() const { return optimizer_; }
-  [[nodiscard]] const std::vector<ParameterGroup>& groups() const { return groups_; }
   [[nodiscard]] const std::vector<Values>& state() const { return state_; }
   [[nodiscard]] const std::vector<Values>& averages() const { return averages_; }
   /// Whether each parameter is frozen, in the order of the entries.

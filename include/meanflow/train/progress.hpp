@@ -15,8 +15,8 @@
 
 namespace meanflow {
 
-/// Shows step, loss, raw squared error, steps per second and the time left: on a terminal a bar
-/// that is drawn ten times a second, elsewhere ten lines in all.
+/// Shows step, loss, the first metric of the objective, steps per second and the time left: on a
+/// terminal a bar that is drawn ten times a second, elsewhere ten lines in all.
 class ProgressBar {
  public:
   explicit ProgressBar(std::string title, std::FILE* out = stderr)

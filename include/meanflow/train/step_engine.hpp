@@ -86,19 +86,9 @@ class StepEngine {
     if (report_.size() != numbers) report_ = Tensor<double, Device>({numbers});
     TileSplit split{plan.rows.count, plan.carried, tile_count(settings, plan.rows.count)};
     const auto pass = [&] {
-      return TilePass<N, R>{net,
-                            recipe,
-                            x_,
-                            condition_,
-                            split,
-                            {settings.seed, counters_.data(), counters_.data() + 1, plan.rows,
-                             plan.all_rows, settings.condition_dropout, null},
-                            plan.all_rows,
-                            plan.step,
-                            settings.steps,
-                            update.averages(),
-                            /*net_dropout=*/true,
-                            report_.data() + 1};
+      auto pass = pass_over(net, recipe, settings, update, plan, split, x_, condition_, report_);
+      pass.draws.null = null;
+      return pass;
     };
     while (!try_step(settings, split, recipe.communicator.size() == 1, update,
                      net.parameters().values().data(),
@@ -116,19 +106,12 @@ class StepEngine {
     write_counters(plan);
     const std::size_t rows = plan.rows.count;
     const Tensor<double, Device> report({1 + (1 + metrics.size()) * rows});
-    forward(TilePass<N, R>{net,
-                           recipe,
-                           x,
-                           condition,
-                           {rows, plan.carried, tile_count(settings, rows)},
-                           {settings.seed, counters_.data(), counters_.data() + 1, plan.rows,
-                            plan.all_rows, ConditionDropout{}, C{}},
-                           plan.all_rows,
-                           step,
-                           settings.steps,
-                           update.averages(),
-                           /*net_dropout=*/false,
-                           report.data() + 1});
+    const TileSplit split{rows, plan.carried, tile_count(settings, rows)};
+    auto pass = pass_over(net, recipe, settings, update, plan, split, x, condition, report);
+    pass.step = step;
+    pass.net_dropout = false;
+    pass.draws.dropout = {};
+    forward(pass);
     return reports_of(to_host(report));
   }
 
@@ -141,7 +124,6 @@ class StepEngine {
   [[nodiscard]] const Values& gradient() const { return gradient_; }
   [[nodiscard]] kernels::RecordingReport recording() const {
     kernels::RecordingReport report = repeated_.report();
-    if (!Recorder::records) report.why_not = "the device does not record its work";
     if (Recorder::records && !replays_)
       report.why_not = "it is switched off, or there are several processes";
     if (changes_with_step) report.why_not = "what the objective does depends on the step";
@@ -150,6 +132,31 @@ class StepEngine {
 
  private:
   using Recorder = kernels::RecorderOf<Device>;
+
+  /// A pass as a training step makes it.
+  [[nodiscard]] TilePass<N, R> pass_over(const N& net, const R& recipe,
+                                         const TrainerSettings& settings, const Update& update,
+                                         const StepPlan& plan, const TileSplit& split,
+                                         const Values& x, const C& condition,
+                                         const Tensor<double, Device>& report) const {
+    return {.net = net,
+            .recipe = recipe,
+            .x = x,
+            .condition = condition,
+            .split = split,
+            .draws = {.seed = settings.seed,
+                      .step = counters_.data(),
+                      .jump_end = counters_.data() + 1,
+                      .rows = plan.rows,
+                      .all_rows = plan.all_rows,
+                      .dropout = settings.condition_dropout},
+            .batch = plan.all_rows,
+            .step = plan.step,
+            .steps = settings.steps,
+            .averages = update.averages(),
+            .net_dropout = true,
+            .report = report.data() + 1};
+  }
 
   [[nodiscard]] static RowReports reports_of(const Tensor<double>& known) {
     const std::size_t rows = known.empty() ? 0 : (known.size() - 1) / (1 + metrics.size());

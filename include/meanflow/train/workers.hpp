@@ -50,7 +50,6 @@ class Workers {
   }
 
   [[nodiscard]] Tape<T, Device>& tape(std::size_t worker) { return all_[worker]->tape; }
-  [[nodiscard]] const Values& gradient(std::size_t worker) const { return all_[worker]->gradient; }
 
   /// At least `count` tapes for tiles that are kept on their way to the losses.
   void prepare_tiles(std::size_t count) {

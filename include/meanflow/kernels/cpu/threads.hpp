@@ -63,47 +63,48 @@ inline void wait(Cpu) {}
   return std::min(rows, each * cores);
 }
 
+namespace detail {
+
+/// f(worker, count) on each of about `threads` threads, which compute in the caller's precision.
 template <class F>
-void parallel_for(Cpu, std::size_t n, std::size_t grain, F f) {
-  const std::size_t threads = std::min(workers(Cpu{}), n / std::max<std::size_t>(grain, 1));
-  if (threads <= 1) return f(std::size_t{0}, n);
-  detail::FirstException failure;
-  const Precision of_caller = precision();
+void on_threads(std::size_t threads, F f) {
+  FirstException failure;
+  const Precision of_caller = kernels::precision();
 #pragma omp parallel num_threads(static_cast<int>(threads))
   {
-    const detail::SamePrecision same(of_caller);
-    const auto lane = static_cast<std::size_t>(omp_get_thread_num());
+    const SamePrecision same(of_caller);
+    const auto worker = static_cast<std::size_t>(omp_get_thread_num());
     const auto count = static_cast<std::size_t>(omp_get_num_threads());
-    // Borders between elements lie at multiples of a cache line's worth of them.
-    const std::size_t unit = grain >= 16 ? 16 : 1;
-    const auto border = [&](std::size_t i) { return i == count ? n : n * i / count / unit * unit; };
-    failure.run([&] { f(border(lane), border(lane + 1)); });
+    failure.run([&] { f(worker, count); });
   }
   failure.rethrow();
 }
 
-/// Tasks are dealt out to lanes in contiguous runs, always the same way, so that sums kept per lane
-/// do not change from run to run.
+}  // namespace detail
+
+template <class F>
+void parallel_for(Cpu, std::size_t n, std::size_t grain, F f) {
+  const std::size_t threads = std::min(workers(Cpu{}), n / std::max<std::size_t>(grain, 1));
+  if (threads <= 1) return f(std::size_t{0}, n);
+  detail::on_threads(threads, [&](std::size_t worker, std::size_t count) {
+    // Borders between elements lie at multiples of a cache line's worth of them.
+    const std::size_t unit = grain >= 16 ? 16 : 1;
+    const auto border = [&](std::size_t i) { return i == count ? n : n * i / count / unit * unit; };
+    f(border(worker), border(worker + 1));
+  });
+}
+
+/// Tasks are dealt out to workers in contiguous runs, always the same way, so that sums kept per
+/// worker do not change from run to run.
 template <class F>
 void parallel_tasks(Cpu, std::size_t tasks, F f) {
+  const auto run = [&](std::size_t worker, std::size_t count) {
+    for (std::size_t task = tasks * worker / count; task < tasks * (worker + 1) / count; ++task)
+      f(task, worker);
+  };
   const std::size_t threads = std::min(workers(Cpu{}), tasks);
-  if (threads <= 1) {
-    for (std::size_t task = 0; task < tasks; ++task) f(task, std::size_t{0});
-    return;
-  }
-  detail::FirstException failure;
-  const Precision of_caller = precision();
-#pragma omp parallel num_threads(static_cast<int>(threads))
-  {
-    const detail::SamePrecision same(of_caller);
-    const auto lane = static_cast<std::size_t>(omp_get_thread_num());
-    const auto count = static_cast<std::size_t>(omp_get_num_threads());
-    failure.run([&] {
-      for (std::size_t task = tasks * lane / count; task < tasks * (lane + 1) / count; ++task)
-        f(task, lane);
-    });
-  }
-  failure.rethrow();
+  if (threads <= 1) return run(0, 1);
+  detail::on_threads(threads, run);
 }
 
 }  // namespace meanflow::kernels
