@@ -200,6 +200,7 @@ class StepEngine {
     // Left free for samples drawn between steps, and for the device's own libraries.
     [[maybe_unused]] const auto spare = spare_memory(Device{}, 1.0 / 8);
     replays_ = settings.replay && alone;
+    updating_ = false;
     try {
       if (Recorder::records && replays_ && !changes_with_step)
         repeated_.run(key_of(split, update, parameters), work);
@@ -219,7 +220,6 @@ class StepEngine {
 
   void work(const TilePass<N, R>& pass, R& recipe, const TrainerSettings& settings,
             Update& update) {
-    updating_ = false;
     workers_.prepare(std::min(workers(Device{}), pass.split.tiles), pass.net.parameters(),
                      gradient_, update.frozen_entries());
     fill(Device{}, gradient_.size(), T(0), gradient_.data());
