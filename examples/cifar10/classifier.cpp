@@ -10,8 +10,8 @@
 #include <meanflow/data/image_source.hpp>
 #include <meanflow/io/parameters.hpp>
 #include <meanflow/kernels/cpu.hpp>
-#include <meanflow/kernels/cpu_conv.hpp>
-#include <meanflow/kernels/cpu_norm.hpp>
+#include <meanflow/kernels/cpu/conv.hpp>
+#include <meanflow/kernels/cpu/norm.hpp>
 #include <meanflow/ops/softmax.hpp>
 #include <meanflow/optim/adam.hpp>
 #include <meanflow/optim/learning_rate.hpp>

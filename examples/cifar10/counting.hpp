@@ -10,8 +10,8 @@
 
 #include <meanflow/kernels/attention.hpp>
 #include <meanflow/kernels/cpu.hpp>
-#include <meanflow/kernels/cpu_conv.hpp>
-#include <meanflow/kernels/cpu_norm.hpp>
+#include <meanflow/kernels/cpu/conv.hpp>
+#include <meanflow/kernels/cpu/norm.hpp>
 
 namespace meanflow::kernels {
 

@@ -13,8 +13,8 @@
 #include <meanflow/flow/time_sampler.hpp>
 #include <meanflow/kernels/attention.hpp>
 #include <meanflow/kernels/cpu.hpp>
-#include <meanflow/kernels/cpu_conv.hpp>
-#include <meanflow/kernels/cpu_norm.hpp>
+#include <meanflow/kernels/cpu/conv.hpp>
+#include <meanflow/kernels/cpu/norm.hpp>
 #include <meanflow/nn/mean_flow_net.hpp>
 #include <meanflow/nn/song_unet.hpp>
 

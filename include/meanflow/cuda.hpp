@@ -6,10 +6,12 @@
 #pragma once
 
 #include <meanflow/kernels/cuda/attention.hpp>
+#include <meanflow/kernels/cuda/broadcast.hpp>
 #include <meanflow/kernels/cuda/conv.hpp>
+#include <meanflow/kernels/cuda/device.hpp>
 #include <meanflow/kernels/cuda/graph.hpp>
 #include <meanflow/kernels/cuda/norm.hpp>
 #include <meanflow/kernels/cuda/product.hpp>
-#include <meanflow/kernels/cuda/random.hpp>
-#include <meanflow/kernels/cuda/rows.hpp>
+#include <meanflow/kernels/cuda/reductions.hpp>
+#include <meanflow/kernels/cuda/shapes.hpp>
 #include <meanflow/meanflow.hpp>

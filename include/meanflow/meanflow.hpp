@@ -47,12 +47,12 @@
 #include <meanflow/io/tensorboard.hpp>
 #include <meanflow/kernels/attention.hpp>
 #include <meanflow/kernels/cpu.hpp>
-#include <meanflow/kernels/cpu_conv.hpp>
-#include <meanflow/kernels/cpu_norm.hpp>
+#include <meanflow/kernels/cpu/conv.hpp>
+#include <meanflow/kernels/cpu/norm.hpp>
 #include <meanflow/kernels/precision.hpp>
 #include <meanflow/kernels/reference.hpp>
-#include <meanflow/kernels/reference_conv.hpp>
-#include <meanflow/kernels/reference_norm.hpp>
+#include <meanflow/kernels/reference/conv.hpp>
+#include <meanflow/kernels/reference/norm.hpp>
 #include <meanflow/kernels/report.hpp>
 #include <meanflow/nn/baselines.hpp>
 #include <meanflow/nn/condition.hpp>

@@ -6,7 +6,7 @@
 
 #include <doctest/doctest.h>
 
-#include <meanflow/kernels/cpu_conv.hpp>
+#include <meanflow/kernels/cpu/conv.hpp>
 
 #include "compare.hpp"
 

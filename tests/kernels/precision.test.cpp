@@ -5,7 +5,7 @@
 #include <skip.hpp>
 
 #include <meanflow/error.hpp>
-#include <meanflow/kernels/cpu_conv.hpp>
+#include <meanflow/kernels/cpu/conv.hpp>
 
 #include "compare.hpp"
 

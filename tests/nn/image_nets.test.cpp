@@ -10,8 +10,8 @@
 #include <meanflow/autodiff/check.hpp>
 #include <meanflow/flow/guidance.hpp>
 #include <meanflow/flow/mean_flow.hpp>
-#include <meanflow/kernels/cpu_conv.hpp>
-#include <meanflow/kernels/cpu_norm.hpp>
+#include <meanflow/kernels/cpu/conv.hpp>
+#include <meanflow/kernels/cpu/norm.hpp>
 #include <meanflow/nn/mean_flow_net.hpp>
 #include <meanflow/nn/net.hpp>
 #include <meanflow/nn/song_unet.hpp>

@@ -5,8 +5,8 @@
 #include <doctest/doctest.h>
 #include <expect_op.hpp>
 
-#include <meanflow/kernels/cpu_conv.hpp>
-#include <meanflow/kernels/cpu_norm.hpp>
+#include <meanflow/kernels/cpu/conv.hpp>
+#include <meanflow/kernels/cpu/norm.hpp>
 #include <meanflow/ops/attention.hpp>
 #include <meanflow/ops/broadcast.hpp>
 #include <meanflow/ops/conv.hpp>

@@ -4,7 +4,7 @@
 #include <doctest/doctest.h>
 #include <expect_op.hpp>
 
-#include <meanflow/kernels/cpu_norm.hpp>
+#include <meanflow/kernels/cpu/norm.hpp>
 #include <meanflow/ops/row_norm.hpp>
 
 using namespace meanflow;

@@ -7,7 +7,7 @@
 #include <doctest/doctest.h>
 #include <skip.hpp>
 
-#include <meanflow/kernels/cpu_conv.hpp>
+#include <meanflow/kernels/cpu/conv.hpp>
 #include <meanflow/nn/mlp.hpp>
 #include <meanflow/ops/conv.hpp>
 #include <meanflow/ops/reshape.hpp>

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <meanflow/error.hpp>
+#include <meanflow/kernels/device.hpp>
 #include <meanflow/tensor/tensor.hpp>
 
 namespace meanflow {
@@ -92,6 +93,8 @@ class Parameter {
 /// a copy of a net that holds it.
 template <class T = float, class Device = Cpu>
 class Parameters {
+  static_assert(kernels::Device<Device>, "see kernels/device.hpp for what a device has to offer");
+
  public:
   using value_type = T;
   using device_type = Device;
@@ -154,7 +157,7 @@ class Parameters {
   [[nodiscard]] const void* owner() const { return store_.get(); }
 
  private:
-  using Memory = detail::DeviceMemory<Device>;
+  using Memory = device_traits<Device>;
   static constexpr std::size_t alignment = 16;
 
   /// Makes room up to `end`, keeping what is there; the new part is zero. Room grows by doubling,

@@ -29,38 +29,23 @@ struct FlowError {
   std::size_t jump_rows;
   const T *u, *dudt, *v, *r, *t;
   T *error, *velocity_errors, *jvp_norms;
-
-  struct Row {
-    WeighRow<W, T> weigh;
-    std::size_t row;
-    bool jumps;
-    T span;
-    const T *u, *dudt, *v;
-    T *error, *velocity_errors, *jvp_norms;
-
-    template <class At>
-    MEANFLOW_HOST_DEVICE auto term(At at) const {
-      const auto difference = at.load(u) - at.load(v);
-      auto e = difference, slope = difference;  // the sum of slopes is read where rows jump
-      if (jumps) {
-        slope = at.load(dudt);
-        e = e + span * slope;
-      }
-      at.store(error, e);
-      using V = decltype(e * e);
-      return Sums<V, 3>{e * e, difference * difference, slope * slope};
+  template <class At>
+  [[nodiscard]] MEANFLOW_HOST_DEVICE auto term(std::size_t row, At at, At /*column*/) const {
+    const auto difference = at.load(u) - at.load(v);
+    auto e = difference, slope = difference;  // the sum of slopes is read where rows jump
+    if (row < jump_rows) {
+      slope = at.load(dudt);
+      e = e + (t[row] - r[row]) * slope;
     }
-    MEANFLOW_HOST_DEVICE void finish(const Sums<T, 3>& sum) const {
-      using std::sqrt;
-      weigh(row, sum.of[0]);
-      velocity_errors[row] = sum.of[1];
-      jvp_norms[row] = jumps ? sqrt(sum.of[2]) : T(0);
-    }
-  };
-  MEANFLOW_HOST_DEVICE Row operator()(std::size_t row) const {
-    const bool jumps = row < jump_rows;
-    return {weigh,           row,      jumps, jumps ? t[row] - r[row] : T(0), u, dudt, v, error,
-            velocity_errors, jvp_norms};
+    at.store(error, e);
+    using V = decltype(e * e);
+    return Sums<V, 3>{e * e, difference * difference, slope * slope};
+  }
+  MEANFLOW_HOST_DEVICE void finish(std::size_t row, const Sums<T, 3>& sum) const {
+    using std::sqrt;
+    weigh(row, sum.of[0]);
+    velocity_errors[row] = sum.of[1];
+    jvp_norms[row] = row < jump_rows ? sqrt(sum.of[2]) : T(0);
   }
 };
 

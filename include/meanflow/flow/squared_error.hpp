@@ -21,17 +21,10 @@ struct ScaleRows {
   using value_type = T;
   const T *scales, *x;
   T* y;
-
-  struct Row {
-    T scale;
-    const T* x;
-    T* y;
-    template <class At>
-    MEANFLOW_HOST_DEVICE void operator()(At at) const {
-      at.store(y, scale * at.load(x));
-    }
-  };
-  MEANFLOW_HOST_DEVICE Row operator()(std::size_t row) const { return {scales[row], x, y}; }
+  template <class At>
+  MEANFLOW_HOST_DEVICE void operator()(std::size_t row, At at, At /*column*/) const {
+    at.store(y, scales[row] * at.load(x));
+  }
 };
 
 /// Weighs a row by its squared error: loss = w |error|^2, and scale = 2 w / batch turns its error
@@ -63,20 +56,15 @@ struct SquaredError {
   WeighRow<W, T> weigh;
   const T *u, *target;
   T* error;
-
-  struct Row {
-    SquaredError body;
-    std::size_t row;
-
-    template <class At>
-    MEANFLOW_HOST_DEVICE auto term(At at) const {
-      const auto e = at.load(body.u) - at.load(body.target);
-      at.store(body.error, e);
-      return Sums<decltype(e * e), 1>{e * e};
-    }
-    MEANFLOW_HOST_DEVICE void finish(const Sums<T, 1>& sum) const { body.weigh(row, sum.of[0]); }
-  };
-  MEANFLOW_HOST_DEVICE Row operator()(std::size_t row) const { return {*this, row}; }
+  template <class At>
+  [[nodiscard]] MEANFLOW_HOST_DEVICE auto term(std::size_t /*row*/, At at, At /*column*/) const {
+    const auto e = at.load(u) - at.load(target);
+    at.store(error, e);
+    return Sums<decltype(e * e), 1>{e * e};
+  }
+  MEANFLOW_HOST_DEVICE void finish(std::size_t row, const Sums<T, 1>& sum) const {
+    weigh(row, sum.of[0]);
+  }
 };
 
 }  // namespace detail

@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Work that repeats itself: recorded once, then replayed with a single launch.
+///
+/// A recorder, `device_traits<Device>::Recorder`, has
+///  - `records`, whether it does;
+///  - `run(f)`, which calls f() with the memory pool that its recordings use;
+///  - `record(f)`, which captures the work that f() launches without doing it, and returns an
+///    `Attempt` at a `Recording`; that one has `replay()` and `nodes()`, the number of operations
+///    that it holds;
+///  - `release()`, which frees the pool's memory once there are no recordings left.
 #pragma once
 
 #include <cstddef>
@@ -21,37 +29,6 @@ struct Attempt {
   std::optional<Recording> recording;
   std::string why_not;
 };
-
-/// The recorder of a device that cannot record.
-struct NoRecorder {
-  static constexpr bool records = false;
-  struct Recording {
-    void replay() {}
-    [[nodiscard]] std::size_t nodes() const { return 0; }
-  };
-  template <class F>
-  void run(F&& f) {
-    f();
-  }
-  template <class F>
-  [[nodiscard]] Attempt<Recording> record(F&&) {
-    return {};
-  }
-  void release() {}
-};
-
-/// How a device records; devices that can record specialise it. A recorder has
-///  - `run(f)`, which calls f() with the memory pool that its recordings use;
-///  - `record(f)`, which captures the work that f() launches without doing it, and returns an
-///    `Attempt` at a `Recording`; that one has `replay()` and `nodes()`, the number of operations
-///    that it holds;
-///  - `release()`, which frees the pool's memory once there are no recordings left.
-template <class Device>
-struct RecorderFor {
-  using type = NoRecorder;
-};
-template <class Device>
-using RecorderOf = typename RecorderFor<Device>::type;
 
 /// The state of a `RepeatedWork`.
 struct RecordingReport {

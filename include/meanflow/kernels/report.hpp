@@ -13,7 +13,7 @@
 #include <omp.h>
 #include <xsimd/xsimd.hpp>
 
-#include <meanflow/kernels/onednn.hpp>
+#include <meanflow/kernels/onednn/engine.hpp>
 #include <meanflow/kernels/warnings.hpp>
 
 // OpenBLAS's own questions; absent if another BLAS is linked.

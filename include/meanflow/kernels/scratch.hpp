@@ -5,7 +5,7 @@
 
 #include <cstddef>
 
-#include <meanflow/tensor/memory.hpp>
+#include <meanflow/tensor/device.hpp>
 
 namespace meanflow::kernels::detail {
 
@@ -17,7 +17,7 @@ class Scratch {
   [[nodiscard]] T* data() const { return static_cast<T*>(storage_.data()); }
 
  private:
-  typename meanflow::detail::DeviceMemory<Device>::Storage storage_;
+  typename device_traits<Device>::Storage storage_;
 };
 
 }  // namespace meanflow::kernels::detail

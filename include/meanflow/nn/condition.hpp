@@ -94,7 +94,9 @@ struct SourceCondition<S, C> {
 };
 
 template <class C, class Device>
-struct OnDevice;
+struct OnDevice {
+  using type = C;  // of one device alone
+};
 template <template <class, class> class C, class T, class From, class Device>
 struct OnDevice<C<T, From>, Device> {
   using type = C<T, Device>;

@@ -51,8 +51,7 @@ void initialize(const Parameter<T, Device>& parameter, const Initializer& initia
   const auto set = [&parameter](auto draw) {
     Tensor<T> values(parameter.shape());
     for (T& value : values.span()) value = static_cast<T>(draw());
-    detail::DeviceMemory<Device>::from_host(values.size() * sizeof(T), values.data(),
-                                            parameter.data());
+    device_traits<Device>::from_host(values.size() * sizeof(T), values.data(), parameter.data());
   };
   switch (initializer.distribution) {
     case Distribution::zeros:

@@ -8,9 +8,9 @@
 #include <utility>
 
 #include <meanflow/autodiff/differentiable.hpp>
-#include <meanflow/kernels/cpu_conv.hpp>
+#include <meanflow/kernels/cpu/conv.hpp>
 #include <meanflow/kernels/reference.hpp>
-#include <meanflow/kernels/reference_conv.hpp>
+#include <meanflow/kernels/reference/conv.hpp>
 #include <meanflow/scalar/functors.hpp>
 #include <meanflow/tensor/transfer.hpp>
 

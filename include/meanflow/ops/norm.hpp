@@ -7,9 +7,9 @@
 #include <utility>
 
 #include <meanflow/autodiff/differentiable.hpp>
-#include <meanflow/kernels/cpu_norm.hpp>
+#include <meanflow/kernels/cpu/norm.hpp>
 #include <meanflow/kernels/reference.hpp>
-#include <meanflow/kernels/reference_norm.hpp>
+#include <meanflow/kernels/reference/norm.hpp>
 #include <meanflow/scalar/functors.hpp>
 
 namespace meanflow {

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include <meanflow/autodiff/differentiable.hpp>
-#include <meanflow/kernels/cpu_norm.hpp>
-#include <meanflow/kernels/reference_norm.hpp>
+#include <meanflow/kernels/cpu/norm.hpp>
+#include <meanflow/kernels/reference/norm.hpp>
 
 namespace meanflow {
 

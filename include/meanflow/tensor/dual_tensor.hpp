@@ -33,7 +33,7 @@ class DualTensor {
       : DualTensor(primal.shape(), tangent.empty() ? 0 : tangent.rows()) {
     if (!tangent.empty() && primal.row_size() != tangent.row_size())
       throw_shape_error("DualTensor: tangent", tangent.shape(), primal.shape(), "rows differ");
-    using Memory = detail::DeviceMemory<Device>;
+    using Memory = device_traits<Device>;
     Memory::copy(primal.size() * sizeof(T), primal.data(), buffer_.data());
     Memory::copy(tangent.size() * sizeof(T), tangent.data(), buffer_.data() + primal.size());
   }

@@ -4,18 +4,14 @@
 /// the system for nothing after its first rounds: no growth, no page faults.
 #pragma once
 
-#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <mutex>
 #include <new>
 #include <utility>
-
-#include <meanflow/tensor/device.hpp>
 
 namespace meanflow {
 
@@ -169,28 +165,6 @@ class Storage {
 
  private:
   Block* block_ = nullptr;
-};
-
-/// How the memory of a device is had, and how numbers get there and back. Devices with memory of
-/// their own specialise it; sizes are in bytes.
-template <class Device>
-struct DeviceMemory {
-  static_assert(on_host<Device>,
-                "this device's memory is not known here: include <meanflow/cuda.hpp>");
-  using Storage = detail::Storage;
-
-  static void from_host(std::size_t bytes, const void* from, void* to) {
-    if (bytes > 0) std::memcpy(to, from, bytes);
-  }
-  static void to_host(std::size_t bytes, const void* from, void* to) { from_host(bytes, from, to); }
-  static void copy(std::size_t bytes, const void* from, void* to) { from_host(bytes, from, to); }
-  static void zero(std::size_t bytes, void* to) {
-    if (bytes > 0) std::memset(to, 0, bytes);
-  }
-  template <class T>
-  static void fill(std::size_t count, T value, T* to) {
-    std::fill_n(to, count, value);
-  }
 };
 
 }  // namespace detail

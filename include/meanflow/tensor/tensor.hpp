@@ -11,7 +11,6 @@
 #include <utility>
 
 #include <meanflow/tensor/device.hpp>
-#include <meanflow/tensor/memory.hpp>
 #include <meanflow/tensor/shape.hpp>
 
 namespace meanflow {
@@ -149,7 +148,7 @@ class Tensor {
  private:
   template <class, class>
   friend class Tensor;
-  using Memory = detail::DeviceMemory<Device>;
+  using Memory = device_traits<Device>;
 
   Shape shape_;
   typename Memory::Storage storage_;

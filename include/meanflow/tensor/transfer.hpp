@@ -16,7 +16,7 @@ template <class T, class Device>
   } else {
     if (tensor.empty()) return {};
     Tensor<T> values(tensor.shape());
-    detail::DeviceMemory<Device>::to_host(tensor.size() * sizeof(T), tensor.data(), values.data());
+    device_traits<Device>::to_host(tensor.size() * sizeof(T), tensor.data(), values.data());
     return values;
   }
 }
@@ -35,7 +35,7 @@ template <class Device, class T>
 /// Overwrites the numbers of a tensor with those at `values` on the host.
 template <class T, class Device>
 void write(const Tensor<T, Device>& tensor, const T* values) {
-  detail::DeviceMemory<Device>::from_host(tensor.size() * sizeof(T), values, tensor.data());
+  device_traits<Device>::from_host(tensor.size() * sizeof(T), values, tensor.data());
 }
 
 }  // namespace meanflow

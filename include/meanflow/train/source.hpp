@@ -12,19 +12,6 @@
 
 namespace meanflow {
 
-namespace detail {
-
-template <class C, class Host>
-struct HostCondition {
-  using type = C;
-};
-template <template <class, class> class C, class T, class Device, class Host>
-struct HostCondition<C<T, Device>, Host> {
-  using type = C<T, Host>;
-};
-
-}  // namespace detail
-
 /// Where batches come from.
 ///
 /// Syntax:
@@ -37,33 +24,30 @@ struct HostCondition<C<T, Device>, Host> {
 /// Semantics: the same seed and step give the same rows. Of P processes, that of rank k asks for
 /// the batches k, P + k, 2 P + k, ... A condition that the net is not told of is an error
 /// (SettingError).
-template <class S, class T, class C = NoCondition<T>, class Host = Cpu>
+template <class S, class T, class C = NoCondition<T>>
 concept DataSource =
     requires(S& source) {
       { source.row_shape() } -> std::convertible_to<Shape>;
     } &&
     (
-        requires(S& source, Tensor<T, Host>& x, std::uint64_t number) {
+        requires(S& source, Tensor<T>& x, std::uint64_t number) {
           source.fill(x, number, number);
-        } ||
-        requires(
-            S& source, Tensor<T, Host>& x,
-            typename detail::SourceCondition<std::remove_cvref_t<S>,
-                                             typename detail::HostCondition<C, Host>::type>::type&
-                condition,
-            std::uint64_t number) { source.fill(x, condition, number, number); });
+        } || requires(S& source, Tensor<T>& x,
+                      typename detail::SourceCondition<std::remove_cvref_t<S>,
+                                                       OnDevice<C, Cpu>>::type& condition,
+                      std::uint64_t number) { source.fill(x, condition, number, number); });
 
 /// A batch on the host, with the condition of a net.
-template <class T, class C, class Host>
+template <class T, class C>
 class SourceBatch {
  public:
-  using HostCondition = typename detail::HostCondition<C, Host>::type;
+  using HostCondition = OnDevice<C, Cpu>;
 
   template <class Source>
   SourceBatch(Source& source, std::size_t rows) {
     Shape shape{rows};
     for (std::size_t extent : Shape(source.row_shape())) shape.push_back(extent);
-    x_ = Tensor<T, Host>(shape);
+    x_ = Tensor<T>(shape);
   }
 
   /// Throws SettingError if the source gives a condition that the net is not told of.
@@ -83,11 +67,11 @@ class SourceBatch {
     }
   }
 
-  [[nodiscard]] const Tensor<T, Host>& x() const { return x_; }
+  [[nodiscard]] const Tensor<T>& x() const { return x_; }
   [[nodiscard]] const HostCondition& condition() const { return condition_; }
 
  private:
-  Tensor<T, Host> x_;
+  Tensor<T> x_;
   HostCondition condition_{};
 };
 

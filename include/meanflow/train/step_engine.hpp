@@ -36,14 +36,13 @@ struct Poison {
   T* gradient;
 
   template <class At>
-  [[nodiscard]] MEANFLOW_HOST_DEVICE auto term(At at) const {
+  [[nodiscard]] MEANFLOW_HOST_DEVICE auto term(std::size_t /*row*/, At at, At /*column*/) const {
     const auto value = at.load(numbers);
     return Sums<decltype(value * 0.0), 1>{value * 0.0};
   }
-  MEANFLOW_HOST_DEVICE void finish(const Sums<double, 1>& sum) const {
+  MEANFLOW_HOST_DEVICE void finish(std::size_t /*row*/, const Sums<double, 1>& sum) const {
     *gradient += static_cast<T>(sum.of[0]);
   }
-  [[nodiscard]] MEANFLOW_HOST_DEVICE Poison operator()(std::size_t /*row*/) const { return *this; }
 };
 
 }  // namespace detail
@@ -131,7 +130,7 @@ class StepEngine {
   }
 
  private:
-  using Recorder = kernels::RecorderOf<Device>;
+  using Recorder = typename device_traits<Device>::Recorder;
 
   /// A pass as a training step makes it.
   [[nodiscard]] TilePass<N, R> pass_over(const N& net, const R& recipe,

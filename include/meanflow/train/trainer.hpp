@@ -54,8 +54,6 @@ class MeanFlowTrainer {
   using Values = Tensor<T, Device>;
   using Condition = ConditionOf<N>;
   using State = TrainingState<T, Device>;
-  /// Where data sources write.
-  using Host = std::conditional_t<on_host<Device>, Device, Cpu>;
 
   /// Throws SettingError if a setting is out of range or asks for what the net does not have.
   explicit MeanFlowTrainer(N net, TrainerSettings settings = {}, R recipe = {})
@@ -98,11 +96,11 @@ class MeanFlowTrainer {
   /// (`TrainingCallback`) of every step. They are told of the end also when it is an exception,
   /// which then reaches the caller; but not after a NonFiniteError, since parameters that lead to
   /// one are not worth saving.
-  template <DataSource<T, Condition, Host> Source, class... Callbacks>
+  template <DataSource<T, Condition> Source, class... Callbacks>
     requires(TrainingCallback<Callbacks, MeanFlowTrainer> && ...)
   void fit(Source&& source, Callbacks&&... callbacks) {
     (detail::check_callback<std::remove_cvref_t<Callbacks>, MeanFlowTrainer>(), ...);
-    SourceBatch<T, Condition, Host> batch(source, settings_.step_rows());
+    SourceBatch<T, Condition> batch(source, settings_.step_rows());
     const auto start = std::chrono::steady_clock::now();
     (detail::notify_begin(callbacks, *this), ...);
     try {
@@ -130,13 +128,13 @@ class MeanFlowTrainer {
   /// average, or of the net itself if none is kept: without dropout, and with the same times and
   /// noise every time, so that numbers of different steps can be compared. All processes get the
   /// same numbers.
-  template <DataSource<T, Condition, Host> Source>
+  template <DataSource<T, Condition> Source>
   [[nodiscard]] EvaluationReport evaluate(Source&& source, std::size_t batches = 1) {
     if (batches == 0) throw SettingError("evaluate: batches is 0, but must be at least 1");
     const UseValues<T, Device> averaged(net_.parameters(), best_values());
     const AutocastScope precision(settings_.precision, Device{});
     const auto& communicator = recipe_.communicator;
-    SourceBatch<T, Condition, Host> batch(source, settings_.batch);
+    SourceBatch<T, Condition> batch(source, settings_.batch);
     EvaluationReport report{.metrics = Metrics(engine_.metrics)};
     for (std::size_t i = 0; i < batches; ++i) {
       // Beyond the steps of any training run, whose random numbers are others.
@@ -284,16 +282,16 @@ class MeanFlowTrainer {
 
   /// f(x, condition) on the device.
   template <class F>
-  auto with_device_batch(const SourceBatch<T, Condition, Host>& batch, F f) {
-    if constexpr (on_host<Device>) {
+  auto with_device_batch(const SourceBatch<T, Condition>& batch, F f) {
+    if constexpr (std::is_same_v<Device, Cpu>) {
       return f(batch.x(), batch.condition());
     } else {
-      detail::check_labels(net_, batch.condition());
+      if (!on_host<Device>) detail::check_labels(net_, batch.condition());
       return f(to_device<Device>(batch.x()), to_device<Device>(batch.condition()));
     }
   }
 
-  [[nodiscard]] StepReport step_from_host(const SourceBatch<T, Condition, Host>& batch) {
+  [[nodiscard]] StepReport step_from_host(const SourceBatch<T, Condition>& batch) {
     return with_device_batch(
         batch, [this](const Values& x, const Condition& condition) { return step(x, condition); });
   }

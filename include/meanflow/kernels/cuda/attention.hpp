@@ -9,7 +9,7 @@
 
 #include <meanflow/kernels/attention.hpp>
 #include <meanflow/kernels/cuda/product.hpp>
-#include <meanflow/kernels/cuda/rows.hpp>
+#include <meanflow/kernels/cuda/reductions.hpp>
 
 namespace meanflow::kernels {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Convolutions by cuDNN, channels last, and resampling. `kernels/reference_conv.hpp` says what
+/// Convolutions by cuDNN, channels last, and resampling. `kernels/reference/conv.hpp` says what
 /// each computes.
 #pragma once
 
@@ -9,12 +9,12 @@
 
 #include <meanflow/kernels/conv_shape.hpp>
 #include <meanflow/kernels/cuda/cudnn_convolution.hpp>
-#include <meanflow/kernels/cuda/elementwise.hpp>
+#include <meanflow/kernels/cuda/device.hpp>
 #include <meanflow/kernels/cuda/graph.hpp>
 #include <meanflow/kernels/cuda/patches.hpp>
 #include <meanflow/kernels/cuda/plan_cache.hpp>
 #include <meanflow/kernels/cuda/product.hpp>
-#include <meanflow/kernels/reference_conv.hpp>
+#include <meanflow/kernels/reference/conv.hpp>
 #include <meanflow/kernels/warnings.hpp>
 
 #if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA

@@ -97,15 +97,15 @@ class GraphRecorder {
     cudaGraph_t graph = nullptr;
     note(cudaStreamEndCapture(stream, &graph), "cudaStreamEndCapture", failure);
     std::size_t nodes = 0;
-    cudaGraphExec_t made = nullptr;
+    cudaGraphExec_t executable = nullptr;
     if (failure.empty())
       note(cudaGraphGetNodes(graph, nullptr, &nodes), "cudaGraphGetNodes", failure);
     if (failure.empty())
-      note(cudaGraphInstantiateWithFlags(&made, graph, 0), "cudaGraphInstantiate", failure);
+      note(cudaGraphInstantiateWithFlags(&executable, graph, 0), "cudaGraphInstantiate", failure);
     if (graph) static_cast<void>(cudaGraphDestroy(graph));
     static_cast<void>(cudaGetLastError());
     if (!failure.empty()) return {std::nullopt, failure};
-    return {Recording(made, nodes, memory(), std::move(needed)), {}};
+    return {Recording(executable, nodes, memory(), std::move(needed)), {}};
   }
 
   void release() {
@@ -142,11 +142,6 @@ class GraphRecorder {
 };
 
 }  // namespace cuda
-
-template <>
-struct RecorderFor<Cuda> {
-  using type = cuda::GraphRecorder;
-};
 
 }  // namespace meanflow::kernels
 

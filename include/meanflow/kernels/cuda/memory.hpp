@@ -9,18 +9,22 @@
 
 #include <meanflow/kernels/cuda/block_pool.hpp>
 #include <meanflow/kernels/cuda/context.hpp>
+#include <meanflow/kernels/cuda/graph.hpp>
 #include <meanflow/kernels/cuda/launch.hpp>
+#include <meanflow/kernels/cuda/tag.hpp>
 #include <meanflow/kernels/cuda/work.hpp>
 #include <meanflow/kernels/scratch.hpp>
-#include <meanflow/tensor/memory.hpp>
+#include <meanflow/tensor/device.hpp>
 
 namespace meanflow {
 
 #if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
 
 template <>
-struct detail::DeviceMemory<Cuda> {
+struct device_traits<Cuda> {
+  static constexpr bool on_host = false;
   using Storage = kernels::cuda::Storage;
+  using Recorder = kernels::cuda::GraphRecorder;
 
   static void from_host(std::size_t bytes, const void* from, void* to) {
     if (bytes == 0) return;
@@ -63,9 +67,11 @@ struct detail::DeviceMemory<Cuda> {
 
 /// The host's memory, and what of it counts as work of the device.
 template <>
-struct detail::DeviceMemory<Cuda> {
-  using Host = detail::DeviceMemory<Cpu>;
+struct device_traits<Cuda> {
+  static constexpr bool on_host = false;
+  using Host = device_traits<Cpu>;
   using Storage = kernels::cuda::Storage;
+  using Recorder = kernels::NoRecorder;
 
   static void from_host(std::size_t bytes, const void* from, void* to) {
     kernels::cuda::work().transfer(bytes);

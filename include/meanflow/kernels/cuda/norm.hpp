@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Normalisation over groups of channels and over the last axis. `kernels/reference_norm.hpp` says
+/// Normalisation over groups of channels and over the last axis. `kernels/reference/norm.hpp` says
 /// what each computes.
 #pragma once
 
 #include <cmath>
 #include <cstddef>
 
-#include <meanflow/kernels/cuda/elementwise.hpp>
-#include <meanflow/kernels/reference_norm.hpp>
+#include <meanflow/kernels/cuda/columns.hpp>
+#include <meanflow/kernels/cuda/divisor.hpp>
+#include <meanflow/kernels/cuda/launch.hpp>
+#include <meanflow/kernels/cuda/memory.hpp>
+#include <meanflow/kernels/reference/norm.hpp>
 
 namespace meanflow::kernels {
 

@@ -8,7 +8,9 @@
 #include <string>
 #include <type_traits>
 
-#include <meanflow/kernels/cuda/elementwise.hpp>
+#include <meanflow/kernels/cuda/device.hpp>
+#include <meanflow/kernels/precision.hpp>
+#include <meanflow/kernels/transpose.hpp>
 
 #if THRUST_DEVICE_SYSTEM != THRUST_DEVICE_SYSTEM_CUDA
 #include <meanflow/kernels/cpu.hpp>

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Group normalisation on the processor: vectors run along the channels, sums are kept per channel
-/// and then added up by group. `kernels/reference_norm.hpp` says what each kernel computes.
+/// and then added up by group. `kernels/reference/norm.hpp` says what each kernel computes.
 #pragma once
 
 #include <cmath>
 #include <cstddef>
 
 #include <meanflow/kernels/cpu.hpp>
-#include <meanflow/kernels/reference_norm.hpp>
+#include <meanflow/kernels/reference/norm.hpp>
 #include <meanflow/kernels/scratch.hpp>
 
 namespace meanflow::kernels {

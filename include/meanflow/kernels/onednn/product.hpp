@@ -6,8 +6,8 @@
 #ifdef MEANFLOW_WITH_ONEDNN
 #include <cstddef>
 
-#include <meanflow/kernels/onednn.hpp>
-#include <meanflow/kernels/onednn_conv.hpp>
+#include <meanflow/kernels/onednn/conv.hpp>
+#include <meanflow/kernels/onednn/engine.hpp>
 
 namespace meanflow::kernels::detail {
 

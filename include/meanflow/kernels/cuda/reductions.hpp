@@ -1,30 +1,19 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Sums, softmax and embeddings of rows. `kernels/reference.hpp` says what each computes.
+/// Sums over rows and what is made of them.
 #pragma once
 
 #include <cmath>
 #include <cstddef>
 #include <limits>
 
-#include <meanflow/kernels/cuda/elementwise.hpp>
+#include <meanflow/config.hpp>
+#include <meanflow/kernels/cuda/divisor.hpp>
+#include <meanflow/kernels/cuda/launch.hpp>
+#include <meanflow/kernels/cuda/memory.hpp>
+#include <meanflow/kernels/cuda/tag.hpp>
 
 namespace meanflow::kernels {
-
-template <class T>
-void sum_rows(Cuda, std::size_t rows, std::size_t columns, T scale, const T* x, T* y) {
-  cuda::reduce_rows<T>(
-      rows, columns,
-      [=] MEANFLOW_HOST_DEVICE(std::size_t r, std::size_t c) { return x[r * columns + c]; },
-      [=] MEANFLOW_HOST_DEVICE(std::size_t r, T sum) { y[r] = scale * sum; });
-}
-
-template <class T>
-void add_to_rows(Cuda, std::size_t rows, std::size_t columns, T scale, const T* g, T* gx) {
-  const cuda::Divisor by(columns);
-  cuda::for_each_index(rows * columns,
-                       [=] MEANFLOW_HOST_DEVICE(std::size_t i) { gx[i] += scale * g[i / by]; });
-}
 
 /// *square = sum of x^2, in double, on the device. In two stages, so that all of it takes part.
 template <class T>
@@ -51,11 +40,9 @@ template <class T>
   const cuda::Scratch<double> square(1);
   squared_norm(Cuda{}, n, x, square.data());
   double value = 0;
-  meanflow::detail::DeviceMemory<Cuda>::to_host(sizeof value, square.data(), &value);
+  device_traits<Cuda>::to_host(sizeof value, square.data(), &value);
   return value;
 }
-
-// ------------------------------------------------------------------ softmax, embeddings
 
 namespace cuda {
 
@@ -107,38 +94,6 @@ void softmax_jacobian(Cuda, std::size_t rows, std::size_t columns, const T* y, c
   cuda::for_each_index(rows * columns, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
     z[i] = y[i] * (v[i] - dots[i / by]);
   });
-}
-
-template <class T>
-void sinusoid(Cuda, std::size_t rows, std::size_t tangent_rows, std::size_t half,
-              const T* frequencies, bool sines_first, const T* x, T* y) {
-  cuda::for_each_index(rows * half, [=] MEANFLOW_HOST_DEVICE(std::size_t index) {
-    using std::cos;
-    using std::sin;
-    const std::size_t r = index / half, i = index % half;
-    T* cosines = y + r * 2 * half + (sines_first ? half : 0);
-    T* sines = y + r * 2 * half + (sines_first ? 0 : half);
-    const T c = cos(x[r] * frequencies[i]), s = sin(x[r] * frequencies[i]);
-    cosines[i] = c;
-    sines[i] = s;
-    if (r >= tangent_rows) return;
-    const T angle_tangent = frequencies[i] * x[rows + r];
-    cosines[rows * 2 * half + i] = -s * angle_tangent;
-    sines[rows * 2 * half + i] = c * angle_tangent;
-  });
-}
-
-template <class T>
-void sinusoid_backward(Cuda, std::size_t rows, std::size_t half, const T* frequencies,
-                       bool sines_first, const T* y, const T* g, T* gx) {
-  cuda::reduce_rows<T>(
-      rows, half,
-      [=] MEANFLOW_HOST_DEVICE(std::size_t r, std::size_t i) {
-        const std::size_t c = r * 2 * half + (sines_first ? half : 0) + i;
-        const std::size_t s = r * 2 * half + (sines_first ? 0 : half) + i;
-        return frequencies[i] * (y[c] * g[s] - y[s] * g[c]);
-      },
-      [=] MEANFLOW_HOST_DEVICE(std::size_t r, T sum) { gx[r] += sum; });
 }
 
 }  // namespace meanflow::kernels

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Convolutions on the processor: oneDNN for floats where the build found it, products of one
-/// image's patches at a time otherwise. `kernels/reference_conv.hpp` says what each computes.
+/// image's patches at a time otherwise. `kernels/reference/conv.hpp` says what each computes.
 #pragma once
 
 #include <algorithm>
@@ -9,8 +9,8 @@
 #include <type_traits>
 
 #include <meanflow/kernels/cpu.hpp>
-#include <meanflow/kernels/onednn_conv.hpp>
-#include <meanflow/kernels/reference_conv.hpp>
+#include <meanflow/kernels/onednn/conv.hpp>
+#include <meanflow/kernels/reference/conv.hpp>
 #include <meanflow/kernels/scratch.hpp>
 
 namespace meanflow::kernels {

@@ -87,18 +87,24 @@ template <class T, class F>
 
 }  // namespace meanflow::kernels::detail
 
-/// xsimd 8 leaves the choice to the compiler where vectors have 512 bits.
 template <class T>
-struct meanflow::detail::FusedOf<xsimd::batch<T>> {
-  [[nodiscard]] static xsimd::batch<T> of(const xsimd::batch<T>& a, const xsimd::batch<T>& b,
-                                          const xsimd::batch<T>& c) {
+struct meanflow::detail::BatchFunctions<xsimd::batch<T>> {
+  using Batch = xsimd::batch<T>;
+
+  /// xsimd 8 leaves the choice to the compiler where vectors have 512 bits.
+  [[nodiscard]] static Batch fused(const Batch& a, const Batch& b, const Batch& c) {
 #if XSIMD_WITH_AVX512F
-    if constexpr (std::is_same_v<T, float> && xsimd::batch<T>::size == 16)
+    if constexpr (std::is_same_v<T, float> && Batch::size == 16)
       return _mm512_fmadd_ps(a, b, c);
-    else if constexpr (std::is_same_v<T, double> && xsimd::batch<T>::size == 8)
+    else if constexpr (std::is_same_v<T, double> && Batch::size == 8)
       return _mm512_fmadd_pd(a, b, c);
     else
 #endif
       return xsimd::fma(a, b, c);
+  }
+
+  [[nodiscard]] static SineAndCosine<Batch> sine_and_cosine(const Batch& x) {
+    const auto [sine, cosine] = xsimd::sincos(x);
+    return {sine, cosine};
   }
 };

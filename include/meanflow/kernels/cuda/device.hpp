@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// The GPU as a device: its work is launched one after the other, and split by the GPU itself.
+#pragma once
+
+#include <cstddef>
+
+#include <meanflow/config.hpp>
+#include <meanflow/kernels/cuda/context.hpp>
+#include <meanflow/kernels/cuda/launch.hpp>
+#include <meanflow/kernels/cuda/memory.hpp>
+#include <meanflow/kernels/cuda/tag.hpp>
+
+namespace meanflow::kernels {
+
+// The device splits its work itself: a batch is one tile, and loops over tiles run on the host.
+
+template <class F>
+void parallel_for(Cuda, std::size_t n, std::size_t /*grain*/, F f) {
+  f(std::size_t{0}, n);
+}
+template <class F>
+void parallel_tasks(Cuda, std::size_t tasks, F f) {
+  for (std::size_t task = 0; task < tasks; ++task) f(task, std::size_t{0});
+}
+inline void wait(Cuda) {
+#if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
+  cuda::context().wait();
+#endif
+}
+[[nodiscard]] inline std::size_t workers(Cuda) { return 1; }
+/// One: a device with too little memory for all rows at once says so (`OutOfMemoryError`), and is
+/// asked again with more.
+[[nodiscard]] inline std::size_t row_tiles(Cuda, std::size_t /*rows*/, std::size_t /*parameters*/,
+                                           std::size_t /*tile_rows*/ = 0) {
+  return 1;
+}
+
+template <class T>
+void fill(Cuda, std::size_t n, T value, T* y) {
+  cuda::for_each_index(n, [=] MEANFLOW_HOST_DEVICE(std::size_t i) { y[i] = value; });
+}
+
+template <class T>
+void copy(Cuda, std::size_t n, const T* x, T* y) {
+  device_traits<Cuda>::copy(n * sizeof(T), x, y);
+}
+
+}  // namespace meanflow::kernels
