@@ -42,9 +42,10 @@ void time(benchmark::State& state, double count, const char* unit, F f) {
 }
 
 void copy_memory(benchmark::State& state, const Sizes& sizes) {
-  const Tensor<char, Cuda> from({sizes.copied}), to({sizes.copied});
+  const Tensor<char, Cuda> from({sizes.copied});
+  Tensor<char, Cuda> to({sizes.copied});
   time(state, 2 * static_cast<double>(sizes.copied), "bytes/s",
-       [&] { copy(Cuda{}, sizes.copied, static_cast<const char*>(from.data()), to.data()); });
+       [&] { copy(Cuda{}, sizes.copied, from.data(), to.data()); });
 }
 
 [[nodiscard]] double product_operations(std::size_t n) {
@@ -56,10 +57,9 @@ void product(benchmark::State& state, const Sizes& sizes, Precision precision) {
   const AutocastScope scope(precision, Cuda{});
   const std::size_t n = sizes.side;
   const auto a = normal_noise<float, Cuda>({n, n}, 1), b = normal_noise<float, Cuda>({n, n}, 2);
-  const Tensor<float, Cuda> c({n, n});
+  Tensor<float, Cuda> c({n, n});
   time(state, product_operations(n), "operations/s", [&] {
-    gemm(Cuda{}, Transpose::no, Transpose::no, n, n, n, static_cast<const float*>(a.data()),
-         static_cast<const float*>(b.data()), 0.0F, c.data());
+    gemm(Cuda{}, Transpose::no, Transpose::no, n, n, n, a.data(), b.data(), 0.0F, c.data());
   });
 }
 
@@ -69,7 +69,7 @@ void product_stored(benchmark::State& state, const Sizes& sizes) {
   const std::size_t n = sizes.side;
   const auto a = normal_noise<float, Cuda>({n, n}, 1);
   const cuda::Scratch<__nv_bfloat16> x(n * n), y(n * n);
-  cuda::convert(n * n, static_cast<const float*>(a.data()), x.data());
+  cuda::convert(n * n, a.data(), x.data());
   const float one = 1, zero = 0;
   const int side = static_cast<int>(n);
   time(state, product_operations(n), "operations/s", [&] {
@@ -93,11 +93,9 @@ void convolution(benchmark::State& state, const Sizes& sizes, Precision precisio
                         .padding = 1};
   const auto x = normal_noise<float, Cuda>({shape.rows, 16, 16, 256}, 1),
              w = normal_noise<float, Cuda>({256, 256, 3, 3}, 2);
-  const Tensor<float, Cuda> y({shape.rows, 16, 16, 256});
-  time(state, 2.0 * static_cast<double>(y.size()) * 256 * 9, "operations/s", [&] {
-    conv2d(Cuda{}, shape, static_cast<const float*>(x.data()), static_cast<const float*>(w.data()),
-           y.data());
-  });
+  Tensor<float, Cuda> y({shape.rows, 16, 16, 256});
+  time(state, 2.0 * static_cast<double>(y.size()) * 256 * 9, "operations/s",
+       [&] { conv2d(Cuda{}, shape, x.data(), w.data(), y.data()); });
 }
 
 void add(const std::string& name, std::function<void(benchmark::State&)> f) {

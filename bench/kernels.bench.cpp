@@ -36,11 +36,11 @@ constexpr std::size_t width = 256;
 template <class Call>
 void run_products(benchmark::State& state, Product kind, Call call) {
   const auto rows = static_cast<std::size_t>(state.range(0));
-  const auto all = matrices(rows, width);
+  auto all = matrices(rows, width);
   constexpr int repeats = 20;
   for (auto _ : state)
     kernels::parallel_tasks(Cpu{}, all.size(), [&](std::size_t task, std::size_t) {
-      const Matrices& m = all[task];
+      Matrices& m = all[task];
       for (int i = 0; i < repeats; ++i) call(kind, rows, m.x.data(), m.w.data(), m.y.data());
     });
   const double operations = 2.0 * static_cast<double>(rows * width * width * all.size()) * repeats;
@@ -92,8 +92,8 @@ void activation(benchmark::State& state) {
   }
   for (auto _ : state)
     kernels::parallel_tasks(Cpu{}, lanes, [&](std::size_t i, std::size_t) {
-      kernels::bias_unary(Cpu{}, Silu{}, rows, tangents, width,
-                          static_cast<const float*>(bias[i].data()), x[i].data(), slope[i].data());
+      kernels::bias_unary(Cpu{}, Silu{}, rows, tangents, width, bias[i].data(), x[i].data(),
+                          slope[i].data());
     });
   state.counters["elements/s"] = benchmark::Counter(
       static_cast<double>(rows * width * lanes) * static_cast<double>(state.iterations()),
@@ -116,7 +116,7 @@ struct Images {
   Tensor<float> x, y, weights;
 };
 
-void convolve(Direction direction, const Images& i) {
+void convolve(Direction direction, Images& i) {
   const float *x = i.x.data(), *y = i.y.data(), *w = i.weights.data();
   if (direction == Direction::forward)
     kernels::conv2d(Cpu{}, i.shape, x, w, i.y.data());
@@ -128,7 +128,7 @@ void convolve(Direction direction, const Images& i) {
 
 /// With `alone`, weights are where and how oneDNN wants them.
 void convolution(benchmark::State& state, Direction direction, ConvShape shape, bool alone) {
-  const Images images(shape);
+  Images images(shape);
   auto& bare = kernels::detail::onednn_convolution(shape, direction);
   Tensor<float> ordered = Tensor<float>::zeros({bare.ordered_bytes() / sizeof(float)});
   for (auto _ : state) {

@@ -13,8 +13,8 @@ if(NOT MEANFLOW_WITH_CUDA STREQUAL "OFF")
       set(CMAKE_CUDA_COMPILER_LAUNCHER ${CMAKE_CXX_COMPILER_LAUNCHER})
     endif()
     enable_language(CUDA)
-    # This is for the host's part of a source, which launches kernels and computes nothing: with -O3 it
-    # takes half as long again to compile. What runs on the GPU is optimised all the same.
+    # This is for the host's part of a source, where little has to be fast: with -O3 it takes half as long
+    # again to compile. What runs on the GPU is optimised all the same.
     string(REPLACE "-O3" "-O2" CMAKE_CUDA_FLAGS_RELEASE "${CMAKE_CUDA_FLAGS_RELEASE}")
     set(MEANFLOW_BUILDS_CUDA ON)
   elseif(MEANFLOW_WITH_CUDA STREQUAL "ON")

@@ -99,7 +99,7 @@ struct ArchetypeObjective : MoveOnly {
 struct ArchetypeSource : MoveOnly {
   using MoveOnly::MoveOnly;
   [[nodiscard]] Shape row_shape() { return {2}; }
-  void fill(const Tensor<float>& x, std::uint64_t seed, std::uint64_t step) {
+  void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t step) {
     for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>((seed + step + i) % 7) / 7;
   }
 };

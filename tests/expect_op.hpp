@@ -99,7 +99,7 @@ Parameters<double, Device> make_parameters(const OpInputs& in) {
   for (const auto& [name, values] : in.parameters) {
     const auto parameter = parameters.add(name, values.shape());
     const auto there = to_device<Device>(values);
-    copy(Device{}, values.size(), static_cast<const double*>(there.data()), parameter.data());
+    copy(Device{}, values.size(), there.data(), parameter.data());
   }
   return parameters;
 }
@@ -177,7 +177,7 @@ double central_difference(F f, double h = 1e-3) {
 }
 
 // The gradient of <g, f> by every element of `x`, which `in` refers to.
-inline Values gradient_by_differences(const Operation& op, const OpInputs& in, const Values& x,
+inline Values gradient_by_differences(const Operation& op, const OpInputs& in, Values x,
                                       const Values& g) {
   Values gradient(x.shape());
   for (std::size_t i = 0; i < x.size(); ++i) {
@@ -232,7 +232,7 @@ inline void expect_operation(const Operation& op, const OpInputs& inputs,
   for (const auto& entry : in.parameters) {
     INFO("gradient of parameter ", entry.first);
     const Values& parameter = entry.second;
-    const Values& flat = back.gradients.back();
+    Values flat = back.gradients.back();
     const Values found = Values::borrow(flat.data() + offset, parameter.shape());
     CHECK(relative_error(found, gradient_by_differences(op, in, parameter, g)) <=
           tolerance.difference);

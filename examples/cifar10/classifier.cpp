@@ -58,8 +58,7 @@ class ClassifierTrainer {
     });
     fill(Cpu{}, gradient_.size(), 0.0F, gradient_.data());
     for (const auto& lane : lanes_) {
-      accumulate(Cpu{}, gradient_.size(), static_cast<const float*>(lane->gradient.data()),
-                 gradient_.data());
+      accumulate(Cpu{}, gradient_.size(), lane->gradient.data(), gradient_.data());
       fill(Cpu{}, gradient_.size(), 0.0F, lane->gradient.data());
     }
     adam_.step(net_.parameters(), gradient_, learning_rate);

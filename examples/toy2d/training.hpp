@@ -51,7 +51,7 @@ class Data {
 
   [[nodiscard]] meanflow::Shape row_shape() const { return {2}; }
 
-  void fill(const Tensor<float>& x, std::uint64_t seed, std::uint64_t step) const {
+  void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t step) const {
     if (points_)
       points_->fill(x, seed, step);
     else

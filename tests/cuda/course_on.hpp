@@ -151,7 +151,7 @@ template <class Device>
   };
   step(trainer, result.course, 1);
   result.before = values(trainer);
-  const Tensor<float> bad = batch(2);
+  Tensor<float> bad = batch(2);
   bad[2 * 7] = std::numeric_limits<float>::infinity();
   try {
     trainer.step(to_device<Device>(bad));

@@ -33,6 +33,76 @@ TEST_CASE("division by a divisor is division") {
   }
 }
 
+static_assert(kernels::Device<Cuda> && kernels::Device<Reference> && kernels::Device<Cpu>);
+
+namespace {
+
+struct Derived : Cuda {
+  static constexpr const char* name = "derived";
+};
+static_assert(kernels::Device<Derived> && !on_host<Derived>);
+
+/// y = 2 x, or 3 x beyond the first part.
+struct TwiceOrThrice {
+  using value_type = double;
+  const double* x;
+  double* y;
+  template <class At>
+  MEANFLOW_HOST_DEVICE void operator()(At at, FirstPart) const {
+    at.store(y, 2 * at.load(x));
+  }
+  template <class At>
+  MEANFLOW_HOST_DEVICE void operator()(At at, SecondPart) const {
+    at.store(y, 3 * at.load(x));
+  }
+};
+
+/// The sums of columns, beside x = 2 x.
+struct ColumnSums {
+  using value_type = double;
+  double *x, *sums;
+  template <class At>
+  [[nodiscard]] MEANFLOW_HOST_DEVICE double term(At at) const {
+    const double value = at.load(x);
+    at.store(x, 2 * value);
+    return value;
+  }
+  template <class At>
+  MEANFLOW_HOST_DEVICE void finish(At column, double sum) const {
+    column.store(sums, sum);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("bodies over two parts and over columns") {
+  const std::size_t rows = 70, columns = 5, n = rows * columns;
+  const Tensor<double> x = normal_noise<double>({n}, 1);
+  Tensor<double, Cuda> values = to_device<Cuda>(x.clone()), y({n}), sums({columns});
+  for_each_of_two(Cuda{}, 13, n - 13, TwiceOrThrice{values.data(), y.data()});
+  reduce_columns(Cuda{}, rows, columns, ColumnSums{values.data(), sums.data()});
+  const Tensor<double> found = to_host(y), doubled = to_host(values), total = to_host(sums);
+  std::vector<double> expected(columns);
+  for (std::size_t i = 0; i < n; ++i) {
+    CHECK(found[i] == x[i] * (i < 13 ? 2 : 3));
+    CHECK(doubled[i] == 2 * x[i]);
+    expected[i % columns] += x[i];
+  }
+  for (std::size_t c = 0; c < columns; ++c) CHECK(total[c] == doctest::Approx(expected[c]));
+}
+
+TEST_CASE("attention of a device derived from this one is this one's") {
+  const AttentionShape shape{.heads = 2, .tokens = 3, .channels = 4};
+  const auto q = normal_noise<double, Cuda>({2, 3, 4}, 1),
+             k = normal_noise<double, Cuda>({2, 3, 4}, 2),
+             v = normal_noise<double, Cuda>({2, 3, 4}, 3);
+  Tensor<double, Cuda> p({2, 3, 3}), y({2, 3, 4}), y_derived({2, 3, 4});
+  attention(Cuda{}, shape, q.data(), k.data(), v.data(), p.data(), y.data());
+  attention(Derived{}, shape, q.data(), k.data(), v.data(), p.data(), y_derived.data());
+  const Tensor<double> expected = to_host(y), found = to_host(y_derived);
+  for (std::size_t i = 0; i < found.size(); ++i) CHECK(found[i] == expected[i]);
+}
+
 TEST_CASE("columns are summed whatever their length, and each term is asked for once") {
   for (const std::size_t matrices : {0, 1, 3})
     for (const std::size_t rows : {0, 1, 31, 64, 1000})
@@ -45,8 +115,8 @@ TEST_CASE("columns are summed whatever their length, and each term is asked for 
           terms[i] = static_cast<double>(i * 7 % 11);
           expected[i / (rows * columns) * columns + i % columns] += terms[i];
         }
-        const auto x = to_device<Cuda>(terms);
-        const auto sums = Tensor<double, Cuda>::full({matrices * columns + 1}, -1);
+        auto x = to_device<Cuda>(terms);
+        auto sums = Tensor<double, Cuda>::full({matrices * columns + 1}, -1);
         double *const from = x.data(), *const to = sums.data();
         kernels::cuda::reduce_columns<double>(
             matrices, rows, columns,

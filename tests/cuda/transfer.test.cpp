@@ -32,7 +32,7 @@ std::vector<float> numbers_of(const Tensor<float, Cuda>& x) {
 }  // namespace
 
 TEST_CASE("numbers go to the device and back") {
-  const auto x = Tensor<float>::from({2, 3}, {1, 2, 3, 4, 5, 6});
+  auto x = Tensor<float>::from({2, 3}, {1, 2, 3, 4, 5, 6});
   const auto y = to_device<Cuda>(x);
   x[0] = 9;
   CHECK(y.shape() == Shape{2, 3});
@@ -45,7 +45,7 @@ TEST_CASE("numbers go to the device and back") {
 }
 
 TEST_CASE("a clone has numbers of its own, a copy has not") {
-  const auto x = Tensor<float, Cuda>::zeros({2});
+  auto x = Tensor<float, Cuda>::zeros({2});
   const auto same = x;
   const auto other = x.clone();
   fill(Cuda{}, 2, 1.0f, x.data());
@@ -150,16 +150,15 @@ TEST_CASE("on a GPU products of patches are what cuDNN computes") {
       CHECK(difference < 1e-4F * largest);
     };
     const auto like = [](const auto& t) { return Tensor<float, Cuda>::zeros(t.shape()); };
-    const auto y = like(g), y2 = like(g), gx = like(x), gx2 = like(x), gw = like(w), gw2 = like(w);
-    const auto of = [](const auto& t) { return static_cast<const float*>(t.data()); };
-    conv2d(Cuda{}, shape, of(x), of(w), y.data());
-    kernels::cuda::forward<float>(shape, of(x), of(w), y2.data());
+    auto y = like(g), y2 = like(g), gx = like(x), gx2 = like(x), gw = like(w), gw2 = like(w);
+    conv2d(Cuda{}, shape, x.data(), w.data(), y.data());
+    kernels::cuda::forward<float>(shape, x.data(), w.data(), y2.data());
     same(y, y2);
-    conv2d_backward_data(Cuda{}, shape, of(g), of(w), gx.data());
-    kernels::cuda::backward_data<float>(shape, of(g), of(w), gx2.data());
+    conv2d_backward_data(Cuda{}, shape, g.data(), w.data(), gx.data());
+    kernels::cuda::backward_data<float>(shape, g.data(), w.data(), gx2.data());
     same(gx, gx2);
-    conv2d_backward_weights(Cuda{}, shape, of(x), of(g), gw.data());
-    kernels::cuda::backward_weights<float>(shape, of(x), of(g), gw2.data());
+    conv2d_backward_weights(Cuda{}, shape, x.data(), g.data(), gw.data());
+    kernels::cuda::backward_weights<float>(shape, x.data(), g.data(), gw2.data());
     same(gw, gw2);
   }
   for (const std::string& warning : kernels::warnings_so_far())
@@ -181,13 +180,11 @@ TEST_CASE("on a GPU convolutions of less precision are near those of float32, in
              w = normal_noise<float, Cuda>({32, 16, 3, 3}, 3);
   const auto in = [&](Precision precision) {
     const AutocastScope scope(precision, Cuda{});
-    const auto y = Tensor<float, Cuda>::zeros(g.shape()),
-               gx = Tensor<float, Cuda>::zeros(x.shape()),
-               gw = Tensor<float, Cuda>::zeros(w.shape());
-    const auto of = [](const auto& t) { return static_cast<const float*>(t.data()); };
-    conv2d(Cuda{}, shape, of(x), of(w), y.data());
-    conv2d_backward_data(Cuda{}, shape, of(g), of(w), gx.data());
-    conv2d_backward_weights(Cuda{}, shape, of(x), of(g), gw.data());
+    auto y = Tensor<float, Cuda>::zeros(g.shape()), gx = Tensor<float, Cuda>::zeros(x.shape()),
+         gw = Tensor<float, Cuda>::zeros(w.shape());
+    conv2d(Cuda{}, shape, x.data(), w.data(), y.data());
+    conv2d_backward_data(Cuda{}, shape, g.data(), w.data(), gx.data());
+    conv2d_backward_weights(Cuda{}, shape, x.data(), g.data(), gw.data());
     return std::array{numbers_of(y), numbers_of(gx), numbers_of(gw)};
   };
   const auto exact = in(Precision::float32);

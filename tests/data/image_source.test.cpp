@@ -59,7 +59,7 @@ struct Batch {
 
 template <class Source>
 Batch batch_of(Source& source, std::size_t rows, std::uint64_t seed, std::uint64_t step) {
-  const Tensor<float> x({rows, 4, 4, 3});
+  Tensor<float> x({rows, 4, 4, 3});
   ImageCondition<float> condition;
   source.fill(x, condition, seed, step);
   return {values(x),
@@ -73,7 +73,7 @@ struct Failing {
       std::make_shared<std::vector<std::thread::id>>();
 
   [[nodiscard]] Shape row_shape() const { return {2}; }
-  void fill(const Tensor<float>& x, std::uint64_t, std::uint64_t step) const {
+  void fill(Tensor<float>& x, std::uint64_t, std::uint64_t step) const {
     threads->push_back(std::this_thread::get_id());
     if (step == 3) throw std::runtime_error("no step 3");
     std::ranges::fill(x.span(), static_cast<float>(step));
@@ -87,7 +87,7 @@ TEST_CASE("Every epoch holds each picture once, in an order of its own") {
   ImageSource source(numbered(count));
   std::vector<std::vector<std::size_t>> epochs(4);
   for (std::uint64_t step = 0; step < 25; ++step) {  // 8 rows: steps lie across epochs
-    const Tensor<float> x({8, 4, 4, 3});
+    Tensor<float> x({8, 4, 4, 3});
     source.fill(x, 1, step);
     for (std::size_t i = 0; i < 8; ++i) {
       epochs[(step * 8 + i) / count].push_back(number_of(x.row(i)));
@@ -105,7 +105,7 @@ TEST_CASE("Every epoch holds each picture once, in an order of its own") {
 
 TEST_CASE("A batch may hold several epochs") {
   ImageSource source(numbered(3));
-  const Tensor<float> x({12, 4, 4, 3});
+  Tensor<float> x({12, 4, 4, 3});
   source.fill(x, 1, 2);
   std::vector<int> seen(3);
   for (std::size_t i = 0; i < 12; ++i) ++seen[number_of(x.row(i))];
@@ -173,7 +173,7 @@ TEST_CASE("A batch depends on seed, step and its size alone") {
 
 TEST_CASE("Conditions handed out before stay as they were") {
   ImageSource source(numbered(50));
-  const Tensor<float> x({8, 4, 4, 3});
+  Tensor<float> x({8, 4, 4, 3});
   ImageCondition<float> condition;
   source.fill(x, condition, 1, 0);
   const ImageCondition<float> kept = condition;
@@ -189,7 +189,8 @@ TEST_CASE("Sets and batches that do not fit are refused") {
                   SettingError);
   ImageSource source(numbered(2));
   CHECK(contains(message_of<ShapeError>([&] {
-                   source.fill(Tensor<float>({2, 4, 3, 4}), 1, 0);
+                   Tensor<float> x({2, 4, 3, 4});
+                   source.fill(x, 1, 0);
                  }),
                  "ImageSource::fill: shape (2, 4, 3, 4) does not fit shape (2, 4, 4, 3)"));
 }
@@ -199,8 +200,8 @@ TEST_CASE("Batches for training, prepared ahead") {
   // [docs:image_source]
   ImageSource source(images, {.augment = AugmentPipe{}});
   Prefetched prefetched(std::move(source));
-  const Tensor<float> x({128, 4, 4, 3});  // (B, H, W, C)
-  ImageCondition<float> condition;        // labels (B), augmentation (B, 6)
+  Tensor<float> x({128, 4, 4, 3});  // (B, H, W, C)
+  ImageCondition<float> condition;  // labels (B), augmentation (B, 6)
   prefetched.fill(x, condition, /*seed=*/1, /*step=*/0);
   // [docs:end]
   CHECK(condition.labels.shape() == Shape{128});
@@ -222,14 +223,14 @@ TEST_CASE("Prefetched batches are those of the source, in whatever order they ar
         Request{16, 2, 13}, Request{16, 2, 14}, Request{64, 2, 15}}) {
     CHECK(batch_of(prefetched, rows, seed, step) == batch_of(direct, rows, seed, step));
   }
-  const Tensor<float> x({64, 4, 4, 3}), expected({64, 4, 4, 3});
+  Tensor<float> x({64, 4, 4, 3}), expected({64, 4, 4, 3});
   prefetched.fill(x, 2, 16);
   direct.fill(expected, 2, 16);
   CHECK(values(x) == values(expected));
 
   Prefetched points(Toy2dSource{Toy2d::rings});
   for (std::uint64_t step = 0; step < 4; ++step) {
-    const Tensor<float> a({100, 2}), b({100, 2});
+    Tensor<float> a({100, 2}), b({100, 2});
     points.fill(a, 1, step);
     Toy2dSource{Toy2d::rings}.fill(b, 1, step);
     CHECK(values(a) == values(b));
@@ -240,7 +241,7 @@ TEST_CASE("The next batch comes from another thread, and so do its exceptions") 
   const Failing source;
   {
     Prefetched prefetched(source);
-    const Tensor<float> x({4, 2});
+    Tensor<float> x({4, 2});
     for (std::uint64_t step = 0; step < 3; ++step) {
       prefetched.fill(x, 1, step);
       CHECK(x[7] == static_cast<float>(step));
@@ -263,7 +264,7 @@ TEST_CASE("Every third batch, as one of three processes asks for them, is prepar
   const Failing source;
   {
     Prefetched prefetched(source);
-    const Tensor<float> x({4, 2});
+    Tensor<float> x({4, 2});
     for (const std::uint64_t step : {5, 8, 11, 14}) {
       prefetched.fill(x, 1, step);
       CHECK(x[7] == static_cast<float>(step));
@@ -278,7 +279,7 @@ TEST_CASE("Prefetching ends at any time") {
   struct Slow {
     std::shared_ptr<std::atomic<int>> done = std::make_shared<std::atomic<int>>(0);
     [[nodiscard]] Shape row_shape() const { return {1}; }
-    void fill(const Tensor<float>& x, std::uint64_t, std::uint64_t) const {
+    void fill(Tensor<float>& x, std::uint64_t, std::uint64_t) const {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
       x[0] = 0;
       ++*done;
@@ -288,7 +289,7 @@ TEST_CASE("Prefetching ends at any time") {
   { const Prefetched unused(slow); }
   CHECK(*slow.done == 0);
   for (int i = 0; i < 20; ++i) {
-    const Tensor<float> x({1, 1});
+    Tensor<float> x({1, 1});
     Prefetched prefetched(slow);
     prefetched.fill(x, 1, 0);
     if (i % 2 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(i / 2));

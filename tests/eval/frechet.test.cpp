@@ -122,8 +122,8 @@ TEST_CASE("Two passes over all rows give the same covariance") {
 }
 
 TEST_CASE("A large mean costs no digits") {
-  const Tensor<double> rows = normal_rows(1000, 3, 2);
-  const Tensor<double> shifted = rows.clone();
+  Tensor<double> rows = normal_rows(1000, 3, 2);
+  Tensor<double> shifted = rows.clone();
   const double shift = 1 << 20;
   for (double& value : shifted.span()) value += shift;
   for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = shifted[i] - shift;  // as it was rounded
@@ -132,7 +132,7 @@ TEST_CASE("A large mean costs no digits") {
 }
 
 TEST_CASE("Little by little, merged in any order, and at once are the same") {
-  const Tensor<double> rows = normal_rows(1000, 5, 3);
+  Tensor<double> rows = normal_rows(1000, 5, 3);
   for (std::size_t i = 0; i < rows.size(); ++i) rows[i] += double(i) / 1000;  // a drifting mean
   const FeatureStatistics whole = statistics_of(rows);
   for (const std::size_t batch : {1U, 7U, 256U, 999U}) {
@@ -229,7 +229,7 @@ TEST_CASE("Equal statistics are at distance 0") {
 TEST_CASE("The distance between samples of two normal distributions") {
   // [docs:frechet]
   const auto reference = normal_rows<float>(20000, 3, 6);  // (N, D)
-  const auto generated = normal_rows<float>(20000, 3, 7);
+  auto generated = normal_rows<float>(20000, 3, 7);
   for (float& value : generated.span()) value = 2 * value + 1;
 
   FeatureStatistics a, b;
@@ -293,7 +293,7 @@ TEST_CASE("Rows that do not fit are refused, and nothing is added") {
   CHECK_THROWS_AS(FeatureStatistics().add(Tensor<float>({2, 0})), ShapeError);
   for (const float bad :
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
-    const Tensor<float> rows = normal_rows<float>(300, 3, 2);
+    Tensor<float> rows = normal_rows<float>(300, 3, 2);
     rows.row(270)[1] = bad;
     CHECK(contains(message_of<Error>([&] { statistics.add(rows); }), "row 280"));
   }

@@ -149,7 +149,7 @@ TEST_CASE("The seed decides, and the number of threads changes nothing") {
 }
 
 TEST_CASE("Features that are not finite give no number") {
-  const auto x = normal_rows<float>(10, 2, 1), y = normal_rows<float>(10, 2, 2);
+  auto x = normal_rows<float>(10, 2, 1), y = normal_rows<float>(10, 2, 2);
   x[7] = std::numeric_limits<float>::quiet_NaN();
   CHECK(std::isnan(kernel_distance(x, y)));
 }

@@ -35,12 +35,12 @@ void expect_equal(const Numbers<T>& found, const Numbers<T>& expected) {
 
 }  // namespace
 
-TEST_CASE("element by element: sums, products, lines") {
+TEST_CASE_TEMPLATE("element by element: sums, products, lines", Device, Reference, Cpu) {
   const auto x = numbers<T>(n + tangents, 1), y = numbers<T>(n + tangents, 2);
   auto sum = y, product = y, line = y;
-  accumulate(Reference{}, n, x.data(), sum.data());
-  multiply(Reference{}, n, x.data(), y.data(), product.data());
-  affine(Reference{}, n, tangents, T(2), T(3), x.data(), line.data());
+  accumulate(Device{}, n, x.data(), sum.data());
+  multiply(Device{}, n, x.data(), y.data(), product.data());
+  affine(Device{}, n, tangents, T(2), T(3), x.data(), line.data());
   for (std::size_t i = 0; i < n + tangents; ++i) {
     CHECK(sum[i] == (i < n ? x[i] + y[i] : y[i]));
     CHECK(product[i] == (i < n ? x[i] * y[i] : y[i]));
@@ -48,10 +48,10 @@ TEST_CASE("element by element: sums, products, lines") {
   }
 }
 
-TEST_CASE("functions of one number, their slopes and tangents") {
+TEST_CASE_TEMPLATE("functions of one number, their slopes and tangents", Device, Reference, Cpu) {
   const auto x = numbers<T>(n + tangents, 1), bias = numbers<T>(columns, 3);
   Numbers<T> y(n + tangents), slope(n), expected(n + tangents), expected_slope(n);
-  unary(Reference{}, Silu{}, n, tangents, x.data(), y.data(), slope.data());
+  unary(Device{}, Silu{}, n, tangents, x.data(), y.data(), slope.data());
   for (std::size_t i = 0; i < n; ++i) {
     expected[i] = silu(x[i]);
     expected_slope[i] = silu_slope(x[i]);
@@ -61,7 +61,7 @@ TEST_CASE("functions of one number, their slopes and tangents") {
   expect_equal(slope, expected_slope);
 
   y = x;
-  bias_unary(Reference{}, Silu{}, rows, tangent_rows, columns, bias.data(), y.data(), slope.data());
+  bias_unary(Device{}, Silu{}, rows, tangent_rows, columns, bias.data(), y.data(), slope.data());
   for (std::size_t i = 0; i < n; ++i) {
     const T shifted = x[i] + bias[i % columns];
     expected[i] = silu(shifted);
@@ -72,12 +72,12 @@ TEST_CASE("functions of one number, their slopes and tangents") {
   expect_equal(slope, expected_slope);
 }
 
-TEST_CASE("the gradient of a bias sums over the rows") {
+TEST_CASE_TEMPLATE("the gradient of a bias sums over the rows", Device, Reference, Cpu) {
   const auto g = numbers<T>(n, 1), slope = numbers<T>(n, 2), before = numbers<T>(columns, 3);
   for (const bool with_slope : {false, true})
     for (const bool with_bias : {false, true}) {
       auto found = g, bias = before, expected = g, expected_bias = before;
-      bias_unary_backward(Reference{}, rows, columns, with_slope ? slope.data() : nullptr,
+      bias_unary_backward(Device{}, rows, columns, with_slope ? slope.data() : nullptr,
                           found.data(), with_bias ? bias.data() : nullptr);
       for (std::size_t i = 0; i < n; ++i) {
         if (with_slope) expected[i] *= slope[i];
@@ -88,15 +88,15 @@ TEST_CASE("the gradient of a bias sums over the rows") {
     }
 }
 
-TEST_CASE("rows: sums, copies, tables of labels") {
+TEST_CASE_TEMPLATE("rows: sums, copies, tables of labels", Device, Reference, Cpu) {
   const auto x = numbers<T>(n, 1), table = numbers<T>(5 * columns, 2), g = numbers<T>(rows, 3);
   const std::vector<std::int32_t> labels{0, 4, 2, 2, -1, 5, 1};
   Numbers<T> sum(rows), spread(x), gathered(n), scattered(table), hot(rows * 5);
-  sum_rows(Reference{}, rows, columns, T(0.5), x.data(), sum.data());
-  add_to_rows(Reference{}, rows, columns, T(0.5), g.data(), spread.data());
-  gather_rows(Reference{}, rows, columns, 5, table.data(), labels.data(), gathered.data());
-  scatter_add_rows(Reference{}, rows, columns, 5, x.data(), labels.data(), scattered.data());
-  one_hot(Reference{}, rows, 5, T(2), labels.data(), hot.data());
+  sum_rows(Device{}, rows, columns, T(0.5), x.data(), sum.data());
+  add_to_rows(Device{}, rows, columns, T(0.5), g.data(), spread.data());
+  gather_rows(Device{}, rows, columns, 5, table.data(), labels.data(), gathered.data());
+  scatter_add_rows(Device{}, rows, columns, 5, x.data(), labels.data(), scattered.data());
+  one_hot(Device{}, rows, 5, T(2), labels.data(), hot.data());
   auto expected_table = table;
   for (std::size_t r = 0; r < rows; ++r) {
     const bool valid = labels[r] >= 0 && labels[r] < 5;
@@ -127,22 +127,21 @@ TEST_CASE("rows: sums, copies, tables of labels") {
   expect_equal(scattered, expected_table);
 
   Numbers<T> wide(rows * (columns + 4), T(1));
-  copy_columns(Reference{}, rows, columns - 2, x.data(), columns, wide.data(), columns + 4, false);
-  copy_columns(Reference{}, rows, columns - 2, x.data(), columns, wide.data(), columns + 4, true);
+  copy_columns(Device{}, rows, columns - 2, x.data(), columns, wide.data(), columns + 4, false);
+  copy_columns(Device{}, rows, columns - 2, x.data(), columns, wide.data(), columns + 4, true);
   for (std::size_t r = 0; r < rows; ++r)
     for (std::size_t c = 0; c < columns + 4; ++c)
       CHECK(wide[r * (columns + 4) + c] == (c < columns - 2 ? 2 * x[r * columns + c] : 1));
 }
 
-TEST_CASE("sinusoids, their tangents and gradients") {
+TEST_CASE_TEMPLATE("sinusoids, their tangents and gradients", Device, Reference, Cpu) {
   constexpr std::size_t half = 9;
   const auto x = numbers<T>(rows + tangent_rows, 1), f = numbers<T>(half, 2, 0, 40);
   const auto g = numbers<T>(rows * 2 * half, 3);
   for (const bool sines_first : {false, true}) {
     Numbers<T> y((rows + tangent_rows) * 2 * half), gx(rows, 1), expected(y), expected_gx(gx);
-    sinusoid(Reference{}, rows, tangent_rows, half, f.data(), sines_first, x.data(), y.data());
-    sinusoid_backward(Reference{}, rows, half, f.data(), sines_first, y.data(), g.data(),
-                      gx.data());
+    sinusoid(Device{}, rows, tangent_rows, half, f.data(), sines_first, x.data(), y.data());
+    sinusoid_backward(Device{}, rows, half, f.data(), sines_first, y.data(), g.data(), gx.data());
     for (std::size_t r = 0; r < rows; ++r)
       for (std::size_t i = 0; i < half; ++i) {
         const std::size_t c = r * 2 * half + i + (sines_first ? half : 0);

@@ -18,17 +18,17 @@ void expect_exact(F f, T low, T high) {
   const std::size_t n = 1000;
   auto x = numbers<T>(2 * n, 1, low, high);
   Numbers<T> plain(n), with_tangent(2 * n), with_slope(n), slope(n), some(n + 37);
-  kernels::unary(Cpu{}, f, n, 0, x.data(), plain.data(), static_cast<T*>(nullptr));
-  kernels::unary(Cpu{}, f, n, n, x.data(), with_tangent.data(), static_cast<T*>(nullptr));
+  kernels::unary(Cpu{}, f, n, 0, x.data(), plain.data(), nullptr);
+  kernels::unary(Cpu{}, f, n, n, x.data(), with_tangent.data(), nullptr);
   kernels::unary(Cpu{}, f, n, 0, x.data(), with_slope.data(), slope.data());
-  kernels::unary(Cpu{}, f, n, 37, x.data(), some.data(), static_cast<T*>(nullptr));
+  kernels::unary(Cpu{}, f, n, 37, x.data(), some.data(), nullptr);
   std::size_t tangent_differs = 0, slope_differs = 0, place_differs = 0, some_differ = 0;
   Numbers<T> alone(1);
   for (std::size_t i = 0; i < n; ++i) {
     tangent_differs += plain[i] != with_tangent[i];
     slope_differs += plain[i] != with_slope[i];
     some_differ += plain[i] != some[i];
-    kernels::unary(Cpu{}, f, 1, 0, x.data() + i, alone.data(), static_cast<T*>(nullptr));
+    kernels::unary(Cpu{}, f, 1, 0, x.data() + i, alone.data(), nullptr);
     place_differs += plain[i] != alone[0];
   }
   CHECK(tangent_differs == 0);

@@ -8,6 +8,7 @@
 
 #include <meanflow/kernels/recording.hpp>
 #include <meanflow/kernels/report.hpp>
+#include <meanflow/tensor/device.hpp>
 
 using namespace meanflow::kernels;
 

@@ -23,13 +23,13 @@ TEST_CASE_TEMPLATE("unary with any number of tangents", T, float, double) {
           Numbers<T>(2 * n + tangents), 16);
       expect_same<T>(
           [&](auto device, auto& y) {
-            unary(device, Silu{}, n, tangents, x.data(), y.data(), static_cast<T*>(nullptr));
+            unary(device, Silu{}, n, tangents, x.data(), y.data(), nullptr);
           },
           Numbers<T>(n + tangents), 16);
       // In place.
       expect_same<T>(
           [&](auto device, auto& y) {
-            unary(device, Silu{}, n, tangents, y.data(), y.data(), static_cast<T*>(nullptr));
+            unary(device, Silu{}, n, tangents, y.data(), y.data(), nullptr);
           },
           x, 16);
     }

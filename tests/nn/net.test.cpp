@@ -121,11 +121,11 @@ struct NoTypes {
 static_assert(!Net<NoTypes>);
 
 struct NoShape {
-  void fill(const Tensor<float>&, std::uint64_t, std::uint64_t) {}
+  void fill(Tensor<float>&, std::uint64_t, std::uint64_t) {}
 };
 struct NoStep {
   Shape row_shape() { return {2}; }
-  void fill(const Tensor<float>&, std::uint64_t) {}
+  void fill(Tensor<float>&, std::uint64_t) {}
 };
 static_assert(!DataSource<NoShape, float> && !DataSource<NoStep, float>);
 static_assert(!DataSource<test::ArchetypeSource, double>);
@@ -133,8 +133,7 @@ static_assert(!DataSource<test::ArchetypeSource, double>);
 // Rows and what the net is told about them: row i is (i, -i), of class i % 2.
 struct LabelledSource {
   Shape row_shape() { return {2}; }
-  void fill(const Tensor<float>& x, LabelCondition<float>& condition, std::uint64_t,
-            std::uint64_t) {
+  void fill(Tensor<float>& x, LabelCondition<float>& condition, std::uint64_t, std::uint64_t) {
     condition.labels = Tensor<std::int32_t>({x.rows()});
     for (std::size_t i = 0; i < x.rows(); ++i) {
       x.row(i)[0] = static_cast<float>(i);

@@ -17,7 +17,7 @@ namespace {
 
 // The algorithm as the papers print it.
 void plain_step(const Adam& adam, double rate, int count, const Values& g, std::vector<double>& m,
-                std::vector<double>& v, const Values& p) {
+                std::vector<double>& v, Values& p) {
   for (std::size_t i = 0; i < p.size(); ++i) {
     const double gradient = g[i] + (adam.decoupled ? 0 : adam.weight_decay * p[i]);
     if (adam.decoupled) p[i] -= rate * adam.weight_decay * p[i];
@@ -31,7 +31,8 @@ void plain_step(const Adam& adam, double rate, int count, const Values& g, std::
 
 void expect_plain(const Adam& adam) {
   const std::size_t n = 37;
-  const Values p = numbers({n}, 1), expected = p.clone();
+  const Values p = numbers({n}, 1);
+  Values expected = p.clone();
   const Parameters<double> parameters = test::parameters_of(p);
   ParameterUpdate<Adam, double, Cpu> update(parameters, adam);
   std::vector<double> m(n), v(n);

@@ -71,7 +71,7 @@ TEST_CASE("a step of Muon: matrices, convolutions as matrices, and Adam for the 
          conv = as_matrix(parameters["conv"].tensor().clone());
   Matrix m = Matrix::Zero(6, 4), c = Matrix::Zero(3, 18);
   for (std::uint64_t step = 0; step < 3; ++step) {
-    const Values g = numbers({parameters.flat_size()}, step + 10);
+    Values g = numbers({parameters.flat_size()}, step + 10);
     const auto part = [&](const char* name) {
       const auto p = parameters[name];
       return Values::borrow(g.data() + p.offset(), p.shape());

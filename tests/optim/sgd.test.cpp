@@ -17,7 +17,7 @@ namespace {
 void expect_plain(const Sgd& sgd) {
   const std::size_t n = 37;
   const Parameters<double> parameters = test::parameters_of(numbers({n}, 1));
-  const Values expected = numbers({n}, 1);
+  Values expected = numbers({n}, 1);
   std::vector<double> b(n, 0);
   ParameterUpdate<Sgd, double, Cpu> update(parameters, sgd);
   for (int step = 0; step < 10; ++step) {

@@ -151,10 +151,10 @@ TEST_CASE("an element's step does not depend on where it lies") {
   const auto stepped = [&](std::size_t first, std::size_t count) {
     const std::array state{numbers({n}, 3), Values::full({n}, 0.3)};
     const Values p = start.clone(), m = numbers({n}, 3).rows(first, n).clone();
-    const std::array shifted{m, state[1]};
-    const Values part = p.rows(first, first + count).clone();
+    std::array shifted{m, state[1]};
+    Values part = p.rows(first, first + count).clone();
     update_elements<Adam>(0, count, GradientView<double>{g.data() + first, &squared_norm, 0.7}, &n3,
-                          nullptr, std::span<const Values>(shifted), part.data());
+                          nullptr, std::span<Values>(shifted), part.data());
     return part;
   };
   const Values all = stepped(0, n);

@@ -376,7 +376,7 @@ bool run_op(const std::string& op, const Json& about, const fs::path& file, Repo
   for (const std::string name : about.at("parameters")) {
     const auto values = c.raw(op + "." + name);
     static_cast<void>(parameters.add(name, values.shape()));
-    copy(Device{}, values.size(), static_cast<const T*>(values.data()), parameters[name].data());
+    copy(Device{}, values.size(), values.data(), parameters[name].data());
   }
   const std::vector<std::string> inputs = about.at("tangents");
   const auto run = [&](auto f) {

@@ -31,7 +31,7 @@ TEST_CASE("size classes hold what they are asked for, with at most a quarter of 
 TEST_CASE("memory is reused, last in first out, and lies at cache lines") {
   float* first = nullptr;
   {
-    const Tensor<float> x({1000});
+    Tensor<float> x({1000});
     first = x.data();
     CHECK(reinterpret_cast<std::uintptr_t>(first) % 64 == 0);
   }

@@ -29,7 +29,7 @@ TEST_CASE("making tensors") {
 
 TEST_CASE("copies share, clones do not") {
   const auto x = Tensor<float>::zeros({4});
-  const auto copy = x;
+  auto copy = x;
   const auto clone = x.clone();
   copy[0] = 1;
   CHECK(x[0] == 1);
@@ -58,7 +58,7 @@ TEST_CASE("rows and reshaped are views") {
 TEST_CASE("borrowed memory is seen, not owned") {
   float own[6] = {1, 2, 3, 4, 5, 6};
   {
-    const auto x = Tensor<float>::borrow(own, {2, 3});
+    auto x = Tensor<float>::borrow(own, {2, 3});
     x[1] = 9;
     CHECK(x.clone().data() != own);
   }

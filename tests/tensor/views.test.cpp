@@ -7,7 +7,7 @@
 using namespace meanflow;
 
 TEST_CASE("Eigen sees a tensor, and a tensor an Eigen matrix, without copies") {
-  const auto x = Tensor<double>::from({2, 2, 3}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12});
+  auto x = Tensor<double>::from({2, 2, 3}, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12});
   auto map = as_eigen(x);
   CHECK(map.data() == x.data());
   CHECK(map.rows() == 4);
@@ -19,7 +19,7 @@ TEST_CASE("Eigen sees a tensor, and a tensor an Eigen matrix, without copies") {
   CHECK(as_eigen(Tensor<double>({3, 0})).cols() == 0);
 
   RowMajorMatrix<double> matrix = RowMajorMatrix<double>::Random(3, 2);
-  const auto tensor = as_tensor(matrix);
+  auto tensor = as_tensor(matrix);
   CHECK(tensor.data() == matrix.data());
   CHECK(tensor.shape() == Shape{3, 2});
   tensor[1] = 5;
@@ -27,7 +27,7 @@ TEST_CASE("Eigen sees a tensor, and a tensor an Eigen matrix, without copies") {
 }
 
 TEST_CASE("xtensor sees a tensor, and a tensor an xtensor container, without copies") {
-  const auto x = Tensor<float>::from({2, 3}, {1, 2, 3, 4, 5, 6});
+  auto x = Tensor<float>::from({2, 3}, {1, 2, 3, 4, 5, 6});
   auto view = as_xtensor<2>(x);
   CHECK(view(1, 2) == 6);
   view(0, 1) = 9;

@@ -213,7 +213,7 @@ TEST_CASE("a training that fails before its first step leaves nothing that looks
   auto trainer = make_trainer(10);
   struct Broken {
     [[nodiscard]] Shape row_shape() const { return {2}; }
-    void fill(const Tensor<float>&, std::uint64_t, std::uint64_t) const { throw Error("no data"); }
+    void fill(Tensor<float>&, std::uint64_t, std::uint64_t) const { throw Error("no data"); }
   };
   CHECK_THROWS_WITH_AS(trainer.fit(Broken{}, Checkpoints({.folder = folder.path(), .every = 1})),
                        "no data", Error);
@@ -327,12 +327,12 @@ struct TwoProcesses {
   Tensor<float>* shared;
   [[nodiscard]] std::size_t size() const { return 2; }
   [[nodiscard]] std::size_t rank() const { return process; }
-  void all_reduce(const Tensor<float>& values) const {
+  void all_reduce(Tensor<float>& values) const {
     if (process == 0) {
       *shared = values.clone();
       return;
     }
-    accumulate(Cpu{}, values.size(), static_cast<const float*>(shared->data()), values.data());
+    accumulate(Cpu{}, values.size(), shared->data(), values.data());
   }
 };
 static_assert(Communicator<TwoProcesses, float> && Communicator<SingleProcess, double>);
@@ -380,7 +380,7 @@ TEST_CASE("each of two processes reads every second batch") {
   struct Recorded {
     std::vector<std::uint64_t>& numbers;
     [[nodiscard]] Shape row_shape() const { return {2}; }
-    void fill(const Tensor<float>& x, std::uint64_t seed, std::uint64_t step) const {
+    void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t step) const {
       numbers.push_back(step);
       data.fill(x, seed, step);
     }
@@ -403,7 +403,8 @@ TEST_CASE("a number that is not finite stops all processes in the same step") {
                            recipe_of(TwoProcesses{process, &shared}));
   };
   auto first = make(0), second = make(1);
-  const auto good = normal_noise({64, 2}, 9), bad = good.clone();
+  const auto good = normal_noise({64, 2}, 9);
+  auto bad = good.clone();
   bad[5] = std::numeric_limits<float>::quiet_NaN();
   CHECK_THROWS_AS(first.step(bad), NonFiniteError);
   CHECK_THROWS_AS(second.step(good), NonFiniteError);

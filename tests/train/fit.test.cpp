@@ -31,7 +31,7 @@ struct All {
 // N((2, -1), 0.25)
 struct GaussianSource {
   [[nodiscard]] Shape row_shape() const { return {2}; }
-  void fill(const Tensor<float>& x, std::uint64_t seed, std::uint64_t step) const {
+  void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t step) const {
     for (std::size_t row = 0; row < x.rows(); ++row) {
       RandomStream stream(seed, Purpose::data, step, row);
       x[2 * row] = 2 + 0.5f * stream.normal<float>();

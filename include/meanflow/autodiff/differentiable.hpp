@@ -71,11 +71,19 @@ template <class T, class Device>
 
 /// Values, followed by tangents where there are any.
 template <class T, class Device>
-[[nodiscard]] T* buffer(const Tensor<T, Device>& x) {
+[[nodiscard]] const T* buffer(const Tensor<T, Device>& x) {
   return x.data();
 }
 template <class T, class Device>
-[[nodiscard]] T* buffer(const DualTensor<T, Device>& x) {
+[[nodiscard]] T* buffer(Tensor<T, Device>& x) {
+  return x.data();
+}
+template <class T, class Device>
+[[nodiscard]] const T* buffer(const DualTensor<T, Device>& x) {
+  return x.buffer().data();
+}
+template <class T, class Device>
+[[nodiscard]] T* buffer(DualTensor<T, Device>& x) {
   return x.buffer().data();
 }
 
@@ -116,7 +124,7 @@ template <class X, class Backward>
                               Backward backward) {
   if (!differentiated) return {tape, std::move(value)};
   const std::size_t node = tape.new_node();
-  tape.record([node, backward = std::move(backward)](typename Var<X>::Tape& t) {
+  tape.record([node, backward = std::move(backward)](typename Var<X>::Tape& t) mutable {
     auto gradient = t.take_gradient(node);
     if (!gradient.empty()) backward(t, std::move(gradient));
   });

@@ -13,7 +13,6 @@
 #include <vector>
 
 #include <meanflow/error.hpp>
-#include <meanflow/kernels/device.hpp>
 #include <meanflow/tensor/tensor.hpp>
 
 namespace meanflow {
@@ -93,8 +92,6 @@ class Parameter {
 /// a copy of a net that holds it.
 template <class T = float, class Device = Cpu>
 class Parameters {
-  static_assert(kernels::Device<Device>, "see kernels/device.hpp for what a device has to offer");
-
  public:
   using value_type = T;
   using device_type = Device;
@@ -120,7 +117,7 @@ class Parameters {
   [[nodiscard]] std::uint64_t seed() const { return store_->seed; }
 
   /// All values in one piece. Every parameter starts at a cache line; what lies between is zero.
-  [[nodiscard]] const Tensor<T, Device>& values() const { return store_->values; }
+  [[nodiscard]] Tensor<T, Device> values() const { return store_->values; }
   [[nodiscard]] std::size_t flat_size() const { return store_->values.size(); }
 
   /// The number of parameters in the usual sense, without the gaps.
@@ -197,7 +194,7 @@ class UseValues {
 template <class T, class Device>
 class Teacher {
  public:
-  Teacher(const Parameters<T, Device>& parameters, const Tensor<T, Device>& values)
+  Teacher(const Parameters<T, Device>& parameters, Tensor<T, Device> values)
       : saved_(detail::thread_values<T, Device>) {
     if (values.size() != parameters.flat_size())
       throw_shape_error("Teacher", values.shape(), parameters.values().shape(), "sizes differ");

@@ -80,7 +80,7 @@ class Tape {
   }
 
   /// Where the gradient of `parameter` is added, or null if it is a constant.
-  [[nodiscard]] T* gradient_of(const Parameter<T, Device>& parameter) const {
+  [[nodiscard]] T* gradient_of(const Parameter<T, Device>& parameter) {
     if (parameter.empty() || parameter.owner() != owner_) return nullptr;
     if (frozen_ && (*frozen_)[parameter.index()]) return nullptr;
     return parameter_gradient_.data() + parameter.offset();
@@ -113,7 +113,7 @@ class Tape {
       return;
     }
     if (!sum.unique()) sum = sum.clone();
-    accumulate(Device{}, sum.size(), static_cast<const T*>(gradient.data()), sum.data());
+    accumulate(Device{}, sum.size(), gradient.data(), sum.data());
   }
 
   /// Takes the gradient of a node away: empty if nothing depends on it.

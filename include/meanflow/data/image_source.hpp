@@ -72,13 +72,13 @@ class ImageSource {
   /// Writes the pictures of a step.
   /// \param x (B, H, W, C)
   /// \throws ShapeError if x has another shape.
-  void fill(const Tensor<float>& x, std::uint64_t seed, std::uint64_t step) {
+  void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t step) {
     check_shape(x);
     write_images(x, seed, step);
   }
 
   /// Writes the pictures of a step, and new tensors with what `condition` gives for it.
-  void fill(const Tensor<float>& x, ImageCondition<float>& condition, std::uint64_t seed,
+  void fill(Tensor<float>& x, ImageCondition<float>& condition, std::uint64_t seed,
             std::uint64_t step) {
     fill(x, seed, step);
     condition = this->condition(x.rows(), seed, step);
@@ -130,7 +130,7 @@ class ImageSource {
     return change;
   }
 
-  void write_images(const Tensor<float>& x, std::uint64_t seed, std::uint64_t step) {
+  void write_images(Tensor<float>& x, std::uint64_t seed, std::uint64_t step) {
     const std::vector<std::uint32_t>& chosen = choose(x.rows(), seed, step);
     const ImageSet& set = *images_;
     const std::size_t grain = 8;
@@ -197,14 +197,13 @@ class Prefetched {
   [[nodiscard]] Shape row_shape() const { return row_shape_; }
 
   /// Writes the rows x (B, ...) of a step, as the source does.
-  void fill(const Tensor<float>& x, std::uint64_t seed, std::uint64_t step) {
+  void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t step) {
     condition_type unused;
     hand_out(x, unused, seed, step);
   }
 
   /// Writes the rows of a step and their conditions, as the source does.
-  void fill(const Tensor<float>& x, condition_type& condition, std::uint64_t seed,
-            std::uint64_t step)
+  void fill(Tensor<float>& x, condition_type& condition, std::uint64_t seed, std::uint64_t step)
     requires has_conditions
   {
     hand_out(x, condition, seed, step);
@@ -221,7 +220,7 @@ class Prefetched {
     std::exception_ptr failure;
   };
 
-  void produce(const Tensor<float>& x, condition_type& condition, std::uint64_t seed,
+  void produce(Tensor<float>& x, condition_type& condition, std::uint64_t seed,
                std::uint64_t step) {
     if constexpr (has_conditions) {
       source_.fill(x, condition, seed, step);
@@ -230,13 +229,13 @@ class Prefetched {
     }
   }
 
-  void hand_out(const Tensor<float>& x, condition_type& condition, std::uint64_t seed,
+  void hand_out(Tensor<float>& x, condition_type& condition, std::uint64_t seed,
                 std::uint64_t step) {
     const bool is_ready = wait_for_worker() == State::ready;
     const std::exception_ptr failure = std::exchange(next_.failure, nullptr);
     if (is_ready && next_.seed == seed && next_.step == step && next_.x.shape() == x.shape()) {
       if (failure) std::rethrow_exception(failure);
-      copy(Cpu{}, x.size(), static_cast<const float*>(next_.x.data()), x.data());
+      copy(Cpu{}, x.size(), next_.x.data(), x.data());
       condition = std::exchange(next_.condition, {});
     } else {
       produce(x, condition, seed, step);

@@ -79,7 +79,7 @@ class PointSet {
 
   /// As a source of training batches (`DataSource`): training rows, drawn with replacement.
   [[nodiscard]] Shape row_shape() const { return {dim()}; }
-  void fill(const Tensor<float>& x, std::uint64_t seed, std::uint64_t step) const {
+  void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t step) const {
     detail::fill_rows(
         x, [&](std::span<float> rows, std::size_t first) { sample(rows, seed, step, first); });
   }

@@ -19,7 +19,7 @@ struct Toy2dSource {
 
   [[nodiscard]] Shape row_shape() const { return {2}; }
 
-  void fill(const Tensor<float>& x, std::uint64_t seed, std::uint64_t step) const {
+  void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t step) const {
     detail::fill_rows(x, [&](std::span<float> points, std::size_t first) {
       sample_toy2d(set, points, seed, step, first);
     });

@@ -93,7 +93,7 @@ template <class T, class Device, Condition C, PathSchedule Path, TimeSampler Tim
       Values({rows.count, 1}), rows.jumps,    detail::gather(condition, rows),
       gather(x, rows),         Values(shape)};
   constexpr bool numbered = requires { batch.condition.dropout.rows; };
-  const Tensor<std::uint64_t, Device> numbers({numbered ? rows.count : 0});
+  Tensor<std::uint64_t, Device> numbers({numbered ? rows.count : 0});
   const DroppedRows dropped =
       draws.dropout.rate > 0 ? draws.dropout.rule(draws.all_rows, draws.seed) : DroppedRows{};
   const auto step = [&] {

@@ -113,7 +113,7 @@ template <class N>
     if (!(u.shape() == v.shape()))
       throw_shape_error("guidance", u.shape(), v.shape(), "the net must give the shape of z");
     const auto part = detail::scale_rows(shares, u);
-    accumulate(Device{}, v.size(), static_cast<const T*>(part.data()), v.data());
+    accumulate(Device{}, v.size(), part.data(), v.data());
   };
   add(of_null, with_null<Device>(given, null, rows));
   if (guidance.kappa != 0) add(of_condition, given);

@@ -65,7 +65,7 @@ template <class T, class Device, Condition C, class F>
       return z;
     } catch (const OutOfMemoryError&) {
       if (tiles >= z.rows()) throw;
-      copy(Device{}, z.size(), static_cast<const T*>(noise.data()), z.data());
+      copy(Device{}, z.size(), noise.data(), z.data());
     }
   }
 }

@@ -39,9 +39,9 @@ template <class T, class Device>
     throw_shape_error("with_tangent", tangent.shape(), values.shape(),
                       "a tangent has the first rows of the values");
   DualTensor<T, Device> result(values.shape(), tangent.rows());
-  copy(Device{}, values.size(), static_cast<const T*>(values.data()), result.buffer().data());
+  copy(Device{}, values.size(), values.data(), result.buffer().data());
   affine(Device{}, tangent.shape().size(), std::size_t{0}, static_cast<T>(scale), T(0),
-         static_cast<const T*>(tangent.data()), result.buffer().data() + values.size());
+         tangent.data(), result.buffer().data() + values.size());
   return result;
 }
 
@@ -50,7 +50,7 @@ template <class T, class Device>
 [[nodiscard]] DualTensor<T, Device> with_tangent(const Tensor<T, Device>& values, std::size_t rows,
                                                  double tangent) {
   DualTensor<T, Device> result(values.shape(), rows);
-  copy(Device{}, values.size(), static_cast<const T*>(values.data()), result.buffer().data());
+  copy(Device{}, values.size(), values.data(), result.buffer().data());
   fill(Device{}, rows * values.row_size(), static_cast<T>(tangent),
        result.buffer().data() + values.size());
   return result;

@@ -48,7 +48,7 @@ template <class T, class Device>
 [[nodiscard]] Tensor<T, Device> gather(const Tensor<T, Device>& all, const TileRows& rows) {
   Tensor<T, Device> tile(all.shape().with_rows(rows.count));
   const auto part = [&](std::size_t from, std::size_t to, std::size_t count) {
-    copy(Device{}, count * all.row_size(), static_cast<const T*>(all.row(from)), tile.row(to));
+    copy(Device{}, count * all.row_size(), all.row(from), tile.row(to));
   };
   if (rows.jumps > 0) part(rows.jump_begin, 0, rows.jumps);
   if (rows.count > rows.jumps) part(rows.rest_begin, rows.jumps, rows.count - rows.jumps);
@@ -59,7 +59,7 @@ template <class T, class Device>
 template <class T, class Device>
 void scatter(const Tensor<T, Device>& tile, const TileRows& rows, Tensor<T, Device>& all) {
   const auto part = [&](std::size_t from, std::size_t to, std::size_t count) {
-    copy(Device{}, count * all.row_size(), static_cast<const T*>(tile.row(from)), all.row(to));
+    copy(Device{}, count * all.row_size(), tile.row(from), all.row(to));
   };
   if (rows.jumps > 0) part(0, rows.jump_begin, rows.jumps);
   if (rows.count > rows.jumps) part(rows.jumps, rows.rest_begin, rows.count - rows.jumps);

@@ -31,7 +31,7 @@ void add_parameters(SafetensorsWriter& writer, const std::string& prefix,
 /// is missing or different. Other tensors of the file are ignored.
 template <class T, class Device>
 void read_parameters(const Safetensors& file, const std::string& prefix,
-                     const Parameters<T, Device>& parameters, const Tensor<T>& values) {
+                     const Parameters<T, Device>& parameters, Tensor<T>& values) {
   for (const ParameterEntry& entry : parameters.entries()) {
     const std::string name = prefix + entry.name;
     if (!file.contains(name))
@@ -64,7 +64,7 @@ void save_parameters(const std::filesystem::path& path, const Parameters<T, Devi
 template <class T, class Device>
 void load_parameters(const std::filesystem::path& path, const Parameters<T, Device>& parameters,
                      const std::string& prefix = "") {
-  const Tensor<T> values = to_host(parameters.values());
+  Tensor<T> values = to_host(parameters.values());
   read_parameters(Safetensors(path), prefix, parameters, values);
   if constexpr (!on_host<Device>) parameters.assign(to_device<Device>(values));
 }

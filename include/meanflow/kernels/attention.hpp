@@ -31,11 +31,10 @@ void attention(Device device, const AttentionShape& s, const T* q, const T* k, c
       T* weights = p + h * square;
       gemm(Device{}, Transpose::no, Transpose::yes, s.tokens, s.tokens, s.channels, q + h * head,
            k + h * head, T(0), weights);
-      affine(Device{}, square, std::size_t{0}, scale, T(0), static_cast<const T*>(weights),
-             weights);
-      softmax(Device{}, s.tokens, s.tokens, static_cast<const T*>(weights), weights);
-      gemm(Device{}, Transpose::no, Transpose::no, s.tokens, s.channels, s.tokens,
-           static_cast<const T*>(weights), v + h * head, T(0), y + h * head);
+      affine(Device{}, square, std::size_t{0}, scale, T(0), weights, weights);
+      softmax(Device{}, s.tokens, s.tokens, weights, weights);
+      gemm(Device{}, Transpose::no, Transpose::no, s.tokens, s.channels, s.tokens, weights,
+           v + h * head, T(0), y + h * head);
     }
   });
 }
@@ -47,7 +46,7 @@ void attention_tangent(Device device, const AttentionShape& s, const T* q, const
   const T scale = T(1 / std::sqrt(static_cast<double>(s.channels)));
   const std::size_t head = s.tokens * s.channels, square = s.tokens * s.tokens;
   parallel_for(device, s.heads, 1, [=](std::size_t first, std::size_t last) {
-    const detail::Scratch<T> memory(square);
+    const detail::Scratch<T, Device> memory(square);
     T* dp = memory.data();
     for (std::size_t h = first; h < last; ++h) {
       const std::size_t at = h * head;
@@ -55,10 +54,10 @@ void attention_tangent(Device device, const AttentionShape& s, const T* q, const
            T(0), dp);
       gemm(Device{}, Transpose::no, Transpose::yes, s.tokens, s.tokens, s.channels, q + at, dk + at,
            T(1), dp);
-      affine(Device{}, square, std::size_t{0}, scale, T(0), static_cast<const T*>(dp), dp);
-      softmax_jacobian(Device{}, s.tokens, s.tokens, p + h * square, static_cast<const T*>(dp), dp);
-      gemm(Device{}, Transpose::no, Transpose::no, s.tokens, s.channels, s.tokens,
-           static_cast<const T*>(dp), v + at, T(0), dy + at);
+      affine(Device{}, square, std::size_t{0}, scale, T(0), dp, dp);
+      softmax_jacobian(Device{}, s.tokens, s.tokens, p + h * square, dp, dp);
+      gemm(Device{}, Transpose::no, Transpose::no, s.tokens, s.channels, s.tokens, dp, v + at, T(0),
+           dy + at);
       gemm(Device{}, Transpose::no, Transpose::no, s.tokens, s.channels, s.tokens, p + h * square,
            dv + at, T(1), dy + at);
     }
@@ -72,7 +71,7 @@ void attention_backward(Device device, const AttentionShape& s, const T* q, cons
   const T scale = T(1 / std::sqrt(static_cast<double>(s.channels)));
   const std::size_t head = s.tokens * s.channels, square = s.tokens * s.tokens;
   parallel_for(device, s.heads, 1, [=](std::size_t first, std::size_t last) {
-    const detail::Scratch<T> memory(square);
+    const detail::Scratch<T, Device> memory(square);
     T* gs = memory.data();
     for (std::size_t h = first; h < last; ++h) {
       const std::size_t at = h * head;
@@ -81,12 +80,12 @@ void attention_backward(Device device, const AttentionShape& s, const T* q, cons
            T(0), gv + at);
       gemm(Device{}, Transpose::no, Transpose::yes, s.tokens, s.tokens, s.channels, g + at, v + at,
            T(0), gs);
-      softmax_jacobian(Device{}, s.tokens, s.tokens, weights, static_cast<const T*>(gs), gs);
-      affine(Device{}, square, std::size_t{0}, scale, T(0), static_cast<const T*>(gs), gs);
-      gemm(Device{}, Transpose::no, Transpose::no, s.tokens, s.channels, s.tokens,
-           static_cast<const T*>(gs), k + at, T(0), gq + at);
-      gemm(Device{}, Transpose::yes, Transpose::no, s.tokens, s.channels, s.tokens,
-           static_cast<const T*>(gs), q + at, T(0), gk + at);
+      softmax_jacobian(Device{}, s.tokens, s.tokens, weights, gs, gs);
+      affine(Device{}, square, std::size_t{0}, scale, T(0), gs, gs);
+      gemm(Device{}, Transpose::no, Transpose::no, s.tokens, s.channels, s.tokens, gs, k + at, T(0),
+           gq + at);
+      gemm(Device{}, Transpose::yes, Transpose::no, s.tokens, s.channels, s.tokens, gs, q + at,
+           T(0), gk + at);
     }
   });
 }

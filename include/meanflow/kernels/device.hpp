@@ -20,18 +20,25 @@ namespace meanflow::kernels {
 /// A type without members, with a name; its traits say whose memory it works on, how numbers get
 /// there and back, and how it records.
 template <class D>
-concept HasMemory = std::is_empty_v<D> && std::default_initializable<D> &&
-                    requires(std::size_t bytes, const void* from, void* to, float* numbers) {
-                      { D::name } -> std::convertible_to<const char*>;
-                      { device_traits<D>::on_host } -> std::convertible_to<bool>;
-                      typename device_traits<D>::Storage;
-                      typename device_traits<D>::Recorder;
-                      device_traits<D>::from_host(bytes, from, to);
-                      device_traits<D>::to_host(bytes, from, to);
-                      device_traits<D>::copy(bytes, from, to);
-                      device_traits<D>::zero(bytes, to);
-                      device_traits<D>::fill(bytes, 1.0f, numbers);
-                    };
+concept HasMemory =
+    std::is_empty_v<D> && std::default_initializable<D> &&
+    requires(std::size_t size, const void* from, void* to, float* numbers,
+             const typename device_traits<D>::Storage& storage,
+             typename device_traits<D>::Recorder& recorder) {
+      { D::name } -> std::convertible_to<const char*>;
+      { device_traits<D>::on_host } -> std::convertible_to<bool>;
+      requires std::constructible_from<typename device_traits<D>::Storage, std::size_t>;
+      { storage.data() } -> std::same_as<void*>;
+      { storage.unique() } -> std::same_as<bool>;
+      { recorder.records } -> std::convertible_to<bool>;
+      typename device_traits<D>::Recorder::Recording;
+      recorder.release();
+      device_traits<D>::from_host(size, from, to);
+      device_traits<D>::to_host(size, from, to);
+      device_traits<D>::copy(size, from, to);
+      device_traits<D>::zero(size, to);
+      device_traits<D>::fill(size, 1.0f, numbers);
+    };
 
 namespace detail {
 
@@ -82,9 +89,8 @@ concept HasKernels =
       gemm(device, Transpose::no, Transpose::no, n, n, n, x, x, 0.0f, y);
     };
 
-/// What nets, objectives and trainers may be asked for. Nets of images need
-/// convolutions (`kernels/reference/conv.hpp`) and normalisations (`kernels/reference/norm.hpp`)
-/// besides.
+/// What every net, objective and trainer needs. Nets of images need convolutions
+/// (`kernels/reference/conv.hpp`) and normalisations (`kernels/reference/norm.hpp`) besides.
 template <class D>
 concept Device = HasMemory<D> && HasThreads<D> && HasShapesOfWork<D> && HasKernels<D>;
 

@@ -14,13 +14,15 @@
 ///    matrix, at its place in the matrix and in its row;
 ///  - `reduce_rows(device, rows, columns, body)`: body.term(row, at, column), the `Sums` of an
 ///    element, and body.finish(row, sums), which takes their sum over the row;
-///  - `reduce_columns(device, rows, columns, body)`: body.term(at), called once for every element,
-///    and body.finish(column, sum), which takes their sum over the rows.
+///  - `reduce_columns(device, rows, columns, body)`: body.term(at) of every element, and
+///    body.finish(column, sum), which takes their sum over the rows.
 /// A body of rows that has something to prepare for each of them, such as a square root, returns it
 /// from body(row): an object that is called as row(at), or has term(at) and finish(sums).
 ///
-/// A body has `value_type`, the type of what it loads, and is copied as bytes; rows are stored one
-/// behind the other. Terms must be 0 where all that is loaded is 0.
+/// A body is copied as bytes. Those of elements have `value_type`, the type of what they load;
+/// those of `reduce_rows` have `static constexpr std::size_t sums`, how many there are. Rows are
+/// stored one behind the other. A term is asked for once, so that it may store as well, and must be
+/// 0 where all that is loaded is 0.
 #pragma once
 
 #include <cmath>

@@ -8,12 +8,17 @@
 #pragma once
 
 #include <cstddef>
+#include <type_traits>
 
 #include <meanflow/kernels/element.hpp>
 #include <meanflow/scalar/dual.hpp>
 #include <meanflow/scalar/math.hpp>
 
 namespace meanflow::kernels {
+
+/// A buffer that may be null; T comes from the other arguments.
+template <class T>
+using OrNull = std::type_identity_t<T>*;
 
 namespace detail {
 
@@ -84,11 +89,26 @@ struct Unary {
   }
 };
 
+/// Without slopes or tangents, as samplers ask for it.
+template <class F, class T>
+struct BiasUnaryValues {
+  using value_type = T;
+  F f;
+  const T* bias;
+  T* x;
+
+  template <class At>
+  MEANFLOW_HOST_DEVICE void operator()(std::size_t /*row*/, At at, At column) const {
+    using V = decltype(at.load(x));
+    at.store(x, bias ? V(f(V(at.load(x) + column.load(bias)))) : V(f(at.load(x))));
+  }
+};
+
 template <class F, class T>
 struct BiasUnary {
   using value_type = T;
   F f;
-  std::size_t rows, tangent_rows, columns;
+  std::size_t to_tangent, tangent_rows;
   const T* bias;
   T *x, *derivative;
 
@@ -96,9 +116,8 @@ struct BiasUnary {
   MEANFLOW_HOST_DEVICE void operator()(std::size_t row, At at, At column) const {
     using V = decltype(at.load(x));
     const V shifted = bias ? V(at.load(x) + column.load(bias)) : at.load(x);
-    if (row >= tangent_rows && !derivative) return at.store(x, V(f(shifted)));
     const auto result = f(Dual<V>(shifted, V(T(1))));
-    T* const tangent = x + rows * columns;
+    T* const tangent = x + to_tangent;
     if (row < tangent_rows) at.store(tangent, V(result.tangent * at.load(tangent)));
     if (derivative) at.store(derivative, V(result.tangent));
     at.store(x, V(result.primal));
@@ -122,7 +141,7 @@ struct BiasUnaryBackward {
   }
   template <class At, class V>
   MEANFLOW_HOST_DEVICE void finish(At column, const V& sum) const {
-    if (bias_gradient) column.store(bias_gradient, column.load(bias_gradient) + sum);
+    column.store(bias_gradient, column.load(bias_gradient) + sum);
   }
 };
 
@@ -167,25 +186,30 @@ void affine(Device device, std::size_t n, std::size_t tangents, T a, T b, const 
 /// dy = f'(x) dx. Stores f'(x) of all values if `derivative` is given. x and y may be the same.
 template <class Device, class F, class T>
 void unary(Device device, F f, std::size_t n, std::size_t tangents, const T* x, T* y,
-           T* derivative) {
+           OrNull<T> derivative) {
   for_each_of_two(device, tangents, n - tangents, detail::Unary<F, T>{f, n, x, y, derivative});
 }
 
 /// As `unary`, with f(x + bias) of a matrix of `columns` columns, in place.
 template <class Device, class F, class T>
 void bias_unary(Device device, F f, std::size_t rows, std::size_t tangent_rows, std::size_t columns,
-                const T* bias, T* x, T* derivative) {
-  for_each_in_rows(device, rows, columns,
-                   detail::BiasUnary<F, T>{f, rows, tangent_rows, columns, bias, x, derivative});
+                OrNull<const T> bias, T* x, OrNull<T> derivative) {
+  if (tangent_rows == 0 && !derivative)
+    for_each_in_rows(device, rows, columns, detail::BiasUnaryValues<F, T>{f, bias, x});
+  else
+    for_each_in_rows(device, rows, columns,
+                     detail::BiasUnary<F, T>{f, rows * columns, tangent_rows, bias, x, derivative});
 }
 
 /// g *= derivative (unless null), then bias_gradient += column sums of g (unless null).
 template <class Device, class T>
-void bias_unary_backward(Device device, std::size_t rows, std::size_t columns, const T* derivative,
-                         T* g, T* bias_gradient) {
-  if (derivative || bias_gradient)
+void bias_unary_backward(Device device, std::size_t rows, std::size_t columns,
+                         OrNull<const T> derivative, T* g, OrNull<T> bias_gradient) {
+  if (bias_gradient)
     reduce_columns(device, rows, columns,
                    detail::BiasUnaryBackward<T>{derivative, g, bias_gradient});
+  else if (derivative)
+    multiply(device, rows * columns, derivative, g, g);
 }
 
 /// y[:, :columns] (+)= x[:, :columns] between matrices of different strides.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Random numbers and dropout of every device. Work is dealt out by blocks of four words of the
-/// stream: a thread takes what one of them gives. The number of a step is given, or the place where
-/// a device finds it: work that is recorded and replayed has to look it up.
+/// Random numbers and dropout of every device. A stream is made of blocks of four words, from any
+/// of which it can be read. The number of a step is given, or the place where a device finds it:
+/// work that is recorded and replayed has to look it up.
 #pragma once
 
 #include <cstddef>
@@ -11,6 +11,7 @@
 #include <meanflow/config.hpp>
 #include <meanflow/kernels/element.hpp>
 #include <meanflow/random/philox.hpp>
+#include <meanflow/tensor/device.hpp>
 
 namespace meanflow::kernels {
 
@@ -23,38 +24,56 @@ namespace detail {
   return *step;
 }
 
-/// f(column) for the columns of block number `block`, of `each` columns.
-template <class F>
-MEANFLOW_HOST_DEVICE void for_each_column(std::size_t block, std::size_t each, std::size_t columns,
-                                          F f) {
-  const std::size_t first = block * each;
-  const std::size_t last = first + each < columns ? first + each : columns;
-  for (std::size_t c = first; c < last; ++c) f(c);
-}
+/// How rows of `columns` numbers are cut into parts that are drawn by themselves, each from the
+/// block of the stream where it begins: on a GPU a block each, on the host enough for a stream to
+/// pay.
+class RowParts {
+ public:
+  RowParts(std::size_t columns, std::size_t numbers_of_a_block, bool on_host)
+      : columns_(columns), blocks_(on_host ? 64 : 1), numbers_(blocks_ * numbers_of_a_block) {}
+
+  [[nodiscard]] std::size_t count() const { return (columns_ + numbers_ - 1) / numbers_; }
+  [[nodiscard]] MEANFLOW_HOST_DEVICE std::uint32_t block(std::size_t part) const {
+    return static_cast<std::uint32_t>(part * blocks_);
+  }
+  /// f(column) for the columns of a part.
+  template <class F>
+  MEANFLOW_HOST_DEVICE void for_each_column(std::size_t part, F f) const {
+    const std::size_t first = part * numbers_;
+    const std::size_t last = first + numbers_ < columns_ ? first + numbers_ : columns_;
+    for (std::size_t c = first; c < last; ++c) f(c);
+  }
+
+ private:
+  std::size_t columns_, blocks_, numbers_;
+};
 
 template <class Step, class T>
 struct FillNormalRows {
-  static constexpr std::size_t each = 16 / sizeof(T);  // four numbers of float, or two of double
+  static constexpr std::size_t numbers_of_a_block = 16 / sizeof(T);
   std::uint64_t seed;
   Purpose purpose;
   Step step;
-  std::size_t first_row, columns, blocks;
+  std::size_t first_row, columns;
+  RowParts parts;
+  std::size_t part_count;
   T* y;
 
   MEANFLOW_HOST_DEVICE void operator()(std::size_t index) const {
-    const std::size_t r = index / blocks, block = index % blocks;
+    const std::size_t r = index / part_count, part = index % part_count;
     RandomStream stream(seed, purpose, step_number(step), first_row + r);
-    stream.seek(static_cast<std::uint32_t>(block));
+    stream.seek(parts.block(part));
     T* const row = y + r * columns;
-    for_each_column(block, each, columns,
-                    [&](std::size_t c) { row[c] = stream.template normal<T>(); });
+    parts.for_each_column(part, [&](std::size_t c) { row[c] = stream.template normal<T>(); });
   }
 };
 
 template <class T>
 struct Dropout {
-  static constexpr std::size_t each = 4;
-  std::size_t rows, tangent_rows, columns, blocks;
+  static constexpr std::size_t numbers_of_a_block = 4;
+  std::size_t to_tangent, tangent_rows, columns;
+  RowParts parts;
+  std::size_t part_count;
   double threshold;
   T scale;
   std::uint64_t seed;
@@ -64,14 +83,15 @@ struct Dropout {
   T* y;
 
   MEANFLOW_HOST_DEVICE void operator()(std::size_t index) const {
-    const std::size_t r = index / blocks, block = index % blocks;
+    const std::size_t r = index / part_count, part = index % part_count;
     RandomStream stream(seed, Purpose::dropout, *step, numbers[r]);
-    stream.seek(first_block + static_cast<std::uint32_t>(block));
-    for_each_column(block, each, columns, [&](std::size_t c) {
+    stream.seek(first_block + parts.block(part));
+    const bool has_tangent = r < tangent_rows;
+    parts.for_each_column(part, [&](std::size_t c) {
       const T factor = static_cast<double>(stream.bits()) < threshold ? T(0) : scale;
-      y[r * columns + c] = factor * x[r * columns + c];
-      const std::size_t tangent = (rows + r) * columns + c;
-      if (r < tangent_rows) y[tangent] = factor * x[tangent];
+      const std::size_t at = r * columns + c;
+      y[at] = factor * x[at];
+      if (has_tangent) y[to_tangent + at] = factor * x[to_tangent + at];
     });
   }
 };
@@ -83,8 +103,9 @@ template <class Device, class Step, class T>
 void fill_normal_rows(Device device, std::uint64_t seed, Purpose purpose, Step step,
                       std::size_t first_row, std::size_t rows, std::size_t columns, T* y) {
   using Body = detail::FillNormalRows<Step, T>;
-  const std::size_t blocks = (columns + Body::each - 1) / Body::each;
-  for_each_index(device, rows * blocks, Body{seed, purpose, step, first_row, columns, blocks, y});
+  const detail::RowParts parts(columns, Body::numbers_of_a_block, on_host<Device>);
+  for_each_index(device, rows * parts.count(),
+                 Body{seed, purpose, step, first_row, columns, parts, parts.count(), y});
 }
 
 /// y[r] = x[r] m / (1 - rate), with m = 0 or 1 for each element: word 4 * block + c of the stream
@@ -95,10 +116,10 @@ void dropout(Device device, std::size_t rows, std::size_t tangent_rows, std::siz
              double rate, std::uint64_t seed, const std::uint64_t* step,
              const std::uint64_t* numbers, std::uint32_t block, const T* x, T* y) {
   using Body = detail::Dropout<T>;
-  const std::size_t blocks = (columns + Body::each - 1) / Body::each;
-  for_each_index(device, rows * blocks,
-                 Body{rows, tangent_rows, columns, blocks, rate * 4294967296.0, T(1 / (1 - rate)),
-                      seed, step, numbers, block, x, y});
+  const detail::RowParts parts(columns, Body::numbers_of_a_block, on_host<Device>);
+  for_each_index(device, rows * parts.count(),
+                 Body{rows * columns, tangent_rows, columns, parts, parts.count(),
+                      rate * 4294967296.0, T(1 / (1 - rate)), seed, step, numbers, block, x, y});
 }
 
 }  // namespace meanflow::kernels

@@ -7,7 +7,7 @@
 ///  - `run(f)`, which calls f() with the memory pool that its recordings use;
 ///  - `record(f)`, which captures the work that f() launches without doing it, and returns an
 ///    `Attempt` at a `Recording`; that one has `replay()` and `nodes()`, the number of operations
-///    that it holds;
+///    that it holds; `Recorder::Recording` is its type;
 ///  - `release()`, which frees the pool's memory once there are no recordings left.
 #pragma once
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The kernels as plain loops over any scalar type: short enough to be seen right, and the oracle
-/// that every other device is tested against. Their signatures are those of all devices.
+/// The kernels of the device `Reference`: plain loops over any scalar type, short enough to be seen
+/// right, and the oracle of the other devices' own; with those that are written once for all
+/// devices, which tests compare with loops of their own. Their signatures are those of all devices.
 ///
 /// Conventions: matrices are row-major. `rows` are value rows; `tangent_rows` <= `rows` are the
 /// tangents of the first of them and follow the values in the same buffer. A kernel knows no

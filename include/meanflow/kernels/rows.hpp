@@ -67,16 +67,19 @@ struct GatherRows {
 /// Column by column, so that rows of one label are added in their order.
 template <class T>
 struct ScatterAddRows {
+  using value_type = T;
   std::size_t rows, columns, classes;
   const T* x;
   const std::int32_t* labels;
   T* table;
 
-  MEANFLOW_HOST_DEVICE void operator()(std::size_t column) const {
-    for (std::size_t row = 0; row < rows; ++row)
-      if (is_label(labels[row], classes))
-        table[static_cast<std::size_t>(labels[row]) * columns + column] +=
-            x[row * columns + column];
+  template <class At>
+  MEANFLOW_HOST_DEVICE void operator()(At column) const {
+    for (std::size_t row = 0; row < rows; ++row) {
+      if (!is_label(labels[row], classes)) continue;
+      T* const to = table + static_cast<std::size_t>(labels[row]) * columns;
+      column.store(to, column.load(to) + column.load(x + row * columns));
+    }
   }
 };
 
@@ -120,8 +123,7 @@ void gather_rows(Device device, std::size_t rows, std::size_t columns, std::size
 template <class Device, class T>
 void scatter_add_rows(Device device, std::size_t rows, std::size_t columns, std::size_t classes,
                       const T* x, const std::int32_t* labels, T* table) {
-  for_each_index(device, columns,
-                 detail::ScatterAddRows<T>{rows, columns, classes, x, labels, table});
+  for_each(device, columns, detail::ScatterAddRows<T>{rows, columns, classes, x, labels, table});
 }
 
 /// y (rows, classes): `scale` at the label of a row and zero elsewhere. A label of `classes` is

@@ -134,6 +134,9 @@ template <Condition C>
 /// The parts of a host's condition in the memory of a device.
 template <class Device, Condition C>
 [[nodiscard]] OnDevice<C, Device> to_device(const C& condition) {
+  static_assert(
+      std::is_same_v<Device, Cpu> || !std::is_same_v<OnDevice<C, Device>, C>,
+      "a condition for devices other than Cpu must be a template <class T, class Device>");
   OnDevice<C, Device> there;
   C::fields([](const char*, const auto& from, auto& to) { to = meanflow::to_device<Device>(from); },
             condition, there);

@@ -239,8 +239,7 @@ class SongUNet {
           throw ShapeError("SongUNet: label " + std::to_string(label) + " is not in [0, " +
                            std::to_string(classes) + "]");
     Tensor<T, Device> hot({rows, classes});
-    one_hot(Device{}, rows, classes, std::sqrt(static_cast<T>(classes)),
-            static_cast<const std::int32_t*>(labels.data()), hot.data());
+    one_hot(Device{}, rows, classes, std::sqrt(static_cast<T>(classes)), labels.data(), hot.data());
     return hot;
   }
 

@@ -37,8 +37,8 @@ attention_forward(const X& q, const X& k, const X& v) {
   if (tangent_rows(q) == 0) return {std::move(y), std::move(weights)};
   const std::size_t values = value_size(q);
   s.heads = s.heads / q.rows() * tangent_rows(q);
-  attention_tangent(Device{}, s, pq, pq + values, pk, pk + values, pv, pv + values,
-                    static_cast<const T*>(weights.data()), buffer(y) + values);
+  attention_tangent(Device{}, s, pq, pq + values, pk, pk + values, pv, pv + values, weights.data(),
+                    buffer(y) + values);
   return {std::move(y), std::move(weights)};
 }
 
@@ -66,9 +66,8 @@ template <ValueLike X>
        nq = q.node(), nk = k.node(), nv = v.node()](auto& tape, Values g) {
         Values gq(qs.shape()), gk(ks.shape()), gv(vs.shape());
         attention_backward(Device{}, detail::attention_shape(qs.shape(), ks.shape(), vs.shape()),
-                           static_cast<const T*>(qs.data()), static_cast<const T*>(ks.data()),
-                           static_cast<const T*>(vs.data()), static_cast<const T*>(p.data()),
-                           static_cast<const T*>(g.data()), gq.data(), gk.data(), gv.data());
+                           qs.data(), ks.data(), vs.data(), p.data(), g.data(), gq.data(),
+                           gk.data(), gv.data());
         tape.add_gradient(nq, std::move(gq));
         tape.add_gradient(nk, std::move(gk));
         tape.add_gradient(nv, std::move(gv));

@@ -17,8 +17,8 @@ template <ValueLike X, class T, class Device>
   const std::size_t columns = parameter.size();
   X y = detail::make_like(like, {like.rows(), columns});
   const std::size_t same_row = 0;
-  copy_columns(Device{}, like.rows(), columns, static_cast<const T*>(parameter.data()), same_row,
-               detail::buffer(y), columns, false);
+  copy_columns(Device{}, like.rows(), columns, parameter.data(), same_row, detail::buffer(y),
+               columns, false);
   fill(Device{}, detail::tangent_size(y), T(0), detail::buffer(y) + detail::value_size(y));
   return y;
 }
@@ -28,8 +28,8 @@ template <ValueLike X, class T, class Device>
   T* gradient = like.tape().gradient_of(parameter);
   return detail::recorded(like.tape(), broadcast_rows(parameter, like.value()), gradient != nullptr,
                           [gradient](auto&, Tensor<T, Device> g) {
-                            bias_unary_backward(Device{}, g.rows(), g.row_size(),
-                                                static_cast<const T*>(nullptr), g.data(), gradient);
+                            bias_unary_backward(Device{}, g.rows(), g.row_size(), nullptr, g.data(),
+                                                gradient);
                           });
 }
 
@@ -45,7 +45,7 @@ template <class T, class Device>
 [[nodiscard]] DualTensor<T, Device> constant_like(const DualTensor<T, Device>& like,
                                                   const Tensor<T, Device>& values) {
   DualTensor<T, Device> y(values.shape(), like.tangent_rows());
-  copy(Device{}, values.size(), static_cast<const T*>(values.data()), y.buffer().data());
+  copy(Device{}, values.size(), values.data(), y.buffer().data());
   fill(Device{}, y.tangent().size(), T(0), y.tangent().data());
   return y;
 }

@@ -17,24 +17,22 @@ namespace detail {
 /// Copies all rows, those of the tangents too, of x's columns into y from column `at` on.
 template <ValueLike X>
 void copy_into(const X& x, X& y, std::size_t at) {
-  using T = typename X::value_type;
   const std::size_t columns = x.shape().last(), stride = y.shape().last();
   if (columns == 0) return;
   const std::size_t rows = (value_size(x) + tangent_size(x)) / columns;
-  copy_columns(typename X::device_type{}, rows, columns, static_cast<const T*>(buffer(x)), columns,
-               buffer(y) + at, stride, false);
+  copy_columns(typename X::device_type{}, rows, columns, buffer(x), columns, buffer(y) + at, stride,
+               false);
 }
 
 /// Columns [first, last) of x's rows, those of the tangents too.
 template <ValueLike X>
 [[nodiscard]] X copy_out(const X& x, std::size_t first, std::size_t last) {
-  using T = typename X::value_type;
   X y = make_like(x, x.shape().with_last(last - first));
   const std::size_t columns = last - first, stride = x.shape().last();
   if (columns == 0) return y;
   const std::size_t rows = (value_size(y) + tangent_size(y)) / columns;
-  copy_columns(typename X::device_type{}, rows, columns, static_cast<const T*>(buffer(x)) + first,
-               stride, buffer(y), columns, false);
+  copy_columns(typename X::device_type{}, rows, columns, buffer(x) + first, stride, buffer(y),
+               columns, false);
   return y;
 }
 

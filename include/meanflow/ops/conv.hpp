@@ -55,8 +55,8 @@ template <ValueLike X, class T, class Device>
   else
     conv2d(Device{}, s.with_rows(rows), in, w, detail::buffer(y));
   if (!bias.empty())
-    bias_unary(Device{}, Identity{}, s.rows * pixels, (rows - s.rows) * pixels, s.out,
-               static_cast<const T*>(bias.data()), detail::buffer(y), static_cast<T*>(nullptr));
+    bias_unary(Device{}, Identity{}, s.rows * pixels, (rows - s.rows) * pixels, s.out, bias.data(),
+               detail::buffer(y), nullptr);
   return y;
 }
 
@@ -75,8 +75,7 @@ template <ValueLike X, class T, class Device>
         const std::size_t pixels = s.rows * s.out_height() * s.out_width();
         const T *upstream = g.data(), *in = input.data(), *w = weight.data();
         if (bias_gradient)
-          bias_unary_backward(Device{}, pixels, s.out, static_cast<const T*>(nullptr), g.data(),
-                              bias_gradient);
+          bias_unary_backward(Device{}, pixels, s.out, nullptr, g.data(), bias_gradient);
         const bool product = detail::is_product(s);
         if (weight_gradient && product)
           gemm(Device{}, Transpose::yes, Transpose::no, s.out, s.in, pixels, upstream, in, T(1),
@@ -100,7 +99,6 @@ namespace detail {
 template <ValueLike X>
 [[nodiscard]] X resample_by(const X& x, Resampling direction,
                             const Tensor<typename X::value_type, typename X::device_type>& filter) {
-  using T = typename X::value_type;
   const Shape s = x.shape();
   const bool up = direction == Resampling::up;
   if (s.rank() != 4 || (!up && (s[1] % 2 != 0 || s[2] % 2 != 0)))
@@ -109,8 +107,7 @@ template <ValueLike X>
         to_string(s));
   X y = make_like(x, {s[0], up ? 2 * s[1] : s[1] / 2, up ? 2 * s[2] : s[2] / 2, s[3]});
   resample(typename X::device_type{}, direction, s[0] + tangent_rows(x), s[1], s[2], s[3],
-           filter.size(), static_cast<const T*>(filter.data()), static_cast<const T*>(buffer(x)),
-           buffer(y));
+           filter.size(), filter.data(), buffer(x), buffer(y));
   return y;
 }
 

@@ -39,12 +39,10 @@ template <ValueLike X>
     throw ShapeError("dropout: masks for " + std::to_string(draw.rows.size()) +
                      " rows, but the batch has " + std::to_string(x.rows()));
   if (draw.step.size() != 1) throw ShapeError("dropout: the draw has no number of a step");
-  using T = typename X::value_type;
   X y = make_like(x, x.shape());
   dropout(typename X::device_type{}, x.rows(), tangent_rows(x), x.shape().row_size(), rate,
-          draw.seed, static_cast<const std::uint64_t*>(draw.step.data()),
-          static_cast<const std::uint64_t*>(draw.rows.data()), dropout_block(layer),
-          static_cast<const T*>(buffer(x)), buffer(y));
+          draw.seed, draw.step.data(), draw.rows.data(), dropout_block(layer), buffer(x),
+          buffer(y));
   return y;
 }
 

@@ -22,10 +22,9 @@ namespace meanflow {
 /// y = f(x), where f is a function object over any scalar (`scalar/functors.hpp`, or your own).
 template <class F, ValueLike X>
 [[nodiscard]] X unary(F f, const X& x) {
-  using T = typename X::value_type;
   X y = detail::make_like(x, x.shape());
   unary(typename X::device_type{}, f, detail::value_size(x), detail::tangent_size(x),
-        static_cast<const T*>(detail::buffer(x)), detail::buffer(y), static_cast<T*>(nullptr));
+        detail::buffer(x), detail::buffer(y), nullptr);
   return y;
 }
 
@@ -36,12 +35,11 @@ template <class F, ValueLike X>
   if (x.constant()) return {x.tape(), unary(f, x.value())};
   X y = detail::make_like(x.value(), x.shape());
   Tensor<T, Device> slope(x.shape());  // f'(x)
-  unary(Device{}, f, detail::value_size(y), detail::tangent_size(y),
-        static_cast<const T*>(detail::buffer(x.value())), detail::buffer(y), slope.data());
+  unary(Device{}, f, detail::value_size(y), detail::tangent_size(y), detail::buffer(x.value()),
+        detail::buffer(y), slope.data());
   return detail::recorded(x.tape(), std::move(y), true,
-                          [slope, node = x.node()](auto& tape, Tensor<T, Device> g) {
-                            multiply(Device{}, g.size(), static_cast<const T*>(slope.data()),
-                                     static_cast<const T*>(g.data()), slope.data());
+                          [slope, node = x.node()](auto& tape, Tensor<T, Device> g) mutable {
+                            multiply(Device{}, g.size(), slope.data(), g.data(), slope.data());
                             tape.add_gradient(node, slope);
                           });
 }
@@ -116,7 +114,7 @@ template <class T, class Device>
 [[nodiscard]] DualTensor<T, Device> stop_gradient(const DualTensor<T, Device>& x) {
   DualTensor<T, Device> y(x.shape(), x.tangent_rows());
   const std::size_t values = detail::value_size(x);
-  copy(Device{}, values, static_cast<const T*>(detail::buffer(x)), detail::buffer(y));
+  copy(Device{}, values, detail::buffer(x), detail::buffer(y));
   fill(Device{}, detail::tangent_size(x), T(0), detail::buffer(y) + values);
   return y;
 }
@@ -130,10 +128,9 @@ template <ValueLike X>
 /// y = a x + b; dy = a dx; gx = a g.
 template <ValueLike X>
 [[nodiscard]] X affine(const X& x, typename X::value_type a, typename X::value_type b) {
-  using T = typename X::value_type;
   X y = detail::make_like(x, x.shape());
   affine(typename X::device_type{}, detail::value_size(x), detail::tangent_size(x), a, b,
-         static_cast<const T*>(detail::buffer(x)), detail::buffer(y));
+         detail::buffer(x), detail::buffer(y));
   return y;
 }
 
@@ -223,9 +220,7 @@ template <class F, ValueLike X>
                             if (nx != none) gx = Tensor<T, Device>::zeros(xs.shape());
                             if (ny != none) gy = Tensor<T, Device>::zeros(ys.shape());
                             binary_backward(Device{}, f, broadcast(F::name, xs.shape(), ys.shape()),
-                                            static_cast<const T*>(xs.data()),
-                                            static_cast<const T*>(ys.data()),
-                                            static_cast<const T*>(g.data()), gx.data(), gy.data());
+                                            xs.data(), ys.data(), g.data(), gx.data(), gy.data());
                             if (nx != none) tape.add_gradient(nx, std::move(gx));
                             if (ny != none) tape.add_gradient(ny, std::move(gy));
                           });

@@ -26,9 +26,8 @@ template <ValueLike X, class T, class Device>
                      to_string(x.shape()));
   const std::size_t half = frequencies.size();
   X y = detail::make_like(x, {x.rows(), 2 * half});
-  sinusoid(Device{}, x.rows(), detail::tangent_rows(x), half,
-           static_cast<const T*>(frequencies.data()), order == SinusoidOrder::sines_first,
-           static_cast<const T*>(detail::buffer(x)), detail::buffer(y));
+  sinusoid(Device{}, x.rows(), detail::tangent_rows(x), half, frequencies.data(),
+           order == SinusoidOrder::sines_first, detail::buffer(x), detail::buffer(y));
   return y;
 }
 
@@ -41,10 +40,8 @@ template <ValueLike X, class T, class Device>
       x.tape(), std::move(value), !x.constant(),
       [y, frequencies, order, node = x.node(), shape = x.shape()](auto& tape, Tensor<T, Device> g) {
         auto gx = Tensor<T, Device>::zeros(shape);
-        sinusoid_backward(Device{}, y.rows(), frequencies.size(),
-                          static_cast<const T*>(frequencies.data()),
-                          order == SinusoidOrder::sines_first, static_cast<const T*>(y.data()),
-                          static_cast<const T*>(g.data()), gx.data());
+        sinusoid_backward(Device{}, y.rows(), frequencies.size(), frequencies.data(),
+                          order == SinusoidOrder::sines_first, y.data(), g.data(), gx.data());
         tape.add_gradient(node, std::move(gx));
       });
 }
@@ -76,9 +73,8 @@ template <class T, class Device>
                                                 const Tensor<T, Device>& like) {
   detail::check_labels(labels, like.rows(), table);
   Tensor<T, Device> y({like.rows(), table.shape()[1]});
-  gather_rows(Device{}, like.rows(), table.shape()[1], table.shape()[0],
-              static_cast<const T*>(table.data()), static_cast<const std::int32_t*>(labels.data()),
-              y.data());
+  gather_rows(Device{}, like.rows(), table.shape()[1], table.shape()[0], table.data(),
+              labels.data(), y.data());
   return y;
 }
 
@@ -88,9 +84,8 @@ template <class T, class Device>
                                                     const DualTensor<T, Device>& like) {
   detail::check_labels(labels, like.rows(), table);
   DualTensor<T, Device> y({like.rows(), table.shape()[1]}, like.tangent_rows());
-  gather_rows(Device{}, like.rows(), table.shape()[1], table.shape()[0],
-              static_cast<const T*>(table.data()), static_cast<const std::int32_t*>(labels.data()),
-              y.buffer().data());
+  gather_rows(Device{}, like.rows(), table.shape()[1], table.shape()[0], table.data(),
+              labels.data(), y.buffer().data());
   fill(Device{}, y.tangent().size(), T(0), y.tangent().data());
   return y;
 }
@@ -103,8 +98,8 @@ template <ValueLike X, class T, class Device>
   return detail::recorded(
       like.tape(), class_embedding(table, labels, like.value()), gradient != nullptr,
       [gradient, labels, classes = table.shape()[0]](auto&, Tensor<T, Device> g) {
-        scatter_add_rows(Device{}, g.rows(), g.row_size(), classes, static_cast<const T*>(g.data()),
-                         static_cast<const std::int32_t*>(labels.data()), gradient);
+        scatter_add_rows(Device{}, g.rows(), g.row_size(), classes, g.data(), labels.data(),
+                         gradient);
       });
 }
 

@@ -28,17 +28,17 @@ void check_linear(const Shape& x, const Parameter<T, Device>& weight,
 /// y = f(x W^T + b); stores f'(x W^T + b) of the values if `slope` is given.
 template <class F, ValueLike X, class T, class Device>
 [[nodiscard]] X linear_forward(F f, const X& x, const Parameter<T, Device>& weight,
-                               const Parameter<T, Device>& bias, T* slope) {
+                               const Parameter<T, Device>& bias, kernels::OrNull<T> slope) {
   check_linear(x.shape(), weight, bias);
   const std::size_t out = weight.shape()[0], in = weight.shape()[1];
   X y = make_like(x, x.shape().with_last(out));
   const std::size_t rows = value_size(y) / out, tangents = tangent_size(y) / out;
   // Values and tangents are one matrix: one product serves both.
-  gemm(Device{}, Transpose::no, Transpose::yes, rows + tangents, out, in,
-       static_cast<const T*>(buffer(x)), static_cast<const T*>(weight.data()), T(0), buffer(y));
+  gemm(Device{}, Transpose::no, Transpose::yes, rows + tangents, out, in, buffer(x), weight.data(),
+       T(0), buffer(y));
   if (!std::is_same_v<F, Identity> || !bias.empty())
-    bias_unary(Device{}, f, rows, tangents, out,
-               static_cast<const T*>(bias.empty() ? nullptr : bias.data()), buffer(y), slope);
+    bias_unary(Device{}, f, rows, tangents, out, bias.empty() ? nullptr : bias.data(), buffer(y),
+               slope);
   return y;
 }
 
@@ -51,7 +51,7 @@ template <class F, ValueLike X, class T, class Device>
 template <class F = Identity, ValueLike X, class T, class Device>
 [[nodiscard]] X linear(const X& x, const Parameter<T, Device>& weight,
                        const Parameter<T, Device>& bias = {}, F f = {}) {
-  return detail::linear_forward(f, x, weight, bias, static_cast<T*>(nullptr));
+  return detail::linear_forward(f, x, weight, bias, nullptr);
 }
 
 template <class F = Identity, ValueLike X, class T, class Device>
@@ -72,8 +72,7 @@ template <class F = Identity, ValueLike X, class T, class Device>
         const std::size_t out = weight.shape()[0], in = weight.shape()[1];
         const std::size_t rows = g.size() / out;
         if (!slope.empty() && !g.unique()) g = g.clone();
-        bias_unary_backward(Device{}, rows, out, static_cast<const T*>(slope.data()), g.data(),
-                            bias_gradient);
+        bias_unary_backward(Device{}, rows, out, slope.data(), g.data(), bias_gradient);
         const T *p = g.data(), *x_values = input.data(), *w = weight.data();
         if (weight_gradient)
           gemm(Device{}, Transpose::yes, Transpose::no, out, in, rows, p, x_values, T(1),

@@ -89,11 +89,8 @@ template <class F = Identity, ValueLike X>
        a = Values(primal(scale)), b = Values(primal(shift)), node = x.node(),
        scale_node = scale.node(), shift_node = shift.node()](auto& tape, Values g) {
         Values gx(input.shape()), ga(a.shape()), gb(b.shape());
-        group_norm_backward(Device{}, f, n, static_cast<const T*>(input.data()),
-                            static_cast<const T*>(mean.data()),
-                            static_cast<const T*>(inv_std.data()), static_cast<const T*>(a.data()),
-                            static_cast<const T*>(b.data()), static_cast<const T*>(g.data()),
-                            gx.data(), ga.data(), gb.data());
+        group_norm_backward(Device{}, f, n, input.data(), mean.data(), inv_std.data(), a.data(),
+                            b.data(), g.data(), gx.data(), ga.data(), gb.data());
         tape.add_gradient(node, std::move(gx));
         tape.add_gradient(scale_node, std::move(ga));
         tape.add_gradient(shift_node, std::move(gb));

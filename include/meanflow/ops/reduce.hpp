@@ -17,11 +17,9 @@ namespace detail {
 template <ValueLike X>
 [[nodiscard]] X sum_runs(const X& x, std::size_t length, const Shape& shape,
                          typename X::value_type scale) {
-  using T = typename X::value_type;
   X y = make_like(x, shape);
   const std::size_t runs = value_size(y) + tangent_size(y);
-  sum_rows(typename X::device_type{}, runs, length, scale, static_cast<const T*>(buffer(x)),
-           buffer(y));
+  sum_rows(typename X::device_type{}, runs, length, scale, buffer(x), buffer(y));
   return y;
 }
 
@@ -34,7 +32,7 @@ template <ValueLike X>
       x.tape(), sum_runs(x.value(), length, shape, scale), !x.constant(),
       [length, scale, input = x.shape(), node = x.node()](auto& tape, Tensor<T, Device> g) {
         auto gx = Tensor<T, Device>::zeros(input);
-        add_to_rows(Device{}, g.size(), length, scale, static_cast<const T*>(g.data()), gx.data());
+        add_to_rows(Device{}, g.size(), length, scale, g.data(), gx.data());
         tape.add_gradient(node, std::move(gx));
       });
 }
@@ -49,9 +47,9 @@ template <ValueLike X>
   const std::size_t size = value_size(y) + tangent_size(y);
   fill(Device{}, size, T(0), buffer(y));
   for (std::size_t first = 0; first < row; first += columns)
-    copy_columns(Device{}, size / columns, columns, static_cast<const T*>(buffer(x)) + first, row,
-                 buffer(y), columns, true);
-  affine(Device{}, size, std::size_t{0}, scale, T(0), static_cast<const T*>(buffer(y)), buffer(y));
+    copy_columns(Device{}, size / columns, columns, buffer(x) + first, row, buffer(y), columns,
+                 true);
+  affine(Device{}, size, std::size_t{0}, scale, T(0), buffer(y), buffer(y));
   return y;
 }
 
@@ -101,12 +99,11 @@ template <ValueLike X>
                           [shape = x.shape(), node = x.node()](auto& tape, Tensor<T, Device> g) {
                             const std::size_t columns = shape[3], row = shape.row_size();
                             const T share = T(1) / static_cast<T>(shape[1] * shape[2]);
-                            affine(Device{}, g.size(), std::size_t{0}, share, T(0),
-                                   static_cast<const T*>(g.data()), g.data());
+                            affine(Device{}, g.size(), std::size_t{0}, share, T(0), g.data(),
+                                   g.data());
                             Tensor<T, Device> gx(shape);
                             for (std::size_t first = 0; first < row; first += columns)
-                              copy_columns(Device{}, g.rows(), columns,
-                                           static_cast<const T*>(g.data()), columns,
+                              copy_columns(Device{}, g.rows(), columns, g.data(), columns,
                                            gx.data() + first, row, false);
                             tape.add_gradient(node, std::move(gx));
                           });

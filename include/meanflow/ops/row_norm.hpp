@@ -38,12 +38,10 @@ template <ValueLike X, class T, class Device>
   const std::size_t rows = columns == 0 ? 0 : value_size(x) / columns;
   RowNormResult<X> result{make_like(x, x.shape()), Tensor<T, Device>(x.shape()),
                           Tensor<T, Device>({rows})};
-  const auto data = [](const Parameter<T, Device>& p) {
-    return static_cast<const T*>(p.empty() ? nullptr : p.data());
-  };
+  const auto data = [](const Parameter<T, Device>& p) { return p.empty() ? nullptr : p.data(); };
   row_norm(Device{}, centred, rows, columns == 0 ? 0 : tangent_size(x) / columns, columns,
-           static_cast<T>(epsilon), static_cast<const T*>(buffer(x)), data(weight), data(bias),
-           buffer(result.y), result.normalized.data(), result.inv_std.data());
+           static_cast<T>(epsilon), buffer(x), data(weight), data(bias), buffer(result.y),
+           result.normalized.data(), result.inv_std.data());
   return result;
 }
 
@@ -58,12 +56,10 @@ template <ValueLike X, class T, class Device>
                   [centred, weight, weight_gradient, bias_gradient, normalized = result.normalized,
                    inv_std = result.inv_std, node = x.node()](auto& t, Tensor<T, Device> g) {
                     Tensor<T, Device> gx(g.shape());
-                    row_norm_backward(
-                        Device{}, centred, inv_std.size(), g.shape().last(),
-                        static_cast<const T*>(normalized.data()),
-                        static_cast<const T*>(inv_std.data()),
-                        static_cast<const T*>(weight.empty() ? nullptr : weight.data()),
-                        static_cast<const T*>(g.data()), gx.data(), weight_gradient, bias_gradient);
+                    row_norm_backward(Device{}, centred, inv_std.size(), g.shape().last(),
+                                      normalized.data(), inv_std.data(),
+                                      weight.empty() ? nullptr : weight.data(), g.data(), gx.data(),
+                                      weight_gradient, bias_gradient);
                     t.add_gradient(node, std::move(gx));
                   });
 }

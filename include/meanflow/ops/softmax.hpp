@@ -24,8 +24,7 @@ template <ValueLike X>
   T* out = detail::buffer(y);
   const std::size_t values = detail::value_size(x), tangents = detail::tangent_size(x);
   softmax(Device{}, values / columns, columns, in, out);
-  softmax_jacobian(Device{}, tangents / columns, columns, static_cast<const T*>(out), in + values,
-                   out + values);
+  softmax_jacobian(Device{}, tangents / columns, columns, out, in + values, out + values);
   return y;
 }
 
@@ -40,9 +39,8 @@ template <ValueLike X>
                             Tensor<T, Device> gx(y.shape());
                             const std::size_t columns = y.shape().last();
                             if (columns > 0)
-                              softmax_jacobian(Device{}, y.size() / columns, columns,
-                                               static_cast<const T*>(y.data()),
-                                               static_cast<const T*>(g.data()), gx.data());
+                              softmax_jacobian(Device{}, y.size() / columns, columns, y.data(),
+                                               g.data(), gx.data());
                             tape.add_gradient(node, std::move(gx));
                           });
 }

@@ -129,7 +129,7 @@ void orthogonalize(std::size_t m, std::size_t n, Tensor<T, Device>& x) {
   const bool tall = m > n;  // A is then X^T X, which is smaller
   const std::size_t k = std::min(m, n);
   Tensor<double, Device> squared({1});
-  squared_norm(Device{}, m * n, static_cast<const T*>(x.data()), squared.data());
+  squared_norm(Device{}, m * n, x.data(), squared.data());
   for_each_in_rows(Device{}, 1, m * n, Normalize<T>{squared.data(), x.data()});
   Tensor<T, Device> gram({k, k}), poly({k, k}), next({m, n});
   const auto product = [](bool ta, bool tb, std::size_t rows, std::size_t columns,

@@ -109,7 +109,7 @@ template <class O, class T, class Device>
 struct UpdateWork {
   Parameters<T, Device> parameters;
   GradientView<T, Device> gradient;
-  std::span<const Tensor<T, Device>> state;        ///< in the order of `O::state`
+  std::span<Tensor<T, Device>> state;              ///< in the order of `O::state`
   const typename O::template Numbers<T>* numbers;  ///< one for each group, where the device reads
   std::span<const std::uint8_t> groups;            ///< the group of each parameter
   std::span<const std::uint8_t> frozen;            ///< 1 for groups that are
@@ -186,7 +186,7 @@ struct ElementUpdate {
 template <class O, class T, class Device>
 void update_elements(std::size_t begin, std::size_t size, const GradientView<T, Device>& gradient,
                      const typename O::template Numbers<T>* numbers, const std::uint8_t* groups,
-                     std::span<const Tensor<T, Device>> state, T* parameters) {
+                     std::span<Tensor<T, Device>> state, T* parameters) {
   const auto run = [&]<bool Grouped>(std::bool_constant<Grouped>) {
     detail::ElementUpdate<O, T, Grouped> body{
         numbers,

@@ -118,7 +118,7 @@ class ParameterUpdate {
     detail::for_each_chunk<Device>(size, [&](std::size_t begin, std::size_t count) {
       if constexpr (ElementwiseOptimizer<O, T>)
         update_elements<O>(begin, count, gradient, numbers_.data(), group_of_block_.data(),
-                           std::span<const Values>(state_), values);
+                           std::span<Values>(state_), values);
       for (std::size_t k = 0; k < averages_.size(); ++k)
         for_each_in_rows(Device{}, 1, count,
                          detail::AverageStep<T>{shares_.data() + k, gradient.squared_norm,
@@ -136,7 +136,7 @@ class ParameterUpdate {
                         "the gradient must be as large as the parameters");
     prepare(learning_rate, steps_, 1);
     Tensor<double, Device> squared({1});
-    squared_norm(Device{}, gradient.size(), static_cast<const T*>(gradient.data()), squared.data());
+    squared_norm(Device{}, gradient.size(), gradient.data(), squared.data());
     apply(parameters, {gradient.data(), squared.data(), clip_norm});
     const double norm = std::sqrt(to_host(squared)[0]);
     if (std::isfinite(norm)) ++steps_;

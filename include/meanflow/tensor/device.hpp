@@ -57,7 +57,7 @@ struct device_traits {
   /// `kernels/recording.hpp` says what a recorder has.
   using Recorder = kernels::NoRecorder;
 
-  /// Returns when `from` may be overwritten. Sizes are in bytes here and below.
+  /// Returns when `from` may be overwritten. Sizes are in bytes.
   static void from_host(std::size_t bytes, const void* from, void* to) {
     if (bytes > 0) std::memcpy(to, from, bytes);
   }
@@ -67,6 +67,7 @@ struct device_traits {
   static void zero(std::size_t bytes, void* to) {
     if (bytes > 0) std::memset(to, 0, bytes);
   }
+  /// `count` numbers.
   template <class T>
   static void fill(std::size_t count, T value, T* to) {
     std::fill_n(to, count, value);

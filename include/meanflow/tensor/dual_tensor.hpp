@@ -50,6 +50,7 @@ class DualTensor {
   }
   /// Values and tangents as they lie in memory.
   [[nodiscard]] const Tensor<T, Device>& buffer() const { return buffer_; }  // (B + K, ...)
+  [[nodiscard]] Tensor<T, Device>& buffer() { return buffer_; }
 
   [[nodiscard]] DualTensor reshaped(const Shape& shape) const {
     if (shape.rows() != rows_)

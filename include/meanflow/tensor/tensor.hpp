@@ -17,6 +17,8 @@ namespace meanflow {
 
 /// A small handle: a shape, and shared ownership of row-major memory. Copying a tensor copies the
 /// handle; both then see the same numbers, as with `std::shared_ptr`. `clone()` copies the numbers.
+/// Numbers are changed through a handle that is not const, so a `const Tensor&` is an input. A copy
+/// of a handle, or a view (`rows`, `reshaped`), is a handle of its own, which may change them.
 /// It is not a tensor library: arithmetic is in `ops/`, and Eigen and xtensor see it without
 /// copying
 /// (`tensor/eigen.hpp`, `tensor/xtensor.hpp`).
@@ -88,20 +90,31 @@ class Tensor {
   [[nodiscard]] std::size_t row_size() const { return shape_.row_size(); }
   [[nodiscard]] bool empty() const { return data_ == nullptr; }
 
-  /// As with `std::span`, a constant handle does not make the elements constant.
-  [[nodiscard]] T* data() const { return data_; }
+  [[nodiscard]] T* data() { return data_; }
+  [[nodiscard]] const T* data() const { return data_; }
   /// The numbers themselves are there on the host alone; see `to_host` (`tensor/transfer.hpp`).
-  [[nodiscard]] std::span<T> span() const
+  [[nodiscard]] std::span<T> span()
     requires(on_host<Device>)
   {
     return {data_, size()};
   }
-  [[nodiscard]] T& operator[](std::size_t index) const
+  [[nodiscard]] std::span<const T> span() const
+    requires(on_host<Device>)
+  {
+    return {data_, size()};
+  }
+  [[nodiscard]] T& operator[](std::size_t index)
     requires(on_host<Device>)
   {
     return data_[index];
   }
-  [[nodiscard]] T* row(std::size_t index) const { return data_ + index * shape_.row_size(); }
+  [[nodiscard]] const T& operator[](std::size_t index) const
+    requires(on_host<Device>)
+  {
+    return data_[index];
+  }
+  [[nodiscard]] T* row(std::size_t index) { return data_ + index * shape_.row_size(); }
+  [[nodiscard]] const T* row(std::size_t index) const { return data_ + index * shape_.row_size(); }
 
   /// Rows [first, last) of the same memory.
   [[nodiscard]] Tensor rows(std::size_t first, std::size_t last) const {

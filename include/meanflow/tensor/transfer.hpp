@@ -34,7 +34,7 @@ template <class Device, class T>
 
 /// Overwrites the numbers of a tensor with those at `values` on the host.
 template <class T, class Device>
-void write(const Tensor<T, Device>& tensor, const T* values) {
+void write(Tensor<T, Device>& tensor, const T* values) {
   device_traits<Device>::from_host(tensor.size() * sizeof(T), values, tensor.data());
 }
 

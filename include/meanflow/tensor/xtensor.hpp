@@ -14,16 +14,31 @@
 
 namespace meanflow {
 
+namespace detail {
+
+template <std::size_t Rank>
+[[nodiscard]] std::array<std::size_t, Rank> extents(const Shape& shape) {
+  if (shape.rank() != Rank)
+    throw ShapeError("as_xtensor: a tensor of shape " + to_string(shape) + " does not have rank " +
+                     std::to_string(Rank));
+  std::array<std::size_t, Rank> result{};
+  for (std::size_t axis = 0; axis < Rank; ++axis) result[axis] = shape[axis];
+  return result;
+}
+
+}  // namespace detail
+
 /// A tensor of rank `Rank` as an xtensor container. The tensor must outlive the view.
 /// Throws ShapeError if the tensor has another rank.
 template <std::size_t Rank, class T>
+[[nodiscard]] auto as_xtensor(Tensor<T>& tensor) {
+  return xt::adapt(tensor.data(), tensor.size(), xt::no_ownership(),
+                   detail::extents<Rank>(tensor.shape()));
+}
+template <std::size_t Rank, class T>
 [[nodiscard]] auto as_xtensor(const Tensor<T>& tensor) {
-  if (tensor.shape().rank() != Rank)
-    throw ShapeError("as_xtensor: a tensor of shape " + to_string(tensor.shape()) +
-                     " does not have rank " + std::to_string(Rank));
-  std::array<std::size_t, Rank> shape{};
-  for (std::size_t axis = 0; axis < Rank; ++axis) shape[axis] = tensor.shape()[axis];
-  return xt::adapt(tensor.data(), tensor.size(), xt::no_ownership(), shape);
+  return xt::adapt(tensor.data(), tensor.size(), xt::no_ownership(),
+                   detail::extents<Rank>(tensor.shape()));
 }
 
 /// A row-major xtensor container (xt::xtensor or xt::xarray) as a tensor. It must outlive the

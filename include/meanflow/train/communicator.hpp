@@ -21,7 +21,7 @@ namespace meanflow {
 /// Semantics: every process calls `all_reduce` equally often, with buffers of the same size, and
 /// gets the same bits. With size() = 1 it does nothing.
 template <class C, class T, class Device = Cpu>
-concept Communicator = requires(C& communicator, const Tensor<T, Device>& values) {
+concept Communicator = requires(C& communicator, Tensor<T, Device>& values) {
   { communicator.size() } -> std::convertible_to<std::size_t>;
   { communicator.rank() } -> std::convertible_to<std::size_t>;
   communicator.all_reduce(values);
@@ -32,7 +32,7 @@ struct SingleProcess {
   [[nodiscard]] std::size_t size() const { return 1; }
   [[nodiscard]] std::size_t rank() const { return 0; }
   template <class T, class Device>
-  void all_reduce(const Tensor<T, Device>& /*values*/) const {}
+  void all_reduce(Tensor<T, Device>& /*values*/) const {}
 };
 
 }  // namespace meanflow

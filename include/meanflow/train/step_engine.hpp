@@ -104,7 +104,7 @@ class StepEngine {
                                    const Values& x, const C& condition) {
     write_counters(plan);
     const std::size_t rows = plan.rows.count;
-    const Tensor<double, Device> report({1 + (1 + metrics.size()) * rows});
+    Tensor<double, Device> report({1 + (1 + metrics.size()) * rows});
     const TileSplit split{rows, plan.carried, tile_count(settings, rows)};
     auto pass = pass_over(net, recipe, settings, update, plan, split, x, condition, report);
     pass.step = step;
@@ -137,7 +137,7 @@ class StepEngine {
                                          const TrainerSettings& settings, const Update& update,
                                          const StepPlan& plan, const TileSplit& split,
                                          const Values& x, const C& condition,
-                                         const Tensor<double, Device>& report) const {
+                                         Tensor<double, Device>& report) const {
     return {.net = net,
             .recipe = recipe,
             .x = x,
@@ -172,7 +172,7 @@ class StepEngine {
     }
     if (to.empty() || to.data() == from.data() || !(to.shape() == from.shape()))
       to = Tensor<Element, Device>(from.shape());
-    copy(Device{}, from.size(), static_cast<const Element*>(from.data()), to.data());
+    copy(Device{}, from.size(), from.data(), to.data());
   }
 
   void write_counters(const StepPlan& plan) {

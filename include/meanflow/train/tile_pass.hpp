@@ -159,14 +159,14 @@ void forward_backward(const TilePass<N, R>& pass, Workers<T, Device>& workers) {
     nodes[tile] = output.node();
     scatter(output.value(), rows, outputs);
   });
-  const auto losses = pass.recipe.objective.losses(outputs, pass.x);
+  auto losses = pass.recipe.objective.losses(outputs, pass.x);
   detail::report_rows<decltype(R::objective)>(losses, TileRows{0, 0, 0, pass.x.rows()},
                                               pass.x.rows(), pass.report);
-  const auto& gradient = losses.outputs[0].gradient;
+  auto& gradient = losses.outputs[0].gradient;
   if (pass.batch != pass.x.rows())  // of the mean over the rows of all processes
     affine(Device{}, gradient.size(), std::size_t{0},
            static_cast<T>(static_cast<double>(pass.x.rows()) / static_cast<double>(pass.batch)),
-           T(0), static_cast<const T*>(gradient.data()), gradient.data());
+           T(0), gradient.data(), gradient.data());
   parallel_tasks(Device{}, tiles, [&](std::size_t tile, std::size_t worker) {
     const TileRows rows = pass.split[tile];
     if (rows.count == 0) return;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <meanflow/flow/sampler.hpp>
+#include <meanflow/kernels/device.hpp>
 #include <meanflow/nn/net.hpp>
 #include <meanflow/random/philox.hpp>
 #include <meanflow/tensor/transfer.hpp>
@@ -38,6 +39,8 @@ namespace meanflow {
 /// all rows. Which rows jump is decided by their numbers in the batch of all processes.
 template <Net N, AnyRecipe R = Recipe<>>
 class MeanFlowTrainer {
+  static_assert(kernels::Device<typename N::device_type>,
+                "a device must have the traits and kernels that kernels/device.hpp lists");
   static_assert(Objective<decltype(R::objective), N, decltype(R::weighting)>,
                 "an objective must be callable with (net, batch, context) and return RowLosses, or "
                 "have output(net, batch, tape) and losses(outputs, data)");
@@ -180,7 +183,7 @@ class MeanFlowTrainer {
   }
 
   /// The first average, or the current values if none is kept.
-  [[nodiscard]] const Values& best_values() const {
+  [[nodiscard]] Values best_values() const {
     return update_.averages().empty() ? net_.parameters().values() : update_.averages().front();
   }
 
@@ -194,10 +197,10 @@ class MeanFlowTrainer {
   /// settings and data. Throws ShapeError, and changes nothing, if it is that of another net, of
   /// another optimizer, or has another number of averages.
   void restore(const State& state) {
-    const State own = this->state();
+    State own = this->state();
     detail::check_same_parts(state, own);
-    const auto assign = [](const Values& from, const Values& to) {
-      copy(Device{}, from.size(), static_cast<const T*>(from.data()), to.data());
+    const auto assign = [](const Values& from, Values& to) {
+      copy(Device{}, from.size(), from.data(), to.data());
     };
     assign(state.parameters, own.parameters);
     for (std::size_t k = 0; k < own.optimizer.size(); ++k)
@@ -272,7 +275,7 @@ class MeanFlowTrainer {
     numbers[0] = static_cast<T>(report.loss);
     for (std::size_t m = 0; m < report.metrics.size(); ++m)
       numbers[1 + m] = static_cast<T>(report.metrics.value(m));
-    const Values there = to_device<Device>(numbers);
+    Values there = to_device<Device>(numbers);
     recipe_.communicator.all_reduce(there);
     const Tensor<T> sums = to_host(there);
     report.loss = static_cast<double>(sums[0]) / processes;
@@ -286,7 +289,7 @@ class MeanFlowTrainer {
     if constexpr (std::is_same_v<Device, Cpu>) {
       return f(batch.x(), batch.condition());
     } else {
-      if (!on_host<Device>) detail::check_labels(net_, batch.condition());
+      if constexpr (!on_host<Device>) detail::check_labels(net_, batch.condition());
       return f(to_device<Device>(batch.x()), to_device<Device>(batch.condition()));
     }
   }

@@ -79,7 +79,7 @@ class Workers {
       T* const sum = all_.front()->gradient.data() + begin;
       for (std::size_t worker = 1; worker < all_.size(); ++worker) {
         T* const part = all_[worker]->gradient.data() + begin;
-        accumulate(Device{}, count, static_cast<const T*>(part), sum);
+        accumulate(Device{}, count, part, sum);
         fill(Device{}, count, T(0), part);
       }
     });
@@ -105,7 +105,7 @@ class Workers {
     if (parts_.size() != chunks) parts_ = Tensor<double, Device>({chunks});
     detail::for_each_chunk<Device>(size, [&](std::size_t begin, std::size_t count) {
       before(begin, count);
-      squared_norm(Device{}, count, static_cast<const T*>(all_.front()->gradient.data() + begin),
+      squared_norm(Device{}, count, all_.front()->gradient.data() + begin,
                    parts_.data() + begin / chunk);
     });
     for_each_index(Device{}, 1, detail::AddUp{chunks, parts_.data(), to});

@@ -8,6 +8,7 @@
 
 #include "cuda/memory.test.cpp"
 #include "cuda/on_cuda.cpp"
+#include "cuda/recipes.test.cpp"
 #include "cuda/shapes.test.cpp"
 #include "cuda/transfer.test.cpp"
 

@@ -98,9 +98,8 @@ void conv2d(Cpu, const ConvShape& s, const T* x, const T* w, T* y) {
     const detail::Scratch<T> rows(pixels * size);
     for (std::size_t r = first; r < last; ++r) {
       detail::patches(s, x + r * s.height * s.width * s.in, rows.data());
-      gemm(Cpu{}, Transpose::no, Transpose::yes, pixels, s.out, size,
-           static_cast<const T*>(rows.data()), static_cast<const T*>(packed.data()), T(0),
-           y + r * pixels * s.out);
+      gemm(Cpu{}, Transpose::no, Transpose::yes, pixels, s.out, size, rows.data(), packed.data(),
+           T(0), y + r * pixels * s.out);
     }
   });
 }
@@ -122,9 +121,8 @@ void conv2d_backward_data(Cpu, const ConvShape& s, const T* g, const T* w, T* gx
     const detail::Scratch<T> rows(pixels * size);
     for (std::size_t r = first; r < last; ++r) {
       gemm(Cpu{}, Transpose::no, Transpose::no, pixels, size, s.out, g + r * pixels * s.out,
-           static_cast<const T*>(packed.data()), T(0), rows.data());
-      detail::add_patches(s, static_cast<const T*>(rows.data()),
-                          gx + r * s.height * s.width * s.in);
+           packed.data(), T(0), rows.data());
+      detail::add_patches(s, rows.data(), gx + r * s.height * s.width * s.in);
     }
   });
 }
@@ -138,7 +136,7 @@ void conv2d_backward_weights(Cpu, const ConvShape& s, const T* x, const T* g, T*
     const detail::Scratch<float> sum(s.out * size);
     detail::onednn_convolution(s, Convolution::Direction::backward_weights)
         .run(const_cast<float*>(x), const_cast<float*>(g), sum.data());
-    accumulate(Cpu{}, s.out * size, static_cast<const float*>(sum.data()), gw);
+    accumulate(Cpu{}, s.out * size, sum.data(), gw);
     return;
   }
 #endif
@@ -148,9 +146,9 @@ void conv2d_backward_weights(Cpu, const ConvShape& s, const T* x, const T* g, T*
   for (std::size_t r = 0; r < s.rows; ++r) {
     detail::patches(s, x + r * s.height * s.width * s.in, rows.data());
     gemm(Cpu{}, Transpose::yes, Transpose::no, s.out, size, pixels, g + r * pixels * s.out,
-         static_cast<const T*>(rows.data()), T(1), packed.data());
+         rows.data(), T(1), packed.data());
   }
-  detail::add_patches_to_weights(s, static_cast<const T*>(packed.data()), gw);
+  detail::add_patches_to_weights(s, packed.data(), gw);
 }
 
 namespace detail {

@@ -26,7 +26,8 @@ namespace detail {
 template <class Body>
 void for_each_index(Cpu, std::size_t n, const Body& body) {
   parallel_for(Cpu{}, n, 512, [&](std::size_t first, std::size_t last) {
-    for (std::size_t i = first; i < last; ++i) body(i);
+    const Body local = body;
+    for (std::size_t i = first; i < last; ++i) local(i);
   });
 }
 

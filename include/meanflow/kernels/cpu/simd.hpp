@@ -24,22 +24,52 @@ struct FullLanes {
   void store(T* y, const Batch& value) const { value.store_unaligned(y); }
 };
 
-/// The first `count` lanes of a batch; the others hold zeros and are not stored.
+/// The first `count` lanes of a batch; the others hold zeros and are not stored. With 512-bit
+/// vectors the processor skips them itself.
 template <class T>
 struct SomeLanes {
   using Batch = xsimd::batch<T>;
   std::size_t count;
 
+#if XSIMD_WITH_AVX512F
+  static constexpr bool masks =
+      std::is_same_v<T, float> ? Batch::size == 16 : std::is_same_v<T, double> && Batch::size == 8;
+#else
+  static constexpr bool masks = false;
+#endif
+
   [[nodiscard]] Batch load(const T* x) const {
+    if constexpr (masks) return load_masked(x);
     alignas(64) T lanes[Batch::size] = {};
     std::copy_n(x, count, lanes);
     return xsimd::load_aligned(lanes);
   }
   void store(T* y, const Batch& value) const {
+    if constexpr (masks) return store_masked(y, value);
     alignas(64) T lanes[Batch::size];
     value.store_aligned(lanes);
     std::copy_n(lanes, count, y);
   }
+
+ private:
+#if XSIMD_WITH_AVX512F
+  [[nodiscard]] unsigned mask() const { return (1U << count) - 1; }
+  [[nodiscard]] Batch load_masked(const T* x) const {
+    if constexpr (std::is_same_v<T, float>)
+      return _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask()), x);
+    else
+      return _mm512_maskz_loadu_pd(static_cast<__mmask8>(mask()), x);
+  }
+  void store_masked(T* y, const Batch& value) const {
+    if constexpr (std::is_same_v<T, float>)
+      _mm512_mask_storeu_ps(y, static_cast<__mmask16>(mask()), value);
+    else
+      _mm512_mask_storeu_pd(y, static_cast<__mmask8>(mask()), value);
+  }
+#else
+  [[nodiscard]] Batch load_masked(const T* x) const;
+  void store_masked(T* y, const Batch& value) const;
+#endif
 };
 
 /// The elements from `index` on that fill a batch, as bodies of work see them (`Element`).

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Softmax attention of all rows and heads at once. `kernels/attention.hpp` says what each kernel
-/// computes.
+/// computes; these are preferred to those, also for devices derived from this one.
 #pragma once
 
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 
 #include <meanflow/kernels/attention.hpp>
+#include <meanflow/kernels/cuda/memory.hpp>
 #include <meanflow/kernels/cuda/product.hpp>
 #include <meanflow/kernels/cuda/reductions.hpp>
+#include <meanflow/kernels/cuda/shapes.hpp>
+#include <meanflow/kernels/cuda/tag.hpp>
 
 namespace meanflow::kernels {
 
@@ -43,19 +47,19 @@ struct Heads {
 
 }  // namespace cuda
 
-template <class T>
-void attention(Cuda, const AttentionShape& s, const T* q, const T* k, const T* v, T* p, T* y) {
+template <std::derived_from<Cuda> Device, class T>
+void attention(Device, const AttentionShape& s, const T* q, const T* k, const T* v, T* p, T* y) {
   const cuda::Heads heads(s);
   const std::size_t all = s.heads * heads.square;
   heads.scores(q, k, T(0), p);
-  affine(Cuda{}, all, std::size_t{0}, T(1 / std::sqrt(static_cast<double>(s.channels))), T(0),
-         static_cast<const T*>(p), p);
-  softmax(Cuda{}, s.heads * s.tokens, s.tokens, static_cast<const T*>(p), p);
-  heads.weighted(Transpose::no, static_cast<const T*>(p), v, T(0), y);
+  affine(Cuda{}, all, std::size_t{0}, T(1 / std::sqrt(static_cast<double>(s.channels))), T(0), p,
+         p);
+  softmax(Cuda{}, s.heads * s.tokens, s.tokens, p, p);
+  heads.weighted(Transpose::no, p, v, T(0), y);
 }
 
-template <class T>
-void attention_tangent(Cuda, const AttentionShape& s, const T* q, const T* dq, const T* k,
+template <std::derived_from<Cuda> Device, class T>
+void attention_tangent(Device, const AttentionShape& s, const T* q, const T* dq, const T* k,
                        const T* dk, const T* v, const T* dv, const T* p, T* dy) {
   const cuda::Heads heads(s);
   const std::size_t all = s.heads * heads.square;
@@ -63,15 +67,15 @@ void attention_tangent(Cuda, const AttentionShape& s, const T* q, const T* dq, c
   T* dp = memory.data();
   heads.scores(dq, k, T(0), dp);
   heads.scores(q, dk, T(1), dp);
-  affine(Cuda{}, all, std::size_t{0}, T(1 / std::sqrt(static_cast<double>(s.channels))), T(0),
-         static_cast<const T*>(dp), dp);
-  softmax_jacobian(Cuda{}, s.heads * s.tokens, s.tokens, p, static_cast<const T*>(dp), dp);
-  heads.weighted(Transpose::no, static_cast<const T*>(dp), v, T(0), dy);
+  affine(Cuda{}, all, std::size_t{0}, T(1 / std::sqrt(static_cast<double>(s.channels))), T(0), dp,
+         dp);
+  softmax_jacobian(Cuda{}, s.heads * s.tokens, s.tokens, p, dp, dp);
+  heads.weighted(Transpose::no, dp, v, T(0), dy);
   heads.weighted(Transpose::no, p, dv, T(1), dy);
 }
 
-template <class T>
-void attention_backward(Cuda, const AttentionShape& s, const T* q, const T* k, const T* v,
+template <std::derived_from<Cuda> Device, class T>
+void attention_backward(Device, const AttentionShape& s, const T* q, const T* k, const T* v,
                         const T* p, const T* g, T* gq, T* gk, T* gv) {
   const cuda::Heads heads(s);
   const std::size_t all = s.heads * heads.square;
@@ -79,11 +83,11 @@ void attention_backward(Cuda, const AttentionShape& s, const T* q, const T* k, c
   T* gs = memory.data();
   heads.weighted(Transpose::yes, p, g, T(0), gv);
   heads.scores(g, v, T(0), gs);
-  softmax_jacobian(Cuda{}, s.heads * s.tokens, s.tokens, p, static_cast<const T*>(gs), gs);
-  affine(Cuda{}, all, std::size_t{0}, T(1 / std::sqrt(static_cast<double>(s.channels))), T(0),
-         static_cast<const T*>(gs), gs);
-  heads.weighted(Transpose::no, static_cast<const T*>(gs), k, T(0), gq);
-  heads.weighted(Transpose::yes, static_cast<const T*>(gs), q, T(0), gk);
+  softmax_jacobian(Cuda{}, s.heads * s.tokens, s.tokens, p, gs, gs);
+  affine(Cuda{}, all, std::size_t{0}, T(1 / std::sqrt(static_cast<double>(s.channels))), T(0), gs,
+         gs);
+  heads.weighted(Transpose::no, gs, k, T(0), gq);
+  heads.weighted(Transpose::yes, gs, q, T(0), gk);
 }
 
 }  // namespace meanflow::kernels

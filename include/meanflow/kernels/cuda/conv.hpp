@@ -101,7 +101,7 @@ class Operand {
 
   [[nodiscard]] void* read() const {
     if (!rounds_) return values_;
-    convert(size_, static_cast<const float*>(values_), rounded_.data());
+    convert(size_, values_, rounded_.data());
     return rounded_.data();
   }
   [[nodiscard]] void* write() const {
@@ -172,7 +172,7 @@ inline void backward_weights(const ConvShape& s, const float* x, const float* g,
   const bool done = by_cudnn({s, Direction::backward_weights, used}, [&](auto run) {
     const Scratch<float> packed(weights_size(s));
     const bool ran = run(const_cast<float*>(x), const_cast<float*>(g), packed.data());
-    if (ran) add_channels_first(s, static_cast<const float*>(packed.data()), gw);
+    if (ran) add_channels_first(s, packed.data(), gw);
     return ran;
   });
   if (!done) backward_weights<float>(s, x, g, gw);

@@ -6,10 +6,12 @@
 #include <cstddef>
 
 #include <meanflow/config.hpp>
+#include <meanflow/error.hpp>
 #include <meanflow/kernels/cuda/context.hpp>
 #include <meanflow/kernels/cuda/launch.hpp>
 #include <meanflow/kernels/cuda/memory.hpp>
 #include <meanflow/kernels/cuda/tag.hpp>
+#include <meanflow/kernels/precision.hpp>
 
 namespace meanflow::kernels {
 
@@ -34,6 +36,17 @@ inline void wait(Cuda) {
 [[nodiscard]] inline std::size_t row_tiles(Cuda, std::size_t /*rows*/, std::size_t /*parameters*/,
                                            std::size_t /*tile_rows*/ = 0) {
   return 1;
+}
+
+/// Everything that a GPU of compute capability 8.0 and later computes in; on the host float32.
+inline void check_precision(Cuda, Precision wanted) {
+  if (!cuda::on_gpu && wanted != Precision::float32)
+    throw SettingError("precision: Thrust on the host computes in the type that it is given alone");
+}
+
+/// Leaves that share of the device's memory free while the returned object is in scope.
+[[nodiscard]] inline cuda::SpareMemory spare_memory(Cuda, double share) {
+  return cuda::SpareMemory(share);
 }
 
 template <class T>

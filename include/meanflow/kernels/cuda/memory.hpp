@@ -4,6 +4,7 @@
 /// its memory is the host's.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <string>
 
@@ -20,8 +21,8 @@ namespace meanflow {
 
 #if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
 
-template <>
-struct device_traits<Cuda> {
+template <std::derived_from<kernels::Cuda> Device>
+struct device_traits<Device> {
   static constexpr bool on_host = false;
   using Storage = kernels::cuda::Storage;
   using Recorder = kernels::cuda::GraphRecorder;
@@ -66,8 +67,8 @@ struct device_traits<Cuda> {
 #else
 
 /// The host's memory, and what of it counts as work of the device.
-template <>
-struct device_traits<Cuda> {
+template <std::derived_from<kernels::Cuda> Device>
+struct device_traits<Device> {
   static constexpr bool on_host = false;
   using Host = device_traits<Cpu>;
   using Storage = kernels::cuda::Storage;
@@ -99,11 +100,6 @@ struct device_traits<Cuda> {
 #endif
 
 namespace kernels {
-
-/// Leaves that share of the device's memory free while the returned object is in scope.
-[[nodiscard]] inline cuda::SpareMemory spare_memory(Cuda, double share) {
-  return cuda::SpareMemory(share);
-}
 
 namespace cuda {
 

@@ -88,7 +88,7 @@ void forward(const ConvShape& s, const T* x, const T* w, T* y) {
   for_each_image<T>(s, x, y, [&](T* rows, const T* image, T* out) {
     patches(s, image, rows);
     gemm(Cuda{}, Transpose::no, Transpose::yes, s.out_height() * s.out_width(), s.out,
-         s.in * s.kernel * s.kernel, static_cast<const T*>(rows), w, T(0), out);
+         s.in * s.kernel * s.kernel, rows, w, T(0), out);
   });
 }
 
@@ -97,7 +97,7 @@ void backward_data(const ConvShape& s, const T* g, const T* w, T* gx) {
   for_each_image<T>(s, gx, g, [&](T* rows, T* image, const T* up) {
     gemm(Cuda{}, Transpose::no, Transpose::no, s.out_height() * s.out_width(),
          s.in * s.kernel * s.kernel, s.out, up, w, T(0), rows);
-    sum_patches(s, static_cast<const T*>(rows), image);
+    sum_patches(s, rows, image);
   });
 }
 
@@ -106,7 +106,7 @@ void backward_weights(const ConvShape& s, const T* x, const T* g, T* gw) {
   for_each_image<T>(s, x, g, [&](T* rows, const T* image, const T* up) {
     patches(s, image, rows);
     gemm(Cuda{}, Transpose::yes, Transpose::no, s.out, s.in * s.kernel * s.kernel,
-         s.out_height() * s.out_width(), up, static_cast<const T*>(rows), T(1), gw);
+         s.out_height() * s.out_width(), up, rows, T(1), gw);
   });
 }
 

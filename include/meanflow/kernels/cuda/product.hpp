@@ -18,12 +18,6 @@
 
 namespace meanflow::kernels {
 
-/// Everything that a GPU of compute capability 8.0 and later computes in; on the host float32.
-inline void check_precision(Cuda, Precision wanted) {
-  if (!cuda::on_gpu && wanted != Precision::float32)
-    throw SettingError("precision: Thrust on the host computes in the type that it is given alone");
-}
-
 namespace cuda {
 
 /// How far the matrices of one product are from those of the next; 0 for one that all share.

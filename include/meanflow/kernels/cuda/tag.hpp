@@ -3,6 +3,10 @@
 /// The name of the device.
 #pragma once
 
+#include <concepts>
+
+#include <meanflow/tensor/device.hpp>
+
 namespace meanflow {
 
 namespace kernels {
@@ -16,5 +20,9 @@ struct Cuda {
 }  // namespace kernels
 
 using kernels::Cuda;
+
+/// Of devices derived from this one too; `kernels/cuda/memory.hpp` has them.
+template <std::derived_from<kernels::Cuda> Device>
+struct device_traits<Device>;
 
 }  // namespace meanflow
