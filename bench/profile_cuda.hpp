@@ -93,10 +93,10 @@ inline void add(const std::string& name, std::uint64_t start, std::uint64_t end)
   spent.microseconds += 1e-3 * static_cast<double>(end - start);
 }
 
-inline void CUPTIAPI give_buffer(std::uint8_t** buffer, std::size_t* size, std::size_t* most) {
+inline void CUPTIAPI give_buffer(std::uint8_t** buffer, std::size_t* size, std::size_t* limit) {
   *size = std::size_t{4} << 20;
   *buffer = static_cast<std::uint8_t*>(std::aligned_alloc(8, *size));
-  *most = 0;
+  *limit = 0;
 }
 
 inline void CUPTIAPI take_buffer(CUcontext, std::uint32_t, std::uint8_t* buffer, std::size_t,

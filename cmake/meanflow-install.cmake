@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 include(CMakePackageConfigHelpers)
 set(meanflow_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/meanflow)
-# Two sets, so that meanflow::scalar can be had without the packages that meanflow::meanflow needs.
+# Two sets, so that meanflow::scalar can be installed without the packages that meanflow::meanflow needs.
 install(TARGETS meanflow_scalar EXPORT meanflow-scalar-targets FILE_SET HEADERS)
 install(TARGETS meanflow EXPORT meanflow-targets FILE_SET HEADERS)
 install(EXPORT meanflow-scalar-targets NAMESPACE meanflow:: DESTINATION ${meanflow_package_dir})

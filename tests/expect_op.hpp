@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// One helper that proves an operation on tensors: value, tangent and way back, on every kind of
+/// One helper that proves an operation on tensors: value, tangent and gradient, on every kind of
 /// value, with any number of tangent rows, on the processor, and with plain loops or, where the
 /// tests are built for it, on the CUDA device.
 #pragma once

@@ -14,7 +14,7 @@ namespace meanflow_test {
   return count;
 }
 
-/// Says that the test at hand was not run, and why. The test must return after it.
+/// Says that the current test was not run, and why. The test must return after it.
 inline void skip(const std::string& why) {
   ++skips();
   std::fprintf(stderr, "skipped: %s\n", why.c_str());

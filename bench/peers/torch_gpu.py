@@ -5,7 +5,7 @@
 usage: torch_gpu.py PEER [--steps REGEX] [--forms eager|compiled] [--device cuda] [--seconds 1] [--small]
 
 PEER is a folder with `nets.py` and `losses.py`: the networks and the losses in PyTorch. Steps come in
-the order of their importance. Prints a line of JSON for every form of a step as soon as it is timed:
+order of importance. Prints a line of JSON for every form of a step as soon as it is timed:
 the name that bench_training_cuda has for the step, the form, and the median in milliseconds, or why
 there is none.
 
@@ -24,7 +24,7 @@ import time
 
 import torch
 
-# net: how it is made, the same small, shape of a row, classes, batches
+# net: how it is built, the same small, shape of a row, classes, batches
 NETS = {
     "mlp_256x4": (lambda n: n.Mlp(2, 256, 4), lambda n: n.Mlp(2, 16, 2), (2,), 0, (1024, 4096)),
     "meanflownet": (lambda n: n.MeanFlowNet(),
@@ -252,7 +252,7 @@ def main():
             line = {"name": name, "form": "+".join(part for part in form if part)}
             try:
                 line["ms"] = round(timed((nets, losses), net, step, batch, options, form), 4)
-            except Exception as error:  # not every form can be had everywhere
+            except Exception as error:  # not every form is available everywhere
                 line["why_not"] = (str(error).splitlines() or [type(error).__name__])[0][:200]
             print(json.dumps(line), flush=True)
 

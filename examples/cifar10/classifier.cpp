@@ -179,7 +179,7 @@ Classifier load_classifier(const std::filesystem::path& path, const ImageFormat&
   const meanflow::Safetensors file(path);
   const auto found = file.metadata().find(description_key);
   if (found == file.metadata().end())
-    throw meanflow::FileError(path.string() + ": is no classifier of cifar10 evaluate");
+    throw meanflow::FileError(path.string() + ": is not a classifier of cifar10 evaluate");
   try {
     const auto description = nlohmann::json::parse(found->second);
     if (description.at("format").get<ImageFormat>() != format)

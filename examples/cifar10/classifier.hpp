@@ -78,7 +78,7 @@ struct Classifier {
 
 void save_classifier(const std::filesystem::path& path, const Classifier& classifier);
 
-/// \throws meanflow::FileError if the file is no classifier for such pictures, or was trained with
+/// Throws meanflow::FileError if the file is not such a classifier, or was trained with
 ///   other settings.
 [[nodiscard]] Classifier load_classifier(const std::filesystem::path& path,
                                          const ImageFormat& format,

@@ -152,13 +152,13 @@ void collect(const YAML::Node& node, const std::string& prefix, std::vector<Leaf
 
 /// The known key or section that is nearest, or one of the same name in another section.
 [[nodiscard]] std::string nearest(const std::string& key, const std::vector<std::string>& known) {
-  double least = std::numeric_limits<double>::max();
+  double smallest = std::numeric_limits<double>::max();
   std::string best;
   for (const std::string& candidate : known) {
     const double distance = std::min(difference_of(key, candidate),
                                      difference_of(last_part(key), last_part(candidate)) + 0.1);
-    if (distance >= least) continue;
-    least = distance;
+    if (distance >= smallest) continue;
+    smallest = distance;
     best = candidate;
   }
   return best;
@@ -212,7 +212,7 @@ template <class Names, class Name>
   return text;
 }
 
-/// Reads what a node states over the settings that are there.
+/// Overrides existing settings with what a node states.
 class Reader {
  public:
   Reader(Source source, const Settings& all) : source_(std::move(source)), all_(all) {}
@@ -409,7 +409,7 @@ void check_together(const Settings& s, const std::string& source) {
   if (s.averages.empty()) refuse("averages is empty, expected at least one");
 }
 
-/// Whether a resumed training may have another value of this setting.
+/// Whether a resumed training run may change this setting.
 [[nodiscard]] bool may_change(const std::string& key) {
   constexpr std::array sections{"learning_rate.", "log.",      "checkpoint.",
                                 "sample.",        "evaluate.", "classifier."};

@@ -12,8 +12,8 @@
 namespace cifar10 {
 
 /// Reads a YAML file over the defaults, then the changes, each "section.key=value".
-/// \throws meanflow::FileError if the file cannot be read or is no YAML.
-/// \throws meanflow::SettingError, naming file and line or the change, on unknown keys (with the
+/// Throws meanflow::FileError if the file cannot be read or is not YAML.
+/// Throws meanflow::SettingError, naming file and line or the change, on unknown keys (with the
 ///   nearest known one), values of the wrong type or out of range, and settings that contradict
 ///   each other.
 [[nodiscard]] Settings read_configuration(const std::filesystem::path& file,
@@ -26,7 +26,7 @@ namespace cifar10 {
 /// All settings as YAML; parse_configuration() gives the same settings back.
 [[nodiscard]] std::string to_yaml(const Settings& settings);
 
-/// The first setting that differs between two trainings that are to be one, as "train.batch is 64,
+/// The first setting that differs between two runs that should be the same, as "train.batch is 64,
 /// not 32". Steps, learning rate, logging, checkpoints, pictures and evaluation may differ.
 [[nodiscard]] std::optional<std::string> difference(const Settings& now, const Settings& before);
 

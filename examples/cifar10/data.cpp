@@ -103,7 +103,7 @@ ImageFormat format_of(const ImageSet& images) {
 std::string fingerprint(const ImageSet& images) {
   const auto add = [](uLong sum, const auto& values) {
     const auto bytes = std::as_bytes(std::span(values));
-    if (bytes.empty()) return sum;  // of which zlib would start anew
+    if (bytes.empty()) return sum;  // or zlib would start over
     return crc32_z(sum, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
   };
   const uLong sum = add(add(crc32_z(0, nullptr, 0), images.pixels), images.labels);
@@ -115,7 +115,7 @@ std::string fingerprint(const ImageSet& images) {
 ImageFormat known_format(const DataSettings& settings) {
   if (settings.kind == DataKind::folder || settings.kind == DataKind::array)
     throw meanflow::SettingError(
-        "data.kind is folder or array, so the size of the pictures has to be seen: give --data");
+        "data.kind is folder or array, so the size of the pictures must be read: give --data");
   return {.channels = settings.kind == DataKind::mnist ? std::size_t(1) : std::size_t(3)};
 }
 

@@ -16,15 +16,15 @@ struct Pictures {
 };
 
 /// Reads a data set from its folder. MNIST's pictures of 28 x 28 get a black border of 2 pixels, so
-/// that U-Nets can halve them; of pictures of one's own every tenth is kept for testing.
-/// \throws meanflow::FileError, naming the file, if one is missing or unusable.
+/// that U-Nets can halve them; every tenth of a user's own pictures is kept for testing.
+/// Throws meanflow::FileError, naming the file, if one is missing or unusable.
 [[nodiscard]] Pictures load_pictures(const DataSettings& settings,
                                      const std::filesystem::path& folder);
 
 [[nodiscard]] ImageFormat format_of(const meanflow::ImageSet& images);
 
 /// The format of a data set that is always the same.
-/// \throws meanflow::SettingError for pictures of one's own, which have to be looked at.
+/// Throws meanflow::SettingError for a user's own pictures, which must be inspected.
 [[nodiscard]] ImageFormat known_format(const DataSettings& settings);
 
 /// A short text that differs where pictures or their classes do.

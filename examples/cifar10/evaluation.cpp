@@ -81,7 +81,7 @@ struct Distance {
   return parse_configuration(to_yaml(settings), "the checkpoint's configuration", changes);
 }
 
-/// CHECKPOINT/../../classifier.safetensors for a training's own checkpoint, else beside it.
+/// CHECKPOINT/../../classifier.safetensors for a training run's own checkpoint, else beside it.
 [[nodiscard]] std::filesystem::path default_classifier(const std::filesystem::path& checkpoint) {
   std::filesystem::path folder = checkpoint.parent_path();
   if (folder.filename() == "checkpoints") folder = folder.parent_path();
@@ -93,7 +93,7 @@ struct Distance {
   if (std::filesystem::exists(path))
     return load_classifier(path, format_of(pictures.training), settings.classifier);
   prepare_output(path);
-  std::fprintf(stderr, "training the classifier that measures; it is kept as %s\n", path.c_str());
+  std::fprintf(stderr, "training the classifier for features; it is saved as %s\n", path.c_str());
   const Classifier classifier =
       train_classifier(settings.classifier, pictures.training, pictures.test, settings.data.flip);
   save_classifier(path, classifier);
@@ -196,7 +196,7 @@ void evaluate(const EvaluateRequest& request) {
   nlohmann::json floor = to_json(distance(test, reference));
   floor["count"] = real;
   std::printf("%-34s %10s %12s %s\n", "", "Frechet*", "kernel*",
-              model.classes() > 0 ? "            as asked" : "");
+              model.classes() > 0 ? "            as requested" : "");
   print_row(std::to_string(real) + " real test pictures (floor)", floor);
 
   nlohmann::json results = nlohmann::json::array();

@@ -13,11 +13,11 @@
 
 namespace cifar10 {
 
-/// What `cifar10 evaluate` is asked for.
+/// The arguments of `cifar10 evaluate`.
 struct EvaluateRequest {
   std::filesystem::path checkpoint, data, out;
-  std::filesystem::path classifier;  ///< read if it is there, else trained and written; empty: the
-                                     ///< training's own
+  std::filesystem::path classifier;  ///< read if it exists, else trained and written; empty: the
+                                     ///< training run's own
   std::size_t count = 0;             ///< 0: as configured
   std::vector<std::size_t> nfe;      ///< empty: as configured
   std::optional<std::uint64_t> seed;

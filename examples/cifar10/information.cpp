@@ -49,7 +49,7 @@ struct Tiling {
   return std::visit([](const auto& times) { return times.jump_fraction; }, s.times);
 }
 
-/// What a training holds for each row of a tile until the backward pass: what the pool of memory
+/// What training holds for each row of a tile until the backward pass: what the pool of memory
 /// grows by when a few rows are recorded.
 template <class N>
 [[nodiscard]] double bytes_of_row(const N& net, const Settings& s, const ImageFormat& format) {
@@ -83,7 +83,7 @@ void print_memory(const Settings& s, const ImageFormat& format) {
         "memory of training, at least         %.0f MB for parameters, gradients, moments "
         "and averages,\n",
         megabytes(static_cast<double>(size * sizeof(float) * buffers)));
-    std::printf("%37s%.0f MB for %zu pictures on their way through the net\n", "",
+    std::printf("%37s%.0f MB for the activations of %zu pictures\n", "",
                 megabytes(bytes_of_row(net, s, format) * static_cast<double>(pictures)), pictures);
     std::printf("%37s(train.tile_rows bounds these); the kernels' workspace is extra\n", "");
   });

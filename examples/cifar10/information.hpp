@@ -15,7 +15,7 @@ namespace cifar10 {
 /// forward. Sends one through the net on a device that counts products and does not compute them.
 [[nodiscard]] std::uint64_t multiply_adds(const Settings& settings, const ImageFormat& format);
 
-/// What `cifar10 info` is asked for: a configuration or a checkpoint.
+/// The arguments of `cifar10 info`: a configuration or a checkpoint.
 struct InfoRequest {
   std::filesystem::path config, checkpoint, data;
   std::vector<std::string> changes;

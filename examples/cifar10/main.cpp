@@ -29,20 +29,20 @@ samples from them, and measures the samples. For example:
   cifar10 evaluate --checkpoint out/quick --data cifar-10-batches-bin --count 10000
   cifar10 info --config examples/cifar10/configs/paper.yaml
 
-docs/cifar10.md tells more. Exit codes: 0 done (or stopped and saved), 1 a number that is not
-finite, 2 wrong input.)";
+See docs/cifar10.md. Exit codes: 0 done (or stopped and saved), 1 a number that is not
+finite, 2 invalid input.)";
 
-/// Of a whole number; CLI11's own names a range of 300 digits.
+/// Checks a whole number; CLI11's own message names a range of 300 digits.
 [[nodiscard]] std::string check_positive(const std::string& text) {
   const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
   const bool positive = digits && text.find_first_not_of('0') != std::string::npos;
-  return positive ? "" : "\"" + text + "\" is no whole number of at least 1";
+  return positive ? "" : "\"" + text + "\" is not a whole number of at least 1";
 }
 
-/// Of a seed, which CLI11 would let wrap around.
+/// Checks a seed, which CLI11 would let wrap around.
 [[nodiscard]] std::string check_seed(const std::string& text) {
   const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
-  return digits ? "" : "\"" + text + "\" is no whole number of at least 0";
+  return digits ? "" : "\"" + text + "\" is not a whole number of at least 0";
 }
 
 /// "cpu", "cuda" or "cuda:1".
@@ -65,11 +65,11 @@ void add_device(CLI::App& app, cifar10::Where& where, const char* about) {
       ->default_str("cpu");
 }
 
-constexpr const char* about_set = "changes a setting, as in --set train.batch=64; repeatable";
+constexpr const char* about_set = "change a setting, as in --set train.batch=64; repeatable";
 constexpr const char* about_data =
     "of the data: *.bin of CIFAR-10, IDX files of MNIST (.gz too), PNG and JPEG files, or "
     "images.npy";
-constexpr const char* about_checkpoint = "of a training, or its folder, for the newest one";
+constexpr const char* about_checkpoint = "checkpoint, or the folder of a run for its newest one";
 
 void add_train(CLI::App& app, cifar10::TrainRequest& request) {
   app.add_option("--config", request.config, "YAML file; examples/cifar10/configs has some")
@@ -77,7 +77,7 @@ void add_train(CLI::App& app, cifar10::TrainRequest& request) {
       ->required();
   app.add_option("--data", request.data, about_data)->required()->type_name("DIR");
   app.add_option("--workdir", request.workdir,
-                 "folder to write to; where it holds a checkpoint, training goes on from there")
+                 "folder to write to; if it holds a checkpoint, training resumes from it")
       ->type_name("DIR")
       ->required();
   app.add_option("--set", request.changes, about_set)
@@ -95,23 +95,23 @@ void add_sample(CLI::App& app, cifar10::SampleRequest& request) {
                  "YAML file, where the checkpoint is nothing but weights, such as those of a "
                  "published net")
       ->type_name("FILE");
-  app.add_option("--out", request.out, "PNG to write: a grid, one class to a row")
+  app.add_option("--out", request.out, "PNG file to write: a grid, one class per row")
       ->type_name("FILE")
       ->default_val("samples.png");
-  app.add_option("--npy", request.npy, "to write as well: array (N, H, W, C), about [-1, 1]")
+  app.add_option("--npy", request.npy, "NPY file to write too: array (N, H, W, C), about [-1, 1]")
       ->type_name("FILE");
-  app.add_option("--count", request.count, "pictures; as configured unless given")
+  app.add_option("--count", request.count, "number of pictures (default: as configured)")
       ->check(check_positive);
-  app.add_option("--nfe", request.nfe, "steps, that is evaluations of the net; as configured")
+  app.add_option("--nfe", request.nfe, "steps, one evaluation each (default: as configured)")
       ->check(check_positive);
-  app.add_option("--seed", request.seed, "of the noise: same seed, same bytes; as configured")
+  app.add_option("--seed", request.seed, "seed: same seed, same bytes (default: as configured)")
       ->check(check_seed);
-  app.add_option("--class", request.label, "pictures of this class alone, counted from 0");
+  app.add_option("--class", request.label, "only pictures of this class, counted from 0");
   app.add_option("--guidance", request.guidance,
-                 "scale of guidance at sampling, which doubles the work; as configured, 1: none");
-  app.add_option("--average", request.average, "number of the average to use; -1: the last step")
+                 "guidance scale at sampling; doubles the work; 1: none (default: as configured)");
+  app.add_option("--average", request.average, "index of the average to use; -1: the last step")
       ->default_val(0);
-  app.add_option("--batch", request.batch, "pictures at a time, which bounds the memory")
+  app.add_option("--batch", request.batch, "pictures at a time; bounds the memory")
       ->default_val(64)
       ->check(check_positive);
   add_device(app, request.where, "where to sample: cpu, cuda or cuda:1");
@@ -122,28 +122,28 @@ void add_evaluate(CLI::App& app, cifar10::EvaluateRequest& request) {
       ->type_name("FILE")
       ->required();
   app.add_option("--data", request.data, about_data)->required()->type_name("DIR");
-  app.add_option("--out", request.out, "JSON to write")->type_name("FILE");
+  app.add_option("--out", request.out, "JSON file to write")->type_name("FILE");
   app.add_option("--classifier", request.classifier,
-                 "the classifier that measures; trained and written if it is not there "
-                 "(default: classifier.safetensors in the training's folder)")
+                 "the classifier that provides features; trained and written if missing "
+                 "(default: classifier.safetensors in the folder of the run)")
       ->type_name("FILE");
-  app.add_option("--count", request.count, "samples; as configured unless given")
+  app.add_option("--count", request.count, "number of samples (default: as configured)")
       ->check(CLI::Range(2, 10'000'000));
-  app.add_option("--nfe", request.nfe, "steps, as in --nfe 1,2,4; as configured unless given")
+  app.add_option("--nfe", request.nfe, "steps, as in --nfe 1,2,4 (default: as configured)")
       ->delimiter(',')
       ->check(check_positive);
-  app.add_option("--seed", request.seed, "of the noise; as configured unless given")
+  app.add_option("--seed", request.seed, "seed of the noise (default: as configured)")
       ->check(check_seed);
-  app.add_option("--guidance", request.guidance, "scale of guidance at sampling; as configured");
-  app.add_option("--average", request.average, "number of the average to use; -1: the last step")
+  app.add_option("--guidance", request.guidance, "guidance scale (default: as configured)");
+  app.add_option("--average", request.average, "index of the average to use; -1: the last step")
       ->default_val(0);
-  app.add_option("--batch", request.batch, "pictures at a time, which bounds the memory")
+  app.add_option("--batch", request.batch, "pictures at a time; bounds the memory")
       ->default_val(64)
       ->check(check_positive);
   add_device(app, request.where,
              "where to sample: cpu, cuda or cuda:1; features are the processor's");
   app.add_option("--set", request.changes,
-                 "changes a setting of evaluate or classifier, as in --set classifier.epochs=10")
+                 "change a setting of evaluate or classifier, as in --set classifier.epochs=10")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
 }
@@ -153,7 +153,7 @@ void add_info(CLI::App& app, cifar10::InfoRequest& request) {
   auto* checkpoint = app.add_option("--checkpoint", request.checkpoint, about_checkpoint)
                          ->type_name("FILE")
                          ->excludes(config);
-  app.add_option("--data", request.data, "folder of the data, if those are pictures of your own")
+  app.add_option("--data", request.data, "folder of the data, if they are your own pictures")
       ->type_name("DIR")
       ->excludes(checkpoint);
   app.add_option("--set", request.changes, about_set)
@@ -175,17 +175,17 @@ int main(int argc, char** argv) {
   int threads = 0;
   CLI::App app{about};
   app.require_subcommand(1);
-  CLI::App* training = app.add_subcommand("train", "train, or go on with a training");
+  CLI::App* training = app.add_subcommand("train", "train, or resume a training run");
   CLI::App* sampling = app.add_subcommand("sample", "sample pictures from a checkpoint");
   CLI::App* evaluating = app.add_subcommand(
       "evaluate", "classifier Frechet and kernel distance of samples (not the published FID)");
-  CLI::App* informing = app.add_subcommand("info", "settings, parameters, work and memory");
+  CLI::App* informing = app.add_subcommand("info", "show settings, parameters, work and memory");
   add_train(*training, train);
   add_sample(*sampling, sample);
   add_evaluate(*evaluating, evaluate);
   add_info(*informing, info);
   for (CLI::App* command : {training, sampling, evaluating, informing})
-    command->add_option("--threads", threads, "threads to use; all unless given")
+    command->add_option("--threads", threads, "number of threads (default: all)")
         ->check(check_positive);
   try {
     app.parse(argc, argv);
@@ -203,7 +203,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "cifar10: %s\n", error.what());
     return 2;
   } catch (const meanflow::NonFiniteError& error) {
-    std::fprintf(stderr, "cifar10: %s; checkpoints of before stay\n", error.what());
+    std::fprintf(stderr, "cifar10: %s; earlier checkpoints are kept\n", error.what());
     return 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "cifar10: %s\n", error.what());

@@ -21,7 +21,7 @@ namespace {
 constexpr const char *config_key = "cifar10.config", *format_key = "cifar10.format",
                      *data_key = "cifar10.data";
 
-/// Of weights that somebody else has trained.
+/// For weights that somebody else has trained.
 [[nodiscard]] Identity described(const std::filesystem::path& config) {
   const Settings settings = read_configuration(config);
   return {settings, known_format(settings.data), 0, ""};
@@ -40,7 +40,7 @@ std::filesystem::path checkpoint_file(const std::filesystem::path& file_or_workd
   if (!std::filesystem::is_directory(file_or_workdir)) return file_or_workdir;
   for (const auto& folder : {file_or_workdir / "checkpoints", file_or_workdir})
     if (const auto latest = meanflow::latest_checkpoint(folder)) return *latest;
-  throw meanflow::FileError(file_or_workdir.string() + ": has no checkpoints of a training");
+  throw meanflow::FileError(file_or_workdir.string() + ": has no checkpoints of a training run");
 }
 
 Identity identity_of(const std::filesystem::path& checkpoint) {
@@ -48,7 +48,7 @@ Identity identity_of(const std::filesystem::path& checkpoint) {
   const auto& metadata = file.metadata();
   if (!metadata.contains(config_key) || !metadata.contains(format_key) || !file.contains("step"))
     throw meanflow::FileError(checkpoint.string() +
-                              ": is no checkpoint of cifar10 train; for weights alone, give "
+                              ": is not a checkpoint of cifar10 train; for weights alone, give "
                               "--config to sample");
   try {
     return {parse_configuration(metadata.at(config_key), checkpoint.string() + ", configuration"),

@@ -16,7 +16,7 @@
 
 namespace cifar10 {
 
-/// What a checkpoint says of itself.
+/// What a checkpoint says about itself.
 struct Identity {
   Settings settings;
   ImageFormat format;
@@ -24,16 +24,16 @@ struct Identity {
   std::string data{};  ///< the `fingerprint` of what it was trained on
 };
 
-/// The metadata that a training writes to its checkpoints.
+/// The metadata that a training run writes to its checkpoints.
 [[nodiscard]] std::map<std::string, std::string> metadata_of(const Settings& settings,
                                                              const ImageFormat& format,
                                                              const std::string& data);
 
-/// The file itself, or the newest checkpoint of a training's folder.
-/// \throws meanflow::FileError if a folder has none.
+/// The file itself, or the newest checkpoint of a run's folder.
+/// Throws meanflow::FileError if a folder has none.
 [[nodiscard]] std::filesystem::path checkpoint_file(const std::filesystem::path& file_or_workdir);
 
-/// \throws meanflow::FileError if the file is no checkpoint of this program.
+/// Throws meanflow::FileError if the file is not a checkpoint of this program.
 [[nodiscard]] Identity identity_of(const std::filesystem::path& checkpoint);
 
 /// The parameters of a net that sample: an average, or those of the last step.
@@ -43,8 +43,8 @@ class Model {
  public:
   /// Reads the average number `average`, or `last_step`. With a configuration, the file is nothing
   /// but the weights of such a net.
-  /// \throws meanflow::FileError if the file is damaged or no checkpoint of this program.
-  /// \throws meanflow::SettingError if there is no such average.
+  /// Throws meanflow::FileError if the file is damaged or not a checkpoint of this program.
+  /// Throws meanflow::SettingError if there is no such average.
   Model(const std::filesystem::path& checkpoint, int average, Where where = {},
         const std::filesystem::path& config = {});
 
@@ -64,7 +64,7 @@ class Model {
   Sampler sample_;
 };
 
-/// What `cifar10 sample` is asked for.
+/// The arguments of `cifar10 sample`.
 struct SampleRequest {
   std::filesystem::path checkpoint, config, out, npy;  ///< config: where weights have none
   std::size_t count = 0, nfe = 0, batch = 64;          ///< count or nfe 0: as configured

@@ -55,7 +55,7 @@ namespace cifar10 {
   return net;
 }
 
-/// \throws meanflow::SettingError if there can be no such net for such pictures.
+/// Throws meanflow::SettingError if no such net can take such pictures.
 inline void check_net(const Settings& s, const ImageFormat& format) {
   std::visit([&](const auto& net) { completed(net, s, format).check(); }, s.net);
 }

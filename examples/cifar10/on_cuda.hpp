@@ -11,8 +11,8 @@
 namespace cifar10 {
 
 /// Chooses the GPU for all that follows.
-/// \throws meanflow::SettingError if the program was built without CUDA.
-/// \throws meanflow::Error if there is no such GPU.
+/// Throws meanflow::SettingError if the program was built without CUDA.
+/// Throws meanflow::Error if there is no such GPU.
 void use_gpu(int number);
 
 /// Trains on the GPU.

@@ -10,9 +10,9 @@
 
 namespace cifar10 {
 
-/// Makes the folder of a file that is to be written later, and tries to write there, so that what
-/// is wrong with it is said before the work and not after.
-/// \throws meanflow::FileError if there can be no such folder or file, or the file is a folder.
+/// Creates the folder of a file to be written later, and tries to write there, so that what
+/// is wrong with it is reported before the work and not after.
+/// Throws meanflow::FileError if the folder or the file cannot be created, or the file is a folder.
 inline void prepare_output(const std::filesystem::path& file) {
   if (file.empty()) return;
   std::error_code error;
@@ -21,7 +21,7 @@ inline void prepare_output(const std::filesystem::path& file) {
   if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path(), error);
   if (file.has_parent_path() && !std::filesystem::is_directory(file.parent_path()))
     throw meanflow::FileError(file.string() +
-                              " cannot be written: its folder cannot be made: " + error.message());
+                              " cannot be written: cannot create its folder: " + error.message());
   const meanflow::AtomicFile trial(file);  // not committed, so nothing is left of it
 }
 

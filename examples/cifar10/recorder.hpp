@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a training writes while it runs: numbers for log.csv and TensorBoard, and grids of samples.
+// What a training run writes: numbers for log.csv and TensorBoard, and grids of samples.
 #pragma once
 
 #include <chrono>
@@ -43,7 +43,7 @@ class Means {
             "jvp_norm", "gradient_norm", "learning_rate", "rows_per_second"};
   }
 
-  /// In the order of the columns after the step's; starts anew.
+  /// In the order of the columns after the step's; starts over.
   [[nodiscard]] std::vector<double> take() {
     std::vector<double> means;
     for (double& sum : sums_) means.push_back(std::exchange(sum, 0) / static_cast<double>(count_));
@@ -64,7 +64,7 @@ class Means {
 /// A callback of `meanflow::MeanFlowTrainer::fit`.
 class Recorder {
  public:
-  /// Goes on with what is in the folder after `steps_done` steps.
+  /// Appends to what is in the folder after `steps_done` steps.
   Recorder(const Settings& settings, const ImageFormat& format,
            const std::filesystem::path& workdir, std::uint64_t steps_done)
       : settings_(settings),

@@ -30,7 +30,7 @@ struct Sampling {
   std::size_t batch = 64;  ///< pictures at a time
 };
 
-/// \throws meanflow::SettingError if the net cannot be guided, since it never saw a null class.
+/// Throws meanflow::SettingError if the net cannot be guided, since it never saw a null class.
 inline void check_guidance(const Settings& settings, const Sampling& sampling) {
   if (sampling.guidance != 1 && settings.train.label_dropout.rate == 0)
     throw meanflow::SettingError(

@@ -57,9 +57,9 @@ struct CheckpointSettings {
   std::size_t keep = 3;
 };
 
-/// The pictures of a training, and the defaults of `cifar10 sample`.
+/// The pictures of a training run, and the defaults of `cifar10 sample`.
 struct SampleSettings {
-  std::uint64_t every = 1000;  ///< steps of the training between pictures; 0: only at its end
+  std::uint64_t every = 1000;  ///< training steps between pictures; 0: only at the end
   std::size_t count = 80;
   std::size_t nfe = 1;
   std::uint64_t seed = 0;
@@ -105,7 +105,7 @@ struct Where {
   int number = 0;  ///< of the GPU
 };
 
-/// What a program knows of the pictures without having them.
+/// What is known about the pictures without reading them.
 struct ImageFormat {
   std::size_t height = 32, width = 32, channels = 3, classes = 10;
 

@@ -73,10 +73,10 @@ void train_net(N net, Run run) {
                                      .keep = s.checkpoint.keep},
                                     metadata_of(s, run.format, run.data));
   if (checkpoints.resume(trainer))
-    std::fprintf(stderr, "going on from step %llu\n",
+    std::fprintf(stderr, "resuming from step %llu\n",
                  static_cast<unsigned long long>(trainer.steps_done()));
   if (trainer.steps_done() >= s.train.steps) {
-    std::fprintf(stderr, "nothing to do: the training has done %llu of %llu steps\n",
+    std::fprintf(stderr, "nothing to do: the training run has done %llu of %llu steps\n",
                  static_cast<unsigned long long>(trainer.steps_done()),
                  static_cast<unsigned long long>(s.train.steps));
     return;
@@ -90,7 +90,7 @@ void train_net(N net, Run run) {
     trainer.fit(source, checkpoints, recorder, stop, KernelNotes{},
                 meanflow::ProgressBar("training"));
   if (trainer.steps_done() < s.train.steps)
-    std::fprintf(stderr, "stopped and saved at step %llu; the same command goes on from there\n",
+    std::fprintf(stderr, "stopped and saved at step %llu; the same command resumes from there\n",
                  static_cast<unsigned long long>(trainer.steps_done()));
 }
 

@@ -26,28 +26,28 @@ namespace cifar10 {
 
 namespace {
 
-/// A training that is there must be this one.
+/// An existing training run must be this one.
 void check_same_training(const std::filesystem::path& workdir, const Settings& settings,
                          const ImageFormat& format, const std::string& data) {
   const auto latest = meanflow::latest_checkpoint(workdir / "checkpoints");
   if (!latest) return;
   const Identity before = identity_of(*latest);
   if (const auto differs = difference(settings, before.settings))
-    throw meanflow::SettingError(workdir.string() + " holds another training: " + *differs +
+    throw meanflow::SettingError(workdir.string() + " holds another training run: " + *differs +
                                  "; use its settings or another --workdir");
   if (format != before.format)
     throw meanflow::SettingError(workdir.string() +
-                                 " holds another training: its pictures have another format");
+                                 " holds another training run: its pictures have another format");
   if (!before.data.empty() && data != before.data)
-    throw meanflow::SettingError(workdir.string() + " holds another training: that of " +
+    throw meanflow::SettingError(workdir.string() + " holds another training run: that of " +
                                  before.data + ", not " + data +
                                  "; use its data or another --workdir");
 }
 
 /// Two programs in one folder would write over each other's files.
-class OnlyOne {
+class WorkdirLock {
  public:
-  explicit OnlyOne(const std::filesystem::path& workdir)
+  explicit WorkdirLock(const std::filesystem::path& workdir)
       : descriptor_(::open((workdir / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
     if (descriptor_ >= 0 && ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return;
     const bool taken = descriptor_ >= 0 && errno == EWOULDBLOCK;
@@ -55,11 +55,11 @@ class OnlyOne {
     if (descriptor_ >= 0) ::close(descriptor_);
     throw meanflow::FileError(
         workdir.string() +
-        (taken ? ": another cifar10 train works in this folder" : " cannot be written to: " + why));
+        (taken ? ": another cifar10 train is using this folder" : " cannot be written to: " + why));
   }
-  OnlyOne(const OnlyOne&) = delete;
-  OnlyOne& operator=(const OnlyOne&) = delete;
-  ~OnlyOne() { ::close(descriptor_); }
+  WorkdirLock(const WorkdirLock&) = delete;
+  WorkdirLock& operator=(const WorkdirLock&) = delete;
+  ~WorkdirLock() { ::close(descriptor_); }
 
  private:
   int descriptor_;
@@ -97,8 +97,8 @@ void train(const TrainRequest& request) {
   std::error_code failure;
   std::filesystem::create_directories(run.workdir, failure);
   if (failure)
-    throw meanflow::FileError(run.workdir.string() + " cannot be made: " + failure.message());
-  const OnlyOne alone(run.workdir);
+    throw meanflow::FileError(run.workdir.string() + " cannot be created: " + failure.message());
+  const WorkdirLock lock(run.workdir);
   if (!run.quiet) report_kernels();
   write_text(run.workdir / "config.yaml", to_yaml(run.settings));
   if (request.where.cuda)

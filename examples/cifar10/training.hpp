@@ -12,7 +12,7 @@
 
 namespace cifar10 {
 
-/// What `cifar10 train` is asked for.
+/// The arguments of `cifar10 train`.
 struct TrainRequest {
   std::filesystem::path config, data, workdir;
   std::vector<std::string> changes;
@@ -20,10 +20,10 @@ struct TrainRequest {
   Where where{};
 };
 
-/// Trains, or goes on where a training in this folder stopped.
+/// Trains, or resumes the training run in this folder.
 void train(const TrainRequest& request);
 
-/// All that a training of one kind of net needs.
+/// All that a training run of one kind of net needs.
 struct Run {
   Settings settings;
   ImageFormat format{};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A device of one's own: the processor, with a product that keeps count. Nets, objectives and
+// A custom device: the processor, with a product that keeps count. Nets, objectives and
 // trainers find it by the type of their tensors.
 #include <atomic>
 #include <cstdint>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // A net that is told numbers: points on a circle, given their angle. One step of it makes points at
-// any angle that is asked for.
+// any requested angle.
 #include <cmath>
 #include <cstdio>
 #include <numbers>
@@ -50,6 +50,6 @@ int main() {
     distance +=
         std::hypot(points.row(row)[0] - std::cos(angle), points.row(row)[1] - std::sin(angle)) /
         500.0;
-  std::printf("mean distance from the angle that was asked for: %.3f\n", distance);
+  std::printf("mean distance from the requested angle: %.3f\n", distance);
   return distance < 0.15 ? 0 : 1;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// An optimizer of one's own. The trainer clips, schedules, groups, averages, writes checkpoints and
+// A custom optimizer. The trainer clips, schedules, groups, averages, writes checkpoints and
 // vectorises it.
 #include <array>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A net with two outputs, the average velocity u and the velocity v, and the objective that trains
 // both: improved Mean Flows with an auxiliary head (arXiv 2512.02012), whose v gives the direction
-// of the derivative in the place of the conditional velocity.
+// of the derivative instead of the conditional velocity.
 #include <array>
 #include <cstdio>
 

@@ -59,9 +59,9 @@ struct Measure {
 // --------------------------------------------------------------------------- pictures
 
 [[nodiscard]] inline double reach_of(const Points& points) {
-  float most = 0;
-  for (float value : points) most = std::max(most, std::abs(value));
-  return 1.15 * static_cast<double>(most);
+  float largest = 0;
+  for (float value : points) largest = std::max(largest, std::abs(value));
+  return 1.15 * static_cast<double>(largest);
 }
 
 inline void draw_samples(const std::filesystem::path& file, const Points& fresh,
@@ -163,7 +163,7 @@ inline void print_table(const std::vector<Measure>& measures, double floor) {
   std::printf("%-20s %6s  %.5f\n", "fresh data", "-", floor);
 }
 
-/// What `toy2d sample` is asked for.
+/// The arguments of `toy2d sample`.
 struct SampleSettings {
   std::string model, out = "samples.npy";
   std::size_t nfe = 1, count = 8000;

@@ -38,7 +38,7 @@ void add_training_options(CLI::App& app, toy2d::Settings& s) {
   app.add_option("--layers", s.layers, "number of hidden layers");
   app.add_option("--lr", s.lr, "peak learning rate; it falls to 0 as a half cosine")
       ->check(CLI::PositiveNumber);
-  app.add_option("--ema", s.ema, "decay of the averaged parameters, which are the ones that sample")
+  app.add_option("--ema", s.ema, "decay of the averaged parameters, which are used for sampling")
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--jump-fraction", s.jump_fraction, "share of the rows with r < t")
       ->check(CLI::Range(0.0, 1.0));
@@ -53,8 +53,8 @@ void add_training_options(CLI::App& app, toy2d::Settings& s) {
   app.add_option("--time-encoding", s.time_encoding, "how it sees them")
       ->check(CLI::IsMember(keys(toy2d::time_encodings_by_name)));
   app.add_option("--baseline-steps", s.baseline_steps,
-                 "also train flow matching for so many steps, to compare with");
-  app.add_option("--seed", s.seed, "same seed and threads: same results to the byte");
+                 "also train flow matching for this many steps, to compare with");
+  app.add_option("--seed", s.seed, "same seed and threads: byte-identical results");
   app.add_option("--threads", s.threads, "threads to use; 0 for all")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--device", s.device, "where to train: cpu or cuda")
@@ -67,8 +67,7 @@ void add_training_options(CLI::App& app, toy2d::Settings& s) {
 
 void add_sample_options(CLI::App& app, toy2d::SampleSettings& s) {
   app.add_option("--model", s.model, "model.safetensors of a trained model")->required();
-  app.add_option("--nfe", s.nfe, "steps, that is evaluations of the net")
-      ->check(CLI::PositiveNumber);
+  app.add_option("--nfe", s.nfe, "steps, i.e. evaluations of the net")->check(CLI::PositiveNumber);
   app.add_option("--count", s.count, "points to sample")->check(CLI::PositiveNumber);
   app.add_option("--seed", s.seed, "seed of the noise");
   app.add_option("--out", s.out, "NPY file to write");

@@ -146,34 +146,34 @@ struct Curve {
   return result;
 }
 
-/// Steps between the lines of an axis from 0 to `most`: 1, 2 or 5 times a power of ten.
-[[nodiscard]] inline double tick_step(double most) {
-  const double power = std::pow(10, std::floor(std::log10(most / 4)));
+/// Steps between the lines of an axis from 0 to `limit`: 1, 2 or 5 times a power of ten.
+[[nodiscard]] inline double tick_step(double limit) {
+  const double power = std::pow(10, std::floor(std::log10(limit / 4)));
   for (double factor : {1.0, 2.0, 5.0})
-    if (most / (factor * power) <= 6) return factor * power;
+    if (limit / (factor * power) <= 6) return factor * power;
   return 10 * power;
 }
 
 /// Curves over training steps, with axes and a legend.
 inline void draw_curves(const Page& page, double left, double top, double width, double height,
                         const std::string& title, const std::vector<Curve>& curves) {
-  double most = 0;
+  double limit = 0;
   std::size_t steps = 1;
   std::vector<std::vector<double>> lines;
   for (const Curve& curve : curves) {
     lines.push_back(smoothed(curve.values));
-    for (double value : lines.back()) most = std::max(most, value);
+    for (double value : lines.back()) limit = std::max(limit, value);
     steps = std::max(steps, curve.values.size());
   }
-  if (!(most > 0)) most = 1;
+  if (!(limit > 0)) limit = 1;
   const auto x = [&](double step) { return left + width * step / static_cast<double>(steps); };
-  const auto y = [&](double value) { return top + height * (1 - value / (1.05 * most)); };
+  const auto y = [&](double value) { return top + height * (1 - value / (1.05 * limit)); };
   cairo_t* context = page.context();
   page.colour(ink);
   page.text(left, top - 10, title, 15);
   cairo_set_line_width(context, 1);
   char label[32];
-  for (double value = 0; value <= 1.05 * most; value += tick_step(most)) {
+  for (double value = 0; value <= 1.05 * limit; value += tick_step(limit)) {
     page.colour(faint);
     cairo_move_to(context, left, y(value));
     cairo_line_to(context, left + width, y(value));

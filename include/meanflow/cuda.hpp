@@ -2,7 +2,7 @@
 /// \file
 /// The device `Cuda`: every net, objective and trainer over tensors of `Tensor<float, Cuda>`. Link
 /// `meanflow::cuda` and compile with nvcc; with -DTHRUST_DEVICE_SYSTEM=THRUST_DEVICE_SYSTEM_OMP any
-/// compiler takes it, and the same code runs on the processor.
+/// compiler accepts it, and the same code runs on the processor.
 #pragma once
 
 #include <meanflow/kernels/cuda/attention.hpp>

@@ -170,7 +170,7 @@ evaluate: {nfe: [1, 8]}
   CHECK(contains(text, "peak: 0.0006"));
 }
 
-TEST_CASE("a resumed training may differ in some settings alone") {
+TEST_CASE("a resumed training run may differ only in some settings") {
   const Settings before = parse("");
   const auto differs = [&](const std::string& change) {
     return difference(parse("", {change}), before).value_or("");

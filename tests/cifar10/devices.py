@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """cifar10 on its two devices: devices.py PROGRAM CONFIGS_FOLDER
 
-PROGRAM has the host in the place of a GPU. What one device has trained the other samples from,
-measures and goes on with.
+PROGRAM has the host in place of a GPU. What one device has trained the other samples from,
+evaluates and resumes.
 """
 import json
 import random
@@ -73,7 +73,7 @@ def main() -> None:
                 assert max(map(abs, on_cpu)) > 0.1
                 assert largest_difference(on_cpu, on_cuda) < 1e-3, options
 
-        # Each goes on from what the other has left.
+        # Each resumes from what the other has left.
         ends = []
         for first, second in (("cpu", "cuda"), ("cuda", "cpu")):
             workdir = folder / f"{first}-{second}"

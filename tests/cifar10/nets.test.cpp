@@ -84,7 +84,7 @@ TEST_CASE("the pictures of MNIST get a border") {
   CHECK(image[30 * 32 + 29] == 0);
 }
 
-TEST_CASE("of a folder of pictures every tenth is kept for testing") {
+TEST_CASE("every tenth picture of a folder is kept for testing") {
   const TemporaryFolder folder;
   for (const int i : {10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20}) {
     std::filesystem::create_directories(folder / (i % 2 == 0 ? "even" : "odd"));

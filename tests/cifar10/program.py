@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """cifar10 from end to end on a data set made here: program.py PROGRAM CONFIGS_FOLDER
 
-Trains, is killed, goes on, is stopped politely, samples, evaluates, and refuses bad input.
+Trains, is killed, resumes, is stopped politely, samples, evaluates, and refuses bad input.
 """
 import ast
 import json
@@ -37,7 +37,7 @@ def refused(part: str, *command: str, code: int = 2) -> None:
     message = run(*command, code=code)
     last = message.strip().splitlines()[-1]
     assert last.startswith("cifar10: ") and part in last, (command, message)
-    if "going on" not in message:
+    if "resuming" not in message:
         assert len(message.strip().splitlines()) == 1, message
 
 
@@ -222,7 +222,7 @@ def check_resuming(folder: Path, data: Path) -> Path:
     for late in (killed / "checkpoints").glob("checkpoint-*.safetensors"):
         if int(late.name[11:20]) >= 60:
             late.unlink()
-    assert "going on from step" in run(*train_command(killed, data, ["log.every=3"]))
+    assert "resuming from step" in run(*train_command(killed, data, ["log.every=3"]))
     assert logged_steps(killed)[-1] == 60
 
     process = subprocess.Popen([PROGRAM, *train_command(stopped, data, ["train.steps=100000"])],
@@ -248,7 +248,7 @@ def check_resuming(folder: Path, data: Path) -> Path:
     assert last_checkpoint(whole).name == "checkpoint-000000061.safetensors"
     assert last_checkpoint(whole).read_bytes() == last_checkpoint(killed).read_bytes()
 
-    refused("holds another training: train.batch is 4, but was 8",
+    refused("holds another training run: train.batch is 4, but was 8",
             *train_command(whole, data, ["train.batch=4"]))
     return last_checkpoint(whole)
 
@@ -327,7 +327,7 @@ def check_refusals(folder: Path, data: Path, checkpoint: Path) -> None:
     broken = folder / "broken.safetensors"
     broken.write_bytes(checkpoint.read_bytes()[:1000])
     refused("broken.safetensors", "sample", "--checkpoint", broken)
-    refused("is no checkpoint of cifar10 train", "sample", "--checkpoint",
+    refused("is not a checkpoint of cifar10 train", "sample", "--checkpoint",
             checkpoint.parent.parent / "classifier.safetensors")
     refused("has no checkpoints", "sample", "--checkpoint", data)
     refused("--config", "train")

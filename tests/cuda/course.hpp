@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Trainings to compare between devices. nvcc cannot compile the vectors of the processor's
+/// Training runs to compare between devices. nvcc cannot compile the vectors of the processor's
 /// kernels, so each device has a source file of its own: `on_cpu.cpp`, and `on_cuda.cpp` or its
 /// .cu.
 #pragma once
@@ -16,13 +16,13 @@
 
 namespace meanflow::test {
 
-/// What a training of 20 steps reported, and where it arrived.
+/// What a training run of 20 steps reported, and where it ended.
 struct Course {
   std::vector<StepReport> reports;
   Tensor<float> parameters, average;
 };
 
-/// A training that met a number that is not finite in one row of its second step and went on
+/// A run that met a number that is not finite in one row of its second step and continued
 /// without.
 struct Interrupted {
   std::vector<std::size_t> rows;  // that were named
@@ -31,7 +31,7 @@ struct Interrupted {
   Course uninterrupted;
 };
 
-/// The trainings of one device.
+/// The training runs of one device.
 struct Courses {
   Course (*mlp)();
   Course (*mlp_by_chance)();  // how many rows jump is left to chance

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The device's memory: what is kept, what is given back, what happens when there is too little, and
-// the mode that finds faults of kernels.
+// the mode that finds bugs in kernels.
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -122,7 +122,7 @@ TEST_CASE("for debugging, blocks are as large as asked for, hold NaN, and go bac
   CHECK(memory_use().held == before);
 }
 
-TEST_CASE("a batch that does not fit is cut into tiles that do, and takes the same course") {
+TEST_CASE("a batch that does not fit is cut into tiles that do, and trains the same way") {
   struct Trained {
     Tensor<float> parameters;
     double loss = 0;
@@ -175,24 +175,24 @@ TEST_CASE("samples that do not fit at once are made in parts, and are the same")
 
 TEST_CASE("plans are made once; those not used for the longest go first, and live while held") {
   kernels::cuda::PlanCache<int, std::string> plans(2);
-  int made = 0;
+  int created = 0;
   const auto find = [&](int key) {
     return plans.find(key, [&] {
-      ++made;
+      ++created;
       return key < 0 ? nullptr : std::make_shared<std::string>(std::to_string(key));
     });
   };
   const auto one = find(1);
   CHECK(*one == "1");
   CHECK(find(1) == one);
-  CHECK(made == 1);
+  CHECK(created == 1);
   CHECK(find(-1) == nullptr);
   CHECK(find(-1) == nullptr);  // that there is none is remembered
-  CHECK(made == 2);
+  CHECK(created == 2);
   static_cast<void>(find(1));
   static_cast<void>(find(2));  // takes the place of -1
   CHECK(find(1) == one);
-  CHECK(made == 3);
+  CHECK(created == 3);
   static_cast<void>(find(3));
   static_cast<void>(find(4));
   CHECK(*one == "1");

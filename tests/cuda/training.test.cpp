@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Trainings on the device beside the same ones on the processor.
+// Training runs on the device beside the same ones on the processor.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -60,9 +60,7 @@ const test::Courses on_cpu = test::courses_on_cpu(), on_cuda = test::courses_on_
 
 }  // namespace
 
-TEST_CASE("an Mlp takes the same course on the device") {
-  expect_same(on_cuda.mlp(), on_cpu.mlp());
-}
+TEST_CASE("an Mlp trains the same way on the device") { expect_same(on_cuda.mlp(), on_cpu.mlp()); }
 
 TEST_CASE("with jumps by chance, too, and surplus rows that carry a tangent change nothing") {
   const Course course = on_cuda.mlp_by_chance();
@@ -72,11 +70,11 @@ TEST_CASE("with jumps by chance, too, and surplus rows that carry a tangent chan
   CHECK(counts.size() > 4);
 }
 
-TEST_CASE("a MeanFlowNet with attention, labels and guidance takes the same course") {
+TEST_CASE("a MeanFlowNet with attention, labels and guidance trains the same way") {
   expect_same(on_cuda.mean_flow_net(), on_cpu.mean_flow_net());
 }
 
-TEST_CASE("a SongUNet with dropout and classes takes the same course") {
+TEST_CASE("a SongUNet with dropout and classes trains the same way") {
   expect_same(on_cuda.song_unet(true), on_cpu.song_unet(true));
 }
 

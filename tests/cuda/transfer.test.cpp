@@ -44,7 +44,7 @@ TEST_CASE("numbers go to the device and back") {
   CHECK(to_host(Tensor<float, Cuda>{}).empty());
 }
 
-TEST_CASE("a clone has numbers of its own, a copy has not") {
+TEST_CASE("a clone has numbers of its own, a copy does not") {
   auto x = Tensor<float, Cuda>::zeros({2});
   const auto same = x;
   const auto other = x.clone();

@@ -71,7 +71,7 @@ TEST_CASE("The identity, turns by right angles and moves by whole pixels are exa
   CHECK(turned != image);
   for (int i = 0; i < 3; ++i) turned = warped(turned, 6, 6, 3, quarter);
   CHECK(turned == image);
-  // One to the right: the picture goes on by reflection in the first pixel's centre.
+  // One to the right: the picture continues by reflection in the first pixel's centre.
   CHECK(warped({1, 2, 3, 4}, 1, 4, 1, {1, 0, 1, 0, 1, 0}) == std::vector<float>{2, 1, 2, 3});
   CHECK(warped({1, 2, 3, 4}, 4, 1, 1, {1, 0, 0, 0, 1, -1}) == std::vector<float>{2, 3, 4, 3});
   CHECK(warped({1, 2, 3, 4}, 1, 4, 1, {1, 0, 60, 0, 1, 7}) == std::vector<float>{1, 2, 3, 4});

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What every reader of files has in common: one sentence, which names the file, for whatever may
-// stand in the place of the file that was meant. What is particular to one is tested beside it.
+// stand in place of the file that was meant. What is particular to one is tested beside it.
 #include <cstddef>
 #include <filesystem>
 #include <functional>
@@ -59,8 +59,8 @@ struct Reader {
 };
 
 const std::string no_jpeg = "Not a JPEG file: starts with 0x54 0x68";
-const std::string no_npy = "does not start with the mark \\x93NUMPY";
-const std::string no_idx = "does not start with the mark of four bytes";
+const std::string no_npy = "does not start with the magic string \\x93NUMPY";
+const std::string no_idx = "does not start with a magic number of 4 bytes";
 const std::string no_png = "is not a usable PNG file: it is empty";
 
 const std::vector<Reader> readers{
@@ -153,7 +153,7 @@ TEST_CASE("Readers read what they should, so that what follows is the fault of t
   }
 }
 
-TEST_CASE("Readers say of a file of no bytes, and of text, that it is not theirs") {
+TEST_CASE("Readers say of an empty file, and of text, that it is not theirs") {
   for (const Reader& reader : readers) {
     const TemporaryFolder folder;
     reader.make(folder / reader.file);
@@ -164,7 +164,7 @@ TEST_CASE("Readers say of a file of no bytes, and of text, that it is not theirs
   }
 }
 
-TEST_CASE("Readers notice a last byte that is missing") {
+TEST_CASE("Readers notice that the last byte is missing") {
   for (const Reader& reader : readers) {
     const TemporaryFolder folder;
     const Path path = folder / reader.file;
@@ -176,7 +176,7 @@ TEST_CASE("Readers notice a last byte that is missing") {
   }
 }
 
-TEST_CASE("Readers say of a folder or a pipe in the place of a file that it is no ordinary file") {
+TEST_CASE("Readers say of a folder or a pipe in place of a file that it is not a regular file") {
   for (const Reader& reader : readers) {
     if (reader.file.starts_with("in-folder")) continue;  // there, a folder would be a class
     const TemporaryFolder folder;
@@ -184,14 +184,14 @@ TEST_CASE("Readers say of a folder or a pipe in the place of a file that it is n
     reader.make(path);
     std::filesystem::remove(path);
     std::filesystem::create_directory(path);
-    check_refused(reader, path, "is not an ordinary file");
+    check_refused(reader, path, "is not a regular file");
     std::filesystem::remove(path);
     REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
-    check_refused(reader, path, "is not an ordinary file");
+    check_refused(reader, path, "is not a regular file");
   }
 }
 
-TEST_CASE("Readers say of a file that may not be read why") {
+TEST_CASE("Readers say why a file may not be read") {
   for (const Reader& reader : readers) {
     const TemporaryFolder folder;
     const Path path = folder / reader.file;

@@ -68,7 +68,7 @@ TEST_CASE("A folder without sub-folders has no labels") {
   CHECK(image_folder_classes(folder / "").empty());
 }
 
-TEST_CASE("Grey pictures among coloured ones are coloured grey") {
+TEST_CASE("Grey pictures among colour ones become colour pictures") {
   const TemporaryFolder folder;
   save(folder / "a.png", 1);
   save_png(folder / "b.png", {2, 3, 3, {9, 8, 7, 9, 8, 7, 9, 8, 7, 9, 8, 7, 9, 8, 7, 9, 8, 7}});
@@ -81,7 +81,7 @@ TEST_CASE("Grey pictures among coloured ones are coloured grey") {
   CHECK(images.image(2)[0] == 3);
 }
 
-TEST_CASE("PNG and JPEG files side by side, with endings in letters of any size") {
+TEST_CASE("PNG and JPEG files side by side, with extensions in upper or lower case") {
   const TemporaryFolder folder;
   const auto jpeg = [](std::uint8_t value, std::size_t channels) {
     return jpeg_bytes({2, 3, channels, std::vector<std::uint8_t>(6 * channels, value)});
@@ -117,7 +117,7 @@ TEST_CASE("What does not fit is named") {
   CHECK(contains(refusal(folder), "c.JPG' has 5 x 3 pixels, where 2 x 3 are expected"));
   std::filesystem::remove(folder / "c.JPG");
   write_bytes(folder / "c.TIF", "picture");
-  CHECK(contains(refusal(folder), "c.TIF' is a picture of another kind than PNG and JPEG"));
+  CHECK(contains(refusal(folder), "c.TIF' is a picture, but neither PNG nor JPEG"));
   std::filesystem::remove(folder / "c.TIF");
   std::filesystem::create_directories(folder / "dog/puppy");
   CHECK(contains(refusal(folder), "a.png' lies beside sub-folders"));

@@ -128,8 +128,8 @@ TEST_CASE("IDX: a packed file with a wrong byte anywhere is refused or the same"
 }
 
 TEST_CASE("IDX: what is wrong is said") {
-  CHECK(contains(idx_refusal(""), "does not start with the mark"));
-  CHECK(contains(idx_refusal("what is this"), "does not start with the mark"));
+  CHECK(contains(idx_refusal(""), "does not start with a magic number"));
+  CHECK(contains(idx_refusal("what is this"), "does not start with a magic number"));
   CHECK(contains(idx_refusal(idx({2}, counted(8), 13)), "of type 13, where 8"));
   CHECK(contains(idx_refusal(idx({}, "")), "0 extents, where 1 to 8"));
   CHECK(contains(idx_refusal(images.substr(0, 9)), "header is truncated"));
@@ -145,7 +145,7 @@ TEST_CASE("IDX: what is wrong is said") {
   CHECK(contains(idx_refusal(packed(absurd)), "bytes can hold"));
   CHECK(contains(idx_refusal(packed(idx({9, 4, 5}, counted(60)))), "but only 60 follow"));
   const std::string cut = packed(images).substr(0, 40);
-  CHECK(contains(idx_refusal(cut), "is truncated: its packed data end early"));
+  CHECK(contains(idx_refusal(cut), "is truncated: its compressed data end early"));
 }
 
 TEST_CASE("MNIST: files that are missing or do not fit together are named") {

@@ -88,7 +88,7 @@ TEST_CASE("Eight Gaussians: centres at radius 1.4, equally likely, standard devi
   CHECK(square / 160'000 == doctest::Approx(0.01).epsilon(0.02));
 }
 
-TEST_CASE("Checkerboard: points fill every second of sixteen fields evenly") {
+TEST_CASE("Checkerboard: points fill every other one of sixteen squares evenly") {
   const std::vector<float> points = points_of(Toy2d::checkerboard, 80'000);
   std::array<std::array<int, 4>, 4> counts{};
   for (std::size_t i = 0; i < points.size(); i += 2) {

@@ -112,7 +112,7 @@ TEST_CASE("The number of threads changes nothing") {
   CHECK(energy_distance(y, x, 2) == doctest::Approx(one).epsilon(1e-4));
 }
 
-TEST_CASE("Points that are not finite give no number") {
+TEST_CASE("Points that are not finite give NaN") {
   auto x = normal_points<float>(40, 2, 9);
   const auto y = normal_points<float>(40, 2, 10);
   x[7] = std::numeric_limits<float>::quiet_NaN();

@@ -131,7 +131,7 @@ TEST_CASE("A large mean costs no digits") {
   CHECK(largest_difference(statistics_of(shifted).covariance(), expected) < 1e-10);
 }
 
-TEST_CASE("Little by little, merged in any order, and at once are the same") {
+TEST_CASE("Incrementally, merged in any order, and at once are the same") {
   Tensor<double> rows = normal_rows(1000, 5, 3);
   for (std::size_t i = 0; i < rows.size(); ++i) rows[i] += double(i) / 1000;  // a drifting mean
   const FeatureStatistics whole = statistics_of(rows);
@@ -252,7 +252,7 @@ TEST_CASE("Statistics are kept in a file") {
   CHECK(Safetensors(path).metadata().at("set") == "train");
   CHECK(Safetensors(path).read<double>("mean")[2] == statistics.mean()[2]);
   CHECK(Safetensors(path).shape("covariance") == std::vector<std::size_t>{6, 6});
-  FeatureStatistics more = loaded, expected = statistics;  // rows go on being added
+  FeatureStatistics more = loaded, expected = statistics;  // more rows are added
   more.add(normal_rows(10, 6, 9));
   expected.add(normal_rows(10, 6, 9));
   CHECK(difference(more, expected) < 1e-14);

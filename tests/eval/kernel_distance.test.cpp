@@ -111,7 +111,7 @@ TEST_CASE("Subsets: mean and deviation") {
   CHECK(std::abs(estimate.mean - distance) < 4 * estimate.standard_deviation / std::sqrt(50.0));
 }
 
-TEST_CASE("Subsets of everything are everything, without repetition") {
+TEST_CASE("Subsets of everything are everything, without replacement") {
   const auto x = normal_rows<double>(40, 3, 7), y = normal_rows<double>(40, 3, 8, 1.0);
   const auto estimate = kernel_distance_of_subsets(x, y, {.subsets = 5, .subset_size = 40});
   CHECK(estimate.mean == doctest::Approx(kernel_distance(x, y)).epsilon(1e-12));
@@ -148,7 +148,7 @@ TEST_CASE("The seed decides, and the number of threads changes nothing") {
   CHECK(kernel_distance_of_subsets(x, y, {4, 200, 4}).mean != first.mean);
 }
 
-TEST_CASE("Features that are not finite give no number") {
+TEST_CASE("Features that are not finite give NaN") {
   auto x = normal_rows<float>(10, 2, 1), y = normal_rows<float>(10, 2, 2);
   x[7] = std::numeric_limits<float>::quiet_NaN();
   CHECK(std::isnan(kernel_distance(x, y)));

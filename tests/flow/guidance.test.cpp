@@ -200,5 +200,5 @@ TEST_CASE("conditions of floats are dropped and guided as labels are") {
   for (const double value : without.values.span()) CHECK(value == 0);
   CHECK(given.values[0] != 0);
   CHECK_THROWS_WITH_AS((void)null_condition_of(Net({.hidden = 4, .layers = 1}), "test"),
-                       "Mlp: condition is 0, so that there is no null condition", SettingError);
+                       "Mlp: condition is 0, so there is no null condition", SettingError);
 }

@@ -260,10 +260,10 @@ TEST_CASE("weightings") {
         doctest::Approx(0.25));
 }
 
-TEST_CASE("a net must give the shape of z") {
+TEST_CASE("a net must return the shape of z") {
   Tape<double> tape;
   CHECK_THROWS_WITH_AS(
       (void)losses_of(MeanFlow{}, WrongShape{}, make_batch<WrongShape>(0), tape),
-      "objective: shape (6, 1) does not fit shape (6, 2) (the net must give the shape of z)",
+      "objective: shape (6, 1) does not fit shape (6, 2) (the net must return the shape of z)",
       ShapeError);
 }

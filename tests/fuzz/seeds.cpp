@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // fuzz_seeds FOLDER writes small files for every fuzz target into FOLDER/TARGET, and a list of
 // them, FOLDER/TARGET.list, with commas between. Most are valid; those named liar claim what they
-// have not, and are what a reader that believes them fails with at once.
+// do not have, and make a reader that believes them fail at once.
 #include <array>
 #include <cstdint>
 #include <filesystem>

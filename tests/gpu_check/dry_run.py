@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""All stages of gpu-check with the host in the place of a GPU: dry_run.py SOURCE BUILD
+"""All stages of gpu-check with the host in place of a GPU: dry_run.py SOURCE BUILD
 
 Packs the programs of a build, goes with the pack into an empty folder, and runs every stage at small
 sizes there. MEANFLOW_PEER_DIR may name the peer's own nets and losses.
@@ -157,7 +157,7 @@ def check_stages(pack: Pack) -> None:
 
 
 def check_training(pack: Pack) -> None:
-    """The training outlives the stage that has started it."""
+    """The training run outlives the stage that started it."""
     assert passes(pack, "train", "--for", "60")[0]["unit"] == "rows/s"
     log = next(pack.tmp.glob("meanflow-gpu-check-*/training/log.csv"))
     before = len(log.read_text().splitlines())
@@ -167,7 +167,7 @@ def check_training(pack: Pack) -> None:
     assert len(log.read_text().splitlines()) > before
     done = pack.run("collect")
     names = {row["name"] for row in pack.results("collect") if "why_not" not in row}
-    wanted = {"end of the training", "steps", "rows/s", "grid"}
+    wanted = {"end of training", "steps", "rows/s", "grid"}
     assert wanted <= names, (names, done.stderr, done.stdout)
     last = max((log.parent / "checkpoints").glob("*.safetensors"))
     assert int(last.stem.split("-")[-1]) == int(log.read_text().splitlines()[-1].split(",")[0])

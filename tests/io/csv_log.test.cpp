@@ -40,7 +40,7 @@ std::string resumed(const std::filesystem::path& path, const std::string& text,
 
 }  // namespace
 
-TEST_CASE("A log, and going on with it") {
+TEST_CASE("A log, and appending to it") {
   const TemporaryFolder folder;
   const auto path = folder / "log.csv";
   {
@@ -202,5 +202,5 @@ TEST_CASE("Logs that cannot be written") {
   CHECK(contains(message_of<FileError>([&] { CsvLog log(folder / "missing" / "a", columns); }),
                  "No such file or directory"));
   CHECK(contains(message_of<FileError>([&] { CsvLog log(folder.path(), columns); }),
-                 "not an ordinary file"));
+                 "not a regular file"));
 }

@@ -64,7 +64,7 @@ TEST_CASE("New files have the usual permissions") {
         std::filesystem::status(folder / "b").permissions());
 }
 
-TEST_CASE("A full disk is one clear sentence, and nothing is left behind") {
+TEST_CASE("A full disk is reported in one sentence, and nothing is left behind") {
   const TemporaryFolder folder;
   const auto path = folder / "big";
   write_bytes(path, "old");
@@ -152,7 +152,7 @@ TEST_CASE("A file grows by what is flushed") {
   CHECK(read_bytes(folder / "a") == "old one two three");
 }
 
-TEST_CASE("A full disk leaves whole records, and the others go on waiting") {
+TEST_CASE("A full disk leaves whole records, and the others keep waiting") {
   const TemporaryFolder folder;
   write_bytes(folder / "a", "old ");
   AppendFile file(folder / "a");
@@ -184,11 +184,11 @@ TEST_CASE("Places that cannot grow") {
                  "No such file or directory"));
   CHECK(
       contains(message_of<FileError>([&] { AppendFile file(folder / ""); }), "cannot be written"));
-  CHECK(contains(message_of<FileError>([&] { AppendFile file("/dev/null"); }),
-                 "not an ordinary file"));
+  CHECK(
+      contains(message_of<FileError>([&] { AppendFile file("/dev/null"); }), "not a regular file"));
 }
 
-TEST_CASE("Reading at a place") {
+TEST_CASE("Reading at an offset") {
   const TemporaryFolder folder;
   write_bytes(folder / "a", "0123456789");
   const FileReader file(folder / "a");
@@ -217,11 +217,11 @@ TEST_CASE("Files that cannot be read") {
   const std::string missing = message_of<FileError>([&] { FileReader file(folder / "missing"); });
   CHECK(contains(missing, (folder / "missing").string()));
   CHECK(contains(missing, "No such file or directory"));
-  CHECK(contains(message_of<FileError>([&] { FileReader file(folder / ""); }),
-                 "not an ordinary file"));
+  CHECK(
+      contains(message_of<FileError>([&] { FileReader file(folder / ""); }), "not a regular file"));
   REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);  // nobody will ever write to it
   CHECK(contains(message_of<FileError>([&] { FileReader file(folder / "pipe"); }),
-                 "not an ordinary file"));
+                 "not a regular file"));
 }
 
 TEST_CASE("Text from a file is made fit for a message") {

@@ -57,7 +57,7 @@ std::string refusal(const TemporaryFolder& folder, const std::string& bytes) {
   return message;
 }
 
-/// Where the mark of two bytes stands in a file, from a place on.
+/// Where the two-byte marker is in a file, from a place on.
 std::size_t find_mark(const std::string& bytes, char mark, std::size_t from = 0) {
   return bytes.find(std::string{'\xff', mark}, from);
 }
@@ -96,7 +96,7 @@ TEST_CASE("JPEG files of kinds that are not read") {
   CHECK(contains(refusal(folder, jpeg_bytes({8, 8, 4, std::vector<std::uint8_t>(256, 9)})),
                  "it has 4 channels, where grey, or red, green and blue, is expected"));
   CHECK(contains(refusal(folder, jpeg_bytes(test_picture(8, 8, 3), {.arithmetic = true})),
-                 "packed by arithmetic coding"));
+                 "uses arithmetic coding"));
 }
 
 TEST_CASE("Damaged JPEG files are refused in a sentence") {

@@ -140,8 +140,8 @@ TEST_CASE("Damaged files are refused in a sentence") {
   const std::string data(16, '\0');
   const std::string good = npy_of("<f4", "False", "(2, 2)", data);
   REQUIRE(refusal(good).empty());
-  CHECK(contains(refusal(""), "does not start with the mark"));
-  CHECK(contains(refusal("PK\3\4 something else"), "does not start with the mark"));
+  CHECK(contains(refusal(""), "does not start with the magic string"));
+  CHECK(contains(refusal("PK\3\4 something else"), "does not start with the magic string"));
   std::string version = good;
   version[6] = 9;
   CHECK(contains(refusal(version), "its format version is 9"));

@@ -45,7 +45,7 @@ std::string refusal(const std::string& text) {
   return message;
 }
 
-/// Reads all there is in a file, whatever it may be.
+/// Reads everything in a file, whatever it may be.
 void read_everything(const Safetensors& file) {
   for (const std::string& name : file.names()) {
     const std::size_t size = file.size(name);
@@ -231,7 +231,7 @@ TEST_CASE("Tensors larger than the buffer that conversion goes through") {
   for (std::size_t i = 0; i < values.size(); ++i) REQUIRE(double(read[i]) == values[i]);
 }
 
-TEST_CASE("Reading into memory of the caller's") {
+TEST_CASE("Reading into the caller's memory") {
   const TemporaryFolder folder;
   SafetensorsWriter writer;
   writer.add("x", {2, 2}, std::array{1.0F, 2.0F, 3.0F, 4.0F});
@@ -246,7 +246,7 @@ TEST_CASE("Reading into memory of the caller's") {
                  "has no tensor named 'y'"));
 }
 
-TEST_CASE("A copy of a writer keeps the data of its own") {
+TEST_CASE("A copy of a writer keeps its own data") {
   const TemporaryFolder folder;
   SafetensorsWriter copy;
   {
@@ -274,7 +274,7 @@ TEST_CASE("What a writer refuses") {
   CHECK(folder.count() == 0);
 }
 
-TEST_CASE("A full disk leaves neither a file nor a half of one") {
+TEST_CASE("A full disk leaves neither a file nor half of one") {
   const TemporaryFolder folder;
   SafetensorsWriter writer;
   writer.add("x", {10'000}, std::vector<float>(10'000));

@@ -209,7 +209,7 @@ TEST_CASE("What was not flushed waits, and the end of the writer flushes") {
   CHECK(events_of(eager.path()).size() == 2);
 }
 
-TEST_CASE("A resumed run adds a file and says where it goes on") {
+TEST_CASE("A resumed run adds a file and says where it resumes") {
   const TemporaryFolder folder;
   TensorBoardWriter first(folder.path());
   first.scalar("x", 1, 500);

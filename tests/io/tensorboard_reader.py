@@ -19,7 +19,7 @@ runs = folder / "runs"
 
 
 def install() -> None:
-    """Makes the virtual environment, and goes on in it."""
+    """Creates the virtual environment, and continues in it."""
     try:
         venv.create(folder / "venv", with_pip=True)
         # TensorBoard imports pkg_resources, which newer setuptools no longer have.
@@ -56,7 +56,7 @@ expect("file version", events.file_version, 2.0)
 expect("curves", sorted(events.Tags()["scalars"]), ["loss/train", "odd"])
 expect("rows of pictures", sorted(events.Tags()["images"]), ["grey", "samples"])
 
-# The second file says that it goes on at step 6: steps 6 to 9 of the first are gone.
+# The second file says that it resumes at step 6: steps 6 to 9 of the first are gone.
 points = [(event.step, round(event.value, 6)) for event in events.Scalars("loss/train")]
 expect("loss/train", points, [(step, round(1 / (step + 1), 6)) for step in range(6)]
        + [(6, 100.0), (7, 100.0)])

@@ -58,8 +58,8 @@ class Threads {
 };
 
 /// Runs f(device) on the processor, alone and inside a parallel region, and with plain loops, each
-/// on its own copy of `state`, and compares what became of it. Alone and inside it is the same to
-/// the bit, unless `exact` is false: a BLAS rounds differently on several threads.
+/// on its own copy of `state`, and compares what became of it. Alone and inside, it is the same bit
+/// for bit, unless `exact` is false: a BLAS rounds differently on several threads.
 template <class T, class F>
 void expect_same(const F& f, const Numbers<T>& state, double ulps = 4, bool exact = true) {
   const Threads threads;

@@ -82,7 +82,7 @@ TEST_CASE("parallel_for covers the range once") {
   }
 }
 
-TEST_CASE("parallel_tasks runs every task once, in contiguous runs per lane, always the same") {
+TEST_CASE("parallel_tasks runs every task once, in contiguous runs per worker, always the same") {
   const test::Threads threads;
   CHECK(workers(Cpu{}) == 3);
   for (const std::size_t tasks : {0, 1, 2, 3, 7, 100}) {

@@ -74,7 +74,7 @@ TEST_CASE("work of ever more kinds is not recorded, and not remembered for good"
   CHECK(course == std::string(6 * kinds, 'w'));
 }
 
-TEST_CASE("work that cannot be recorded is done each time, not tried again, and it is said why") {
+TEST_CASE("work that cannot be recorded is done each time, not retried, and the reason is given") {
   std::string course;
   RepeatedWork repeated(Recorder{&course, false});
   for (int i = 0; i < 5; ++i) repeated.run({1}, [&] { course += 'w'; });

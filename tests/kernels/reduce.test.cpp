@@ -73,7 +73,7 @@ TEST_CASE_TEMPLATE("softmax of large and of infinite numbers", T, float, double)
   CHECK(y == Numbers<T>{T(0.5), 0, T(0.5), 0});
 }
 
-TEST_CASE_TEMPLATE("sinusoid and its way back", T, float, double) {
+TEST_CASE_TEMPLATE("sinusoid and its backward pass", T, float, double) {
   for (const std::size_t rows : {0, 1, 7, 1000})
     for (const std::size_t half : {1, 3, 16, 33})
       for (const std::size_t tangent_rows : {std::size_t{0}, rows / 3, rows})

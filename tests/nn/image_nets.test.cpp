@@ -118,7 +118,7 @@ TEST_CASE("SongUNet drops in training alone, and tells classes apart") {
                        ShapeError);
 }
 
-TEST_CASE("a training with dropout does not depend on how the batch is cut") {
+TEST_CASE("training with dropout does not depend on how the batch is cut") {
   const auto gradient = [](std::size_t tile_rows) {
     MeanFlowTrainer trainer(SongUNet<double>({.resolution = 8,
                                               .dropout = 0.5,

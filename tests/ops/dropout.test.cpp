@@ -29,12 +29,12 @@ auto dropped(const X& x, double rate, std::size_t layer = 2) {
 
 }  // namespace
 
-TEST_CASE("dropout is linear: value, tangent and way back share the mask") {
+TEST_CASE("dropout is linear: value, tangent and backward pass share the mask") {
   expect_op([](const auto&, const auto& x) { return dropped(x, 0.4); },
             std::array<Values, 1>{numbers({5, 3, 7}, 1)});
 }
 
-TEST_CASE("so many are dropped as the rate says, and the mean stays") {
+TEST_CASE("as many are dropped as the rate says, and the mean stays") {
   const Values ones = Values::full({200, 500}, 1);
   for (const double rate : {0.1, 0.5, 0.9}) {
     const Values y = dropped(ones, rate);
@@ -67,7 +67,7 @@ TEST_CASE("nothing is dropped in sampling or at the rate 0") {
   CHECK(same_bits(dropped(x, 0), x));
 }
 
-TEST_CASE("rates and draws that cannot be are refused") {
+TEST_CASE("invalid rates and draws are refused") {
   const Values x = numbers({3, 4}, 1);
   CHECK_THROWS_WITH_AS((void)dropped(x, 1), "dropout: rate is 1.000000, but must be in [0, 1)",
                        SettingError);
@@ -75,6 +75,6 @@ TEST_CASE("rates and draws that cannot be are refused") {
                        "dropout: masks for 2 rows, but the batch has 3", ShapeError);
   DropoutDraw<> draw = draw_of(3);
   draw.step = {};
-  CHECK_THROWS_WITH_AS((void)dropout(x, 0.5, draw, 0), "dropout: the draw has no number of a step",
+  CHECK_THROWS_WITH_AS((void)dropout(x, 0.5, draw, 0), "dropout: the draw has no step number",
                        ShapeError);
 }

@@ -134,7 +134,7 @@ TEST_CASE("attention of one head and of several") {
                             numbers({3, 2, 4, 3}, 6)});
 }
 
-TEST_CASE("expand repeats a parameter for every row") {
+TEST_CASE("broadcast_rows repeats a parameter for every row") {
   expect_op([](const auto& p, const auto& x) { return broadcast_rows(p[0], x) * x; },
             std::array<Values, 1>{numbers({4, 3}, 1)}, {{"p", numbers({3}, 2)}});
 }

@@ -33,7 +33,7 @@ TEST_CASE("concat of higher ranks and of nothing") {
   CHECK(concat(numbers({4, 3}, 1), Values({4, 0})).shape() == Shape{4, 3});
 }
 
-TEST_CASE("columns and split") {
+TEST_CASE("slice_last and split") {
   const std::array<Values, 1> x{numbers({4, 6}, 1)};
   expect_op([](const auto&, const auto& a) { return slice_last(a, 1, 4); }, x);
   expect_op([](const auto&, const auto& a) { return slice_last(a, 0, 6); }, x);

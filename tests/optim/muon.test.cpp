@@ -48,7 +48,7 @@ TEST_CASE("matrices are made nearly orthogonal, with their own singular vectors"
     const Eigen::JacobiSVD<Matrix> svd(as_matrix(x));
     CHECK(svd.singularValues().minCoeff() > 0.3);
     CHECK(svd.singularValues().maxCoeff() < 1.3);
-    // U V^T of the matrix itself maximizes the inner product; this is not far from it.
+    // U V^T of the matrix itself maximises the inner product; this is not far from it.
     const double nuclear = Eigen::JacobiSVD<Matrix>(given).singularValues().sum();
     CHECK((given.array() * as_matrix(x).array()).sum() > 0.6 * nuclear);
   }

@@ -41,7 +41,7 @@ TEST_CASE("gradient descent with momentum and weight decay") {
 TEST_CASE("gradient descent with Nesterov's momentum") {
   expect_plain({.momentum = 0.8, .weight_decay = 0.01, .nesterov = true});
 }
-TEST_CASE("settings of gradient descent that cannot be are refused") {
+TEST_CASE("invalid settings of gradient descent are refused") {
   CHECK_THROWS_WITH_AS((Sgd{.momentum = 1}.check()),
                        "Sgd: momentum is 1.000000, but must be in [0, 1)", SettingError);
   CHECK_THROWS_WITH_AS((Sgd{.weight_decay = -1}.check()),

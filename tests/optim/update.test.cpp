@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Groups of parameters, clipping, and what an optimizer of one's own needs.
+// Groups of parameters, clipping, and what a custom optimizer needs.
 #include <array>
 #include <cmath>
 #include <limits>
@@ -163,7 +163,7 @@ TEST_CASE("an element's step does not depend on where it lies") {
   CHECK(differ == 0);
 }
 
-TEST_CASE("groups that cannot be are refused") {
+TEST_CASE("invalid groups are refused") {
   const Parameters<double> parameters = two_layers();
   using Update = ParameterUpdate<Plain, double, Cpu>;
   CHECK_THROWS_WITH_AS((Update(parameters, Plain{}, {{}})),

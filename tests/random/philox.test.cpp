@@ -186,7 +186,7 @@ TEST_CASE_TEMPLATE("Both numbers of Box and Muller are used, and are independent
   CHECK(pair.bits() == next.bits());
 }
 
-TEST_CASE("Asking for another type drops the number kept") {
+TEST_CASE("Asking for another type discards the cached number") {
   RandomStream mixed(4, Purpose::noise), plain(4, Purpose::noise);
   mixed.normal<float>();
   plain.bits64();

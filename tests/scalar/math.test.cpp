@@ -212,7 +212,7 @@ TEST_CASE("tanh and erf saturate") {
   }
 }
 
-TEST_CASE("the primal is that of plain numbers at zeros, tiny, huge and no numbers") {
+TEST_CASE("the primal is that of plain numbers at zeros, tiny, huge, infinite and NaN values") {
   const auto expect = [](const auto& f) {
     for (const double x :
          {0.0, -0.0, 1e-310, -1e-310, 1e-40, 1e40, 1e300, -1e300, inf, -inf, nan}) {

@@ -8,7 +8,7 @@
 
 using namespace meanflow;
 
-TEST_CASE("making tensors") {
+TEST_CASE("creating tensors") {
   CHECK(Tensor<float>().empty());
   CHECK(Tensor<float>().size() == 0);
   CHECK(Tensor<float>::full({2, 3}, 5)[5] == 5);

@@ -67,12 +67,12 @@ std::vector<std::string> names_in(const std::filesystem::path& folder) {
 
 }  // namespace
 
-TEST_CASE("a resumed training continues bit for bit as if it had never stopped") {
+TEST_CASE("a resumed training run continues bit for bit as if it had never stopped") {
   const TemporaryFolder folder;
   // [docs:checkpoints]
   auto trainer = make_trainer(/*steps=*/30);
   Checkpoints checkpoints({.folder = folder.path(), .every = 10});
-  checkpoints.resume(trainer);  // goes on from the newest file, if there is one
+  checkpoints.resume(trainer);  // resumes from the newest file, if there is one
   trainer.fit(data, checkpoints, StopOnSignal{});
   // [docs:end]
   auto straight = make_trainer(57), resumed = make_trainer(57);
@@ -105,7 +105,7 @@ TEST_CASE("a checkpoint is a file of named parameters, averages and moments") {
   CHECK_FALSE(same_bits(raw.parameters().values(), averaged.parameters().values()));
 }
 
-TEST_CASE("a checkpoint of another training is refused, and nothing is changed") {
+TEST_CASE("a checkpoint of another training run is refused, and nothing is changed") {
   const TemporaryFolder folder;
   auto trainer = make_trainer(3);
   trainer.fit(data);
@@ -182,7 +182,7 @@ TEST_CASE("a checkpoint of a net with more parameters is refused") {
                        FileError);
 }
 
-TEST_CASE("a training that was not resumed does not mix its checkpoints with those of another") {
+TEST_CASE("a run that was not resumed does not mix its checkpoints with those of another") {
   const TemporaryFolder folder;
   auto first = make_trainer(30), second = make_trainer(20);
   first.fit(data, Checkpoints({.folder = folder.path(), .every = 10}));
@@ -190,14 +190,14 @@ TEST_CASE("a training that was not resumed does not mix its checkpoints with tho
   Checkpoints checkpoints({.folder = folder.path(), .every = 10});
   const std::string message =
       "'" + folder.path().string() +
-      "' holds checkpoints up to step 30, but this training is at step 0: resume it, or choose "
+      "' holds checkpoints up to step 30, but this training run is at step 0: resume it, or choose "
       "another folder.";
   CHECK_THROWS_WITH_AS(second.fit(data, checkpoints), message.c_str(), FileError);
   CHECK_THROWS_WITH_AS(checkpoints.save(second), message.c_str(), FileError);
   CHECK(names_in(folder.path()) == before);
 }
 
-TEST_CASE("a training that an exception ends is saved") {
+TEST_CASE("a training run that an exception ends is saved") {
   const TemporaryFolder folder;
   auto trainer = make_trainer(10);
   const auto fails = [](const StepReport& report) {
@@ -208,7 +208,7 @@ TEST_CASE("a training that an exception ends is saved") {
   CHECK(names_in(folder.path()) == std::vector<std::string>{"checkpoint-000000007.safetensors"});
 }
 
-TEST_CASE("a training that fails before its first step leaves nothing that looks like one") {
+TEST_CASE("a training run that fails before its first step leaves no checkpoint") {
   const TemporaryFolder folder;
   auto trainer = make_trainer(10);
   struct Broken {
@@ -240,7 +240,7 @@ TEST_CASE("half-written files of a killed process are removed, others stay") {
   CHECK_FALSE(latest_checkpoint(folder / "missing").has_value());
 }
 
-TEST_CASE("a signal stops the training after the step, with a checkpoint") {
+TEST_CASE("a signal stops training after the step, with a checkpoint") {
   const TemporaryFolder folder;
   auto trainer = make_trainer(1000);
   StopOnSignal stop;
@@ -269,7 +269,7 @@ TEST_CASE("a second signal, even of the other kind, ends the program at once") {
 }
 
 // The child is a process of one thread, since OpenMP's threads do not outlive a fork.
-TEST_CASE("killed at any moment, a training goes on to the same end") {
+TEST_CASE("killed at any moment, a training run resumes to the same end") {
   const TemporaryFolder folder;
   const int threads = omp_get_max_threads();
   omp_set_num_threads(1);

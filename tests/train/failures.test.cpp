@@ -119,7 +119,7 @@ TEST_CASE("a gradient that is not finite stops training too") {
   CHECK(same_bits(trainer.net().parameters().values(), parameters));
 }
 
-TEST_CASE("after an exception from a net the next step is as if nothing had been") {
+TEST_CASE("after an exception from a net the next step is as if nothing had happened") {
   const TrainerSettings settings{.batch = batch, .tile_rows = 4};
   MeanFlowTrainer trainer(LabelledNet{}, settings), other(LabelledNet{}, settings);
   LabelCondition<float> good{Tensor<std::int32_t>::full({batch}, 1)};

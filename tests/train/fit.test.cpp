@@ -116,7 +116,7 @@ TEST_CASE("a trainer of flow matching samples along the velocity that it has lea
   CHECK_FALSE(std::ranges::equal(found.span(), other.span()));
 }
 
-TEST_CASE("callbacks are told of an end by an exception, which is the one that the caller sees") {
+TEST_CASE("callbacks are notified of an end by an exception, which reaches the caller") {
   struct FailsAtThree {
     void operator()(const StepReport& report) const {
       if (report.step == 3) throw std::runtime_error("step 3");
@@ -156,7 +156,7 @@ TEST_CASE("callbacks have any of three members, or are functions; true stops tra
   CHECK(by_lambda.steps_done() == 6);
 }
 
-TEST_CASE("points of one's own are a source") {
+TEST_CASE("a user's own points are a source") {
   std::vector<double> values;
   RandomStream stream(1, Purpose::user);
   for (int i = 0; i < 300; ++i) values.push_back(stream.normal<double>());

@@ -81,7 +81,7 @@ TEST_CASE("gradients in bfloat16 are near to those in float32, and weights stay 
           doctest::Approx(1e-3).epsilon(0.05));
 }
 
-TEST_CASE("a training in bfloat16 goes where one in float32 goes") {
+TEST_CASE("training in bfloat16 arrives where training in float32 does") {
   if (!has_bfloat16()) return;
   auto exact = make_trainer(Precision::float32), rounded = make_trainer(Precision::bfloat16);
   const Tensor<float> x = normal_noise({8, 12, 12, 3}, 1);

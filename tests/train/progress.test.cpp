@@ -45,7 +45,7 @@ TEST_CASE("a progress bar in a file is a line for every tenth, with rate and tim
   CHECK_FALSE(all.ends_with("\n\n"));
 }
 
-TEST_CASE("a progress bar starts anew with every training") {
+TEST_CASE("a progress bar starts over with every training run") {
   std::FILE* const file = std::tmpfile();
   REQUIRE(file != nullptr);
   ProgressBar bar("training", file);

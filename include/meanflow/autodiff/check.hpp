@@ -19,10 +19,10 @@
 
 namespace meanflow {
 
-/// Where a derivative deviates most from what differences say.
+/// Where a derivative deviates most from its finite difference.
 struct JvpCheck {
   double error = 0;       ///< |jvp - difference|, relative to the largest |difference|
-  std::size_t index = 0;  ///< the element of f(x) concerned
+  std::size_t index = 0;  ///< the element of f(x)
   double jvp = 0, difference = 0;
 };
 
@@ -32,11 +32,11 @@ struct AdjointCheck {
   double forward = 0, backward = 0;
 };
 
-/// Where the gradient of a parameter deviates most from what differences say.
+/// Where the gradient of a parameter deviates most from finite differences.
 struct GradientCheck {
   double error = 0;       ///< |gradient - difference|, relative to the parameter's largest
-  std::string parameter;  ///< the one concerned
-  std::size_t index = 0;  ///< of its element
+  std::string parameter;  ///< its name
+  std::size_t index = 0;  ///< the element within it
   double gradient = 0, difference = 0;
 };
 
@@ -84,7 +84,7 @@ struct InnerProduct {
 }  // namespace detail
 
 /// Compares `jvp(f, x, dx)` with central differences of f along dx, at a distance `h`. f takes
-/// tensors x... and gives one; it is called with `Tensor` and with `DualTensor`.
+/// tensors x... and returns one; it is called with `Tensor` and with `DualTensor`.
 template <class F, class... T, class... Device>
 [[nodiscard]] JvpCheck check_jvp(F&& f, const std::tuple<Tensor<T, Device>...>& x,
                                  const std::type_identity_t<std::tuple<Tensor<T, Device>...>>& dx,
@@ -158,11 +158,11 @@ template <class F, class T, class Device>
 
 /// Compares the gradient of a loss by `parameters` with central differences. `loss(tape)` gives a
 /// `Var` over tensors of that tape, whose elements are summed; it must give the same when called
-/// again, and have no stop-gradient. Of each parameter at most `most` elements, evenly spread, are
-/// looked at. The parameters are moved by multiples of `h` and put back.
+/// again, and have no stop-gradient. Of each parameter at most `limit` elements, evenly spread, are
+/// checked. The parameters are perturbed by multiples of `h` and restored.
 template <class Loss, class T, class Device>
 [[nodiscard]] GradientCheck check_gradient(Loss&& loss, const Parameters<T, Device>& parameters,
-                                           std::size_t most = 64, double h = 1e-3) {
+                                           std::size_t limit = 64, double h = 1e-3) {
   const auto gradient = Tensor<T, Device>::zeros({parameters.flat_size()});
   {
     Tape<T, Device> tape;
@@ -179,7 +179,7 @@ template <class Loss, class T, class Device>
   GradientCheck result;
   for (std::size_t p = 0; p < parameters.entries().size(); ++p) {
     const Parameter<T, Device> parameter = parameters[p];
-    const std::size_t size = parameter.size(), count = std::min(size, most);
+    const std::size_t size = parameter.size(), count = std::min(size, limit);
     GradientCheck worst{-1, parameter.name(), 0, 0, 0};
     double magnitude = 0;
     for (std::size_t k = 0; k < count; ++k) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The kinds of value that a net is written over, and what operations need to know of them.
+/// The kinds of value that a net is written over, and what operations need to know about them.
 #pragma once
 
 #include <concepts>

@@ -18,7 +18,7 @@
 
 namespace meanflow {
 
-/// Says how values of kind X become dual and back. Specialise it to teach `jvp` another kind.
+/// How values of kind X become dual and back. Specialise it to teach `jvp` another kind.
 ///
 /// For a kind that `jvp` may be given:
 ///  1. `depth`: how many levels of derivatives X already carries;
@@ -38,7 +38,7 @@ concept DualKind = requires(const X& x) {
   { dual_traits<X>::zero(x) } -> std::same_as<X>;
 };
 
-/// What `jvp` gives: f(x) and J(x) dx.
+/// The result of `jvp`: f(x) and J(x) dx.
 template <class Y>
 struct Jvp {
   Y value, tangent;
@@ -131,9 +131,9 @@ template <int Depth, class X>
 
 template <class... X>
 [[nodiscard]] constexpr int deepest() {
-  int most = 0;
-  ((most = dual_traits<X>::depth > most ? dual_traits<X>::depth : most), ...);
-  return most;
+  int max_depth = 0;
+  ((max_depth = dual_traits<X>::depth > max_depth ? dual_traits<X>::depth : max_depth), ...);
+  return max_depth;
 }
 
 template <class F, int Depth, class... X>

@@ -38,7 +38,7 @@ struct ParameterStore {
 
 namespace detail {
 
-/// Values that the calling thread reads in the place of those of one store.
+/// Values that the calling thread reads instead of those of one store.
 template <class T, class Device>
 struct ThreadValues {
   const ParameterStore<T, Device>* store = nullptr;
@@ -88,7 +88,7 @@ class Parameter {
   std::size_t offset_ = 0;
 };
 
-/// The flat buffer and the table of what lies where. A handle: copies share the buffer, and so does
+/// The flat buffer and the table of what is where. A handle: copies share the buffer, and so does
 /// a copy of a net that holds it.
 template <class T = float, class Device = Cpu>
 class Parameters {
@@ -96,7 +96,7 @@ class Parameters {
   using value_type = T;
   using device_type = Device;
 
-  /// `seed` decides the initial values that layers draw.
+  /// `seed` determines the initial values that layers draw.
   explicit Parameters(std::uint64_t seed = 0)
       : store_(std::make_shared<detail::ParameterStore<T, Device>>()) {
     store_->seed = seed;
@@ -157,8 +157,8 @@ class Parameters {
   using Memory = device_traits<Device>;
   static constexpr std::size_t alignment = 16;
 
-  /// Makes room up to `end`, keeping what is there; the new part is zero. Room grows by doubling,
-  /// and what is not used of it is never touched.
+  /// Makes room up to `end`, keeping its contents; the new part is zero. Room grows by doubling,
+  /// and its unused part is never touched.
   void grow(std::size_t size, std::size_t end) const {
     const bool own = size == 0 || store_->values.data() == store_->memory.data();
     if (!own || end > store_->memory.size()) {

@@ -20,7 +20,7 @@ namespace meanflow {
 
 namespace detail {
 
-/// Memory handed out front to back and taken back all at once; its chunks are kept.
+/// Memory handed out front to back and reclaimed all at once; its chunks are kept.
 class Arena {
  public:
   void* allocate(std::size_t bytes) {
@@ -86,7 +86,7 @@ class Tape {
     return parameter_gradient_.data() + parameter.offset();
   }
 
-  /// A new place for the gradient of a value.
+  /// A new slot for the gradient of a value.
   [[nodiscard]] std::size_t new_node() {
     gradients_.emplace_back();
     return gradients_.size() - 1;
@@ -116,7 +116,7 @@ class Tape {
     accumulate(Device{}, sum.size(), gradient.data(), sum.data());
   }
 
-  /// Takes the gradient of a node away: empty if nothing depends on it.
+  /// Moves the gradient of a node out; empty if nothing depends on it.
   [[nodiscard]] Values take_gradient(std::size_t node) {
     return node == no_node ? Values{} : std::exchange(gradients_[node], Values{});
   }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Random changes of pictures that multiply the data: the mirror image, and the pipeline of Karras
+/// Random transformations that augment a set of pictures: mirroring, and the pipeline of Karras
 /// et al., "Elucidating the design space of diffusion-based generative models" (2022, appendix
 /// F.2), whose labels tell the net what was done, so that it does not learn to do the same.
 #pragma once
@@ -31,7 +31,7 @@ struct AffineMap {
             next.yx * xy + next.yy * yy,           next.yx * dx + next.yy * dy + next.dy};
   }
 
-  /// The map back. Its numbers are not finite if the map flattens the plane.
+  /// The inverse map. Its numbers are not finite if the map is singular.
   [[nodiscard]] constexpr AffineMap inverse() const {
     const double area = xx * yy - xy * yx;
     AffineMap back{yy / area, -xy / area, 0, -yx / area, xx / area, 0};
@@ -77,9 +77,9 @@ inline AffineMap rotation(double angle) {
 
 }  // namespace detail
 
-/// Mirrors a picture, left and right exchanged, in place.
+/// Mirrors a picture left to right, in place.
 /// \param image (H, W, C)
-/// \throws ShapeError if the values are not a picture of that size.
+/// Throws ShapeError if the values are not a picture of that size.
 inline void flip_horizontal(std::span<float> image, std::size_t height, std::size_t width,
                             std::size_t channels) {
   detail::check_picture("flip_horizontal", image.size(), height, width, channels);
@@ -101,15 +101,15 @@ inline void flip_horizontal(std::span<float> image, std::size_t height, std::siz
 /// where the picture shrinks.
 /// \param from (H, W, C)
 /// \param to (H, W, C), other memory than `from`
-/// \throws ShapeError if the values are not pictures of that size.
-/// \throws SettingError if the map flattens the plane or is not finite.
+/// Throws ShapeError if the values are not pictures of that size.
+/// Throws SettingError if the map is singular or not finite.
 inline void warp_image(std::span<const float> from, std::span<float> to, std::size_t height,
                        std::size_t width, std::size_t channels, const AffineMap& map) {
   detail::check_picture("warp_image", from.size(), height, width, channels);
   detail::check_picture("warp_image", to.size(), height, width, channels);
   const AffineMap back = map.inverse();
   if (!std::isfinite(back.xx + back.xy + back.dx + back.yx + back.yy + back.dy)) {
-    throw SettingError("warp_image: the map cannot be undone, where one is expected that can.");
+    throw SettingError("warp_image: the map has no inverse, where an invertible one is expected.");
   }
   const double middle_x = double(width - 1) / 2, middle_y = double(height - 1) / 2;
   float* out = to.data();
@@ -145,12 +145,12 @@ inline void warp_image(std::span<const float> from, std::span<float> to, std::si
 ///                      pi) with aniso_rotate_prob, else 0;          labels: n cos a, n sin a
 ///     translate_frac   by translate_frac_std (n W, m H) pixels;     labels: n, m
 ///
-/// What does not happen has the labels 0. (The labels of aniso are the published ones, which do not
+/// A skipped one has the labels 0. (The labels of aniso are the published ones, which do not
 /// tell n, a from -n, a + pi, a stretch along a direction from one across it.) All are one affine
 /// map, applied by `warp_image`.
 struct AugmentPipe {
   double probability = 0.12;  ///< in [0, 1]
-  double xflip = 1e8;         ///< weights, at least 0; so large a one makes its probability 1
+  double xflip = 1e8;         ///< weights, at least 0; one this large makes its probability 1
   double yflip = 0;
   double scale = 1;
   double rotate_frac = 0;
@@ -171,7 +171,7 @@ struct AugmentPipe {
            counted(aniso, 2) + counted(translate_frac, 2);
   }
 
-  /// \throws SettingError if the probability is not in [0, 1], a weight is negative, or a number is
+  /// Throws SettingError if the probability is not in [0, 1], a weight is negative, or a number is
   ///   not finite.
   void check() const {
     struct Range {
@@ -195,13 +195,13 @@ struct AugmentPipe {
   }
 
   /// Draws what is done to one picture. Turning a transformation on or off leaves the draws of the
-  /// others as they are.
+  /// others unchanged.
   /// \param labels (label_count()), overwritten
-  /// \throws ShapeError if there is no place for exactly so many labels.
+  /// Throws ShapeError unless there is room for exactly that many labels.
   [[nodiscard]] AffineMap draw(RandomStream& random, std::size_t height, std::size_t width,
                                std::span<float> labels) const {
     if (labels.size() != label_count()) {
-      throw ShapeError("AugmentPipe::draw: place for " + std::to_string(labels.size()) +
+      throw ShapeError("AugmentPipe::draw: room for " + std::to_string(labels.size()) +
                        " labels, where there are " + std::to_string(label_count()) + ".");
     }
     AffineMap map;

@@ -60,7 +60,7 @@ inline void append_cifar10(const std::filesystem::path& path, ImageSet& set) {
 /// training, else test_batch.bin. A file may hold any number of pictures, at least one (the
 /// published ones hold 10,000).
 /// \return pictures (N, 32, 32, 3) with labels 0 to 9
-/// \throws FileError if a file is missing, its size is not a multiple of 3073 bytes, or a label is
+/// Throws FileError if a file is missing, its size is not a multiple of 3073 bytes, or a label is
 ///   above 9.
 [[nodiscard]] inline ImageSet load_cifar10(const std::filesystem::path& folder, bool train = true) {
   ImageSet set{.height = detail::cifar_side,

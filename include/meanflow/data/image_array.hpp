@@ -92,10 +92,10 @@ inline void take_labels(const std::filesystem::path& path, ImageSet& set) {
 
 /// Reads pictures from an NPY file, channels last: (N, H, W, 1 or 3), or (N, H, W) for grey ones.
 /// Bytes (uint8) are taken as they are; floats must lie in [-1, 1] and are rounded to 256 steps
-/// (`pixel_from_unit`). Pictures in [0, 1] are not told from those: scale them by 2 x - 1 before.
+/// (`pixel_from_unit`). Pictures in [0, 1] cannot be told from those: scale them by 2 x - 1 first.
 /// \param labels  an NPY file of N integers of at least 0; without one, the set has no labels
 /// \return the pictures; `classes` is the highest label plus 1
-/// \throws FileError if a file is unusable (`load_npy`), of another shape or type, a float is
+/// Throws FileError if a file is unusable (`load_npy`), of another shape or type, a float is
 ///   outside of [-1, 1], or a label is negative or does not fit 32 bits.
 [[nodiscard]] inline ImageSet load_image_array(
     const std::filesystem::path& images,

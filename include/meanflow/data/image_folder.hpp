@@ -24,7 +24,7 @@ namespace meanflow {
 
 namespace detail {
 
-/// What follows the last dot of a name, with the dot, in small letters.
+/// What follows the last dot of a name, with the dot, in lower case.
 inline std::string lower_extension(const std::filesystem::path& path) {
   std::string ending = path.extension().string();
   std::ranges::transform(ending, ending.begin(), [](unsigned char c) { return std::tolower(c); });
@@ -33,14 +33,14 @@ inline std::string lower_extension(const std::filesystem::path& path) {
 
 using PictureLoader = Image (*)(const std::filesystem::path&);
 
-/// What reads a file of such a name; null if it is no picture that is read.
+/// The reader for a file of such a name; null if its format is not supported.
 inline PictureLoader picture_loader(const std::filesystem::path& path) {
   const std::string ending = lower_extension(path);
   if (ending == ".png") return load_png;
   return ending == ".jpg" || ending == ".jpeg" ? load_jpeg : nullptr;
 }
 
-/// What a folder holds, sorted by name; names that start with a dot are passed over.
+/// What a folder holds, sorted by name; names that start with a dot are skipped.
 struct FolderContent {
   std::vector<std::filesystem::path> folders, pictures;
 };
@@ -62,7 +62,7 @@ inline FolderContent folder_content(const std::filesystem::path& folder) {
     if (picture_loader(path) != nullptr) content.pictures.push_back(path);
     if (std::ranges::find(unread, lower_extension(path)) != unread.end()) {
       throw FileError(quoted(path) +
-                      " is a picture of another kind than PNG and JPEG, the only ones that are "
+                      " is a picture, but neither PNG nor JPEG, the only formats that are "
                       "read from a folder.");
     }
   }
@@ -112,7 +112,7 @@ inline void append_pictures(const std::filesystem::path& folder,
 }  // namespace detail
 
 /// The names of a folder's sub-folders, sorted: name k is that of label k in `load_image_folder`.
-/// \throws FileError if the folder is missing or cannot be read.
+/// Throws FileError if the folder is missing or cannot be read.
 [[nodiscard]] inline std::vector<std::string> image_folder_classes(
     const std::filesystem::path& folder) {
   std::vector<std::string> names;
@@ -122,12 +122,12 @@ inline void append_pictures(const std::filesystem::path& folder,
   return names;
 }
 
-/// Reads all PNG and JPEG files of a folder (.png, .jpg, .jpeg, in letters of any size), sorted by
+/// Reads all PNG and JPEG files of a folder (.png, .jpg, .jpeg, in upper or lower case), sorted by
 /// name. If it has sub-folders, they are the classes, sorted by name, and the pictures are theirs;
 /// without, the set has no labels. Grey pictures stay 1 channel if all are grey, else become 3.
-/// Names that start with a dot and files that are no pictures are passed over.
+/// Names that start with a dot and files that are not pictures are skipped.
 /// \return pictures (N, H, W, 1 or 3)
-/// \throws FileError if a folder is missing or holds no such file, a file is unusable (`load_png`,
+/// Throws FileError if a folder is missing or holds no such file, a file is unusable (`load_png`,
 ///   `load_jpeg`), pictures are of different sizes or of another kind (TIFF, for example), pictures
 ///   lie beside sub-folders, or a class has sub-folders of its own.
 [[nodiscard]] inline ImageSet load_image_folder(const std::filesystem::path& folder) {

@@ -35,7 +35,7 @@ struct ImageSet {
   }
 
   /// Writes picture `index`, scaled to [-1, 1], to values (H, W, C).
-  /// \throws ShapeError if there is no such picture or `values` is not of its size.
+  /// Throws ShapeError if there is no such picture or `values` is not of its size.
   void to_unit(std::size_t index, std::span<float> values) const {
     if (index >= count || values.size() != image_size()) {
       throw ShapeError("ImageSet::to_unit: picture " + std::to_string(index) + " into " +
@@ -47,7 +47,7 @@ struct ImageSet {
     for (std::size_t i = 0; i < bytes.size(); ++i) values[i] = unit_from_pixel(bytes[i]);
   }
 
-  /// \throws ShapeError if the members do not fit together: an extent of 0, more or fewer bytes or
+  /// Throws ShapeError if the members do not fit together: an extent of 0, more or fewer bytes or
   ///   labels than pictures, or a label that is not one of the classes.
   void check() const {
     if (count == 0 || image_size() == 0 || pixels.size() != count * image_size()) {

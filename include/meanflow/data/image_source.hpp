@@ -31,9 +31,9 @@
 namespace meanflow {
 
 struct ImageSourceSettings {
-  bool flip = false;                     ///< mirror or not, evenly; untold to the net
+  bool flip = false;                     ///< mirror or not, evenly; not told to the net
   std::optional<AugmentPipe> augment{};  ///< told to the net by `ImageCondition::augmentation`
-  bool labels = true;                    ///< hand on the set's labels, if it has any
+  bool labels = true;                    ///< pass on the set's labels, if it has any
 };
 
 /// The pictures of a set, scaled to [-1, 1], each once per epoch in a random order.
@@ -43,15 +43,15 @@ struct ImageSourceSettings {
 /// RandomStream(seed, Purpose::augmentation, s, r). So a batch is a function of (seed, step, B),
 /// whatever the number of threads and the steps asked for before.
 ///
-/// Keeps the order of the epoch at hand: an object is for one thread at a time. Copies share the
+/// Keeps the order of the current epoch: use an object from one thread at a time. Copies share the
 /// pictures.
 class ImageSource {
  public:
   using Settings = ImageSourceSettings;
   using condition_type = ImageCondition<float>;
 
-  /// \throws ShapeError if there are no pictures or the members of the set do not fit together.
-  /// \throws SettingError if a setting is out of range.
+  /// Throws ShapeError if there are no pictures or the members of the set do not fit together.
+  /// Throws SettingError if a setting is out of range.
   explicit ImageSource(std::shared_ptr<const ImageSet> images, const Settings& settings = {})
       : images_(std::move(images)), settings_(settings) {
     if (!images_) throw SettingError("ImageSource: there is no image set.");
@@ -71,7 +71,7 @@ class ImageSource {
 
   /// Writes the pictures of a step.
   /// \param x (B, H, W, C)
-  /// \throws ShapeError if x has another shape.
+  /// Throws ShapeError if x has another shape.
   void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t step) {
     check_shape(x);
     write_images(x, seed, step);
@@ -178,7 +178,7 @@ class ImageSource {
 /// is prepared when it is asked for.
 ///
 /// What the source throws on that thread reaches whoever asks for that batch; the next call starts
-/// anew. Calls must come from one thread at a time. The destructor waits for the batch under way.
+/// anew. Calls must come from one thread at a time. The destructor waits for the batch in progress.
 template <class Source>
 class Prefetched {
  public:

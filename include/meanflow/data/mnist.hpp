@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// MNIST and its relatives (Fashion-MNIST, KMNIST), and the IDX files they come in, plain or packed
-/// by gzip.
+/// MNIST and its relatives (Fashion-MNIST, KMNIST), and the IDX files they come in, plain or
+/// compressed with gzip.
 #pragma once
 
 #include <algorithm>
@@ -32,7 +32,7 @@ struct IdxArray {
 
 namespace detail {
 
-/// A file read from its beginning on, through zlib, which takes what is not packed as it is.
+/// A file read from its beginning through zlib, which passes plain files through unchanged.
 class GzipReader {
  public:
   explicit GzipReader(const std::filesystem::path& path)
@@ -43,16 +43,16 @@ class GzipReader {
 
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
 
-  /// Of the file as it is.
+  /// The size of the file as stored.
   [[nodiscard]] std::uint64_t size() const { return size_; }
 
-  /// The most bytes that can come out: Deflate packs at most 1032 to 1.
+  /// The most bytes that can come out: Deflate compresses at most 1032 to 1.
   [[nodiscard]] std::uint64_t largest() const {
     return ::gzdirect(file_.get()) != 0 ? size_ : size_ * 1032;
   }
 
   /// Fills `bytes` as far as there are any, and returns how many there were.
-  /// \throws FileError if the packed data are damaged or end early.
+  /// Throws FileError if the compressed data are damaged or end early.
   std::size_t read(std::span<std::uint8_t> bytes) {
     std::size_t done = 0;
     while (done < bytes.size()) {
@@ -63,12 +63,12 @@ class GzipReader {
     }
     int code = Z_OK;
     const char* const reason = ::gzerror(file_.get(), &code);
-    if (code == Z_BUF_ERROR) fail("is truncated: its packed data end early");
+    if (code == Z_BUF_ERROR) fail("is truncated: its compressed data end early");
     if (code != Z_OK && code != Z_STREAM_END) {
       // zlib's own text starts with the path.
       const std::string text = reason;
       const std::string prefix = path_.string() + ": ";
-      fail("cannot be unpacked: " + (text.starts_with(prefix) ? text.substr(prefix.size()) : text));
+      fail("cannot be inflated: " + (text.starts_with(prefix) ? text.substr(prefix.size()) : text));
     }
     return done;
   }
@@ -99,20 +99,20 @@ inline std::filesystem::path find_idx(const std::filesystem::path& folder,
     std::filesystem::path path = folder / (name + ending);
     if (std::filesystem::exists(path, unknown)) return path;
   }
-  throw FileError("There is neither " + quoted(folder / name) + " nor the same with .gz.");
+  throw FileError("There is neither " + quoted(folder / name) + " nor a .gz version of it.");
 }
 
 }  // namespace detail
 
-/// Reads an IDX file of unsigned bytes, plain or packed by gzip: two zeros, the type 8, the number
+/// Reads an IDX file of unsigned bytes, plain or gzip-compressed: two zeros, the type 8, the number
 /// of extents, the extents as 32-bit integers with the high byte first, and the values.
-/// \throws FileError if the file is missing, damaged, of another type, or holds fewer or more
+/// Throws FileError if the file is missing, damaged, of another type, or holds fewer or more
 ///   values than its header says.
 [[nodiscard]] inline IdxArray load_idx(const std::filesystem::path& path) {
   detail::GzipReader file(path);
   std::array<std::uint8_t, 4> magic{};
   if (file.read(magic) != magic.size() || magic[0] != 0 || magic[1] != 0) {
-    detail::idx_failure(path, "it does not start with the mark of four bytes, the first two 0");
+    detail::idx_failure(path, "it does not start with a magic number of 4 bytes, the first two 0");
   }
   const std::uint8_t unsigned_bytes = 8, most_extents = 8;
   if (magic[2] != unsigned_bytes) {
@@ -144,7 +144,7 @@ inline std::filesystem::path find_idx(const std::filesystem::path& folder,
                                   std::to_string(file.size()) +
                                   " bytes can hold, so it is truncated or damaged");
   }
-  // In parts, so that a header that lies does not take the memory it claims.
+  // In parts, so that a lying header cannot allocate the memory it claims.
   const std::uint64_t largest_part = std::uint64_t(1) << 24;
   std::size_t got = 0;
   while (got == array.values.size() && got < size) {
@@ -166,7 +166,7 @@ inline std::filesystem::path find_idx(const std::filesystem::path& folder,
 /// train-labels-idx1-ubyte for training, else t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte,
 /// each plain or with .gz.
 /// \return pictures (N, H, W, 1) with labels 0 to 9; H = W = 28 in the published files
-/// \throws FileError if a file is missing or unusable (`load_idx`), is not of the rank expected, is
+/// Throws FileError if a file is missing or unusable (`load_idx`), is not of the rank expected, is
 ///   empty, the numbers of pictures and labels differ, or a label is above 9.
 [[nodiscard]] inline ImageSet load_mnist(const std::filesystem::path& folder, bool train = true) {
   const std::string part = train ? "train" : "t10k";

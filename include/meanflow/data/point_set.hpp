@@ -32,14 +32,13 @@ struct PointSetOptions {
 class PointSet {
  public:
   /// Reads an NPY file of N x D floats or integers.
-  /// \throws FileError if the file is unusable, is not a table, has fewer than 2 rows, holds a
-  /// value
-  ///   that is not finite, or has only equal rows; the message names the file and the row.
-  /// \throws SettingError if the options are out of range (also below).
+  /// Throws FileError if the file is unusable, is not a table, has fewer than 2 rows, holds a value
+  /// that is not finite, or has only equal rows; the message names the file and the row.
+  /// Throws SettingError if the options are out of range (also below).
   explicit PointSet(const std::filesystem::path& path, const PointSetOptions& options = {})
       : PointSet(load(path), detail::quoted(path), options) {}
 
-  /// Takes values (N, dim). \throws FileError and ShapeError on the conditions above.
+  /// Takes values (N, dim). Throws FileError and ShapeError on the conditions above.
   PointSet(std::span<const double> values, std::size_t dim, const PointSetOptions& options = {})
       : PointSet(table(values, dim), "The point set", options) {}
 
@@ -65,7 +64,7 @@ class PointSet {
 
   /// Draws training rows with replacement into points (N, dim), row i by RandomStream(seed,
   /// Purpose::data, step, first_row + i): drawing a batch in parts gives the same points.
-  /// \throws ShapeError if the values are not a whole number of rows.
+  /// Throws ShapeError if the values are not a whole number of rows.
   void sample(std::span<float> points, std::uint64_t seed, std::uint64_t step,
               std::uint64_t first_row = 0) const {
     check_rows("sample", points.size());

@@ -20,8 +20,8 @@ namespace meanflow {
 
 enum class Toy2d {
   eight_gaussians,  ///< eight narrow normal distributions on a circle
-  checkerboard,     ///< the eight black fields of a board of 4 x 4
-  two_moons,        ///< two half circles that reach into each other
+  checkerboard,     ///< the eight black squares of a 4 x 4 board
+  two_moons,        ///< two interleaving half circles
   pinwheel,         ///< five bent arms (Johnson et al., arXiv 1603.06277)
   swiss_roll,       ///< one and a half turns of a spiral, with noise
   rings,            ///< four circles around one centre, equally likely
@@ -50,7 +50,7 @@ inline constexpr std::array all_toy2d{Toy2d::eight_gaussians, Toy2d::checkerboar
   return "";
 }
 
-/// \throws SettingError, which lists the names, if there is no set of that name.
+/// Throws SettingError, which lists the names, if there is no set of that name.
 [[nodiscard]] inline Toy2d toy2d_from_name(std::string_view name) {
   std::string names;
   for (const Toy2d set : all_toy2d) {
@@ -143,7 +143,7 @@ inline Point2 draw_toy2d(Toy2d set, RandomStream random) {
 
 /// Draws points (N, 2), row i from RandomStream(seed, Purpose::data, step, first_row + i): drawing
 /// a batch in parts gives the same points.
-/// \throws ShapeError if the number of values is odd.
+/// Throws ShapeError if the number of values is odd.
 inline void sample_toy2d(Toy2d set, std::span<float> points, std::uint64_t seed, std::uint64_t step,
                          std::uint64_t first_row = 0) {
   if (points.size() % 2 != 0) {

@@ -46,7 +46,7 @@ template <class T>
 #endif
 
 /// The sum of |point - y_j| over begin <= j < count, for y given by columns (dim, count). At most
-/// 16 numbers of type T are added before the sum goes on in double.
+/// 16 numbers of type T are added before the sum continues in double.
 template <class T>
 [[nodiscard]] double sum_of_distances(std::span<const T> point, const std::vector<T>& columns,
                                       std::size_t begin, std::size_t count) {
@@ -82,7 +82,7 @@ template <class T>
 #endif
 
 /// The sum of |x_i - y_j| over all pairs, or over i < j alone if x and y are one set. Rows are
-/// summed each by itself and then in order, so the number of threads does not change the result.
+/// summed one by one and then in order, so the number of threads does not change the result.
 template <class T>
 [[nodiscard]] double sum_over_pairs(std::span<const T> x, std::span<const T> y, std::size_t dim,
                                     bool one_set) {
@@ -121,7 +121,7 @@ template <class T>
 /// \param x (N, dim), N >= 2   \param y (M, dim), M >= 2
 /// Distances are formed in the type of the points and summed in double. The result does not depend
 /// on the number of threads. Takes of the order of (N + M)^2 dim operations and no memory but a
-/// copy of the points. \throws ShapeError if the sizes are not those.
+/// copy of the points. Throws ShapeError if the sizes are not those.
 [[nodiscard]] inline double energy_distance(std::span<const float> x, std::span<const float> y,
                                             std::size_t dim) {
   return detail::energy_distance(x, y, dim);

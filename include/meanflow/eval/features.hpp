@@ -34,7 +34,7 @@ void visit_features(F& function, const Tensor<float>& images, std::size_t batch,
     const Tensor<float> part = images.rows(first, std::min(first + batch, images.rows()));
     const Tensor<float> features = function(part);
     if (features.shape().rank() != 2 || features.rows() != part.rows()) {
-      throw ShapeError("features: the feature function gave shape " + to_string(features.shape()) +
+      throw ShapeError("features: the function returned shape " + to_string(features.shape()) +
                        " for images " + to_string(part.shape()) + ", expected (" +
                        std::to_string(part.rows()) + ", D).");
     }
@@ -46,8 +46,8 @@ void visit_features(F& function, const Tensor<float>& images, std::size_t batch,
 
 /// Adds the features of the images (N, H, W, C) to `sink`, computed for `batch` images at a time.
 /// Images that do not fit in memory at once are added by several calls.
-/// \throws ShapeError if the function gives something else than one row per image.
-/// \throws SettingError if batch is 0.
+/// Throws ShapeError if the function returns anything but one row per image.
+/// Throws SettingError if batch is 0.
 template <FeatureSink S, FeatureFunction F>
 void add_features(S& sink, F&& function, const Tensor<float>& images, std::size_t batch = 64) {
   detail::visit_features(function, images, batch,
@@ -55,9 +55,9 @@ void add_features(S& sink, F&& function, const Tensor<float>& images, std::size_
 }
 
 /// The features (N, D) of the images (N, H, W, C), computed for `batch` images at a time.
-/// \throws ShapeError if there are no images, or the function gives something else than one row per
+/// Throws ShapeError if there are no images, or the function returns anything but one row per
 ///   image and the same D for every batch.
-/// \throws SettingError if batch is 0.
+/// Throws SettingError if batch is 0.
 template <FeatureFunction F>
 [[nodiscard]] Tensor<float> features_of(F&& function, const Tensor<float>& images,
                                         std::size_t batch = 64) {

@@ -23,19 +23,19 @@
 
 namespace meanflow {
 
-/// Number, mean and covariance of rows that are added little by little. All is kept in double, in
-/// the form that loses no digits to large means: the mean, and the sum of squares about it (Chan,
+/// Number, mean and covariance of rows that are added incrementally. All is kept in double, in
+/// a form that loses no digits to large means: the mean, and the sum of squares about it (Chan,
 /// Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances",
-/// 1979). How rows are dealt to calls changes the rounding and nothing else.
+/// 1979). How rows are split among calls changes only the rounding.
 class FeatureStatistics {
  public:
-  /// No rows yet; the first ones say how long rows are.
+  /// No rows yet; the first ones determine the length of a row.
   FeatureStatistics() = default;
 
-  /// What `count`, mean() and covariance() of other statistics were.
+  /// From the count, mean() and covariance() of other statistics.
   /// \param count at least 2   \param mean (D)   \param covariance (D, D), symmetric
-  /// \throws ShapeError if the shapes are not those, or the count is less than 2.
-  /// \throws Error if a number is not finite or the covariance is not symmetric.
+  /// Throws ShapeError if the shapes are not those, or the count is less than 2.
+  /// Throws Error if a number is not finite or the covariance is not symmetric.
   [[nodiscard]] static FeatureStatistics from(std::uint64_t count, const Tensor<double>& mean,
                                               const Tensor<double>& covariance) {
     const std::size_t dimension = mean.size();
@@ -60,8 +60,8 @@ class FeatureStatistics {
   }
 
   /// Adds rows (N, D) of float or double. Nothing is added unless all of them are usable.
-  /// \throws ShapeError if D is 0 or not that of the rows before.
-  /// \throws Error if a row has a number that is not finite; the message says which, counted from
+  /// Throws ShapeError if D is 0 or not that of the rows before.
+  /// Throws Error if a row has a number that is not finite; the message says which, counted from
   ///   the first one ever added as 0.
   template <std::floating_point T>
   void add(const Tensor<T>& rows) {
@@ -76,7 +76,7 @@ class FeatureStatistics {
   }
 
   /// Adds the rows that `other` has seen, as if they had been added here.
-  /// \throws ShapeError if their length differs.
+  /// Throws ShapeError if their length differs.
   void merge(const FeatureStatistics& other) {
     if (other.count_ == 0) return;
     if (count_ == 0) {
@@ -95,14 +95,14 @@ class FeatureStatistics {
   [[nodiscard]] std::size_t dimension() const { return static_cast<std::size_t>(mean_.size()); }
 
   /// The mean of the rows. // (D)
-  /// \throws ShapeError if there are none.
+  /// Throws ShapeError if there are none.
   [[nodiscard]] Tensor<double> mean() const {
     check_count("mean", 1);
     return Tensor<double>::from({dimension()}, {mean_.data(), dimension()});
   }
 
   /// The covariance of the rows, unbiased: divided by N - 1. // (D, D)
-  /// \throws ShapeError if there are fewer than 2.
+  /// Throws ShapeError if there are fewer than 2.
   [[nodiscard]] Tensor<double> covariance() const {
     check_count("covariance", 2);
     Tensor<double> covariance({dimension(), dimension()});
@@ -198,7 +198,7 @@ namespace detail {
 ///
 /// Rounding may make eigenvalues that should be 0 negative; these count as 0. So sets of fewer rows
 /// than D are fine, with an error of about 1e-8 of the largest eigenvalue for each that should be
-/// 0; the result may then be below 0 by that much. Takes of the order of D^3 operations. \throws
+/// 0; the result may then be below 0 by that much. Takes of the order of D^3 operations. Throws
 /// ShapeError if the dimensions differ or a set has fewer than 2 rows.
 [[nodiscard]] inline double frechet_distance(const FeatureStatistics& a,
                                              const FeatureStatistics& b) {
@@ -215,7 +215,7 @@ namespace detail {
 
 /// Writes statistics to a safetensors file, so that those of a reference set are computed once:
 /// "count" (), "mean" (D) and "covariance" (D, D), and `metadata` as strings. Whole or not at all.
-/// \throws ShapeError if there are fewer than 2 rows. \throws FileError if it cannot be written.
+/// Throws ShapeError if there are fewer than 2 rows. Throws FileError if it cannot be written.
 inline void save_statistics(const std::filesystem::path& path, const FeatureStatistics& statistics,
                             const std::map<std::string, std::string>& metadata = {}) {
   const Tensor<double> mean = statistics.mean(), covariance = statistics.covariance();
@@ -228,8 +228,8 @@ inline void save_statistics(const std::filesystem::path& path, const FeatureStat
   writer.write(path);
 }
 
-/// Reads what save_statistics() wrote, the same to rounding.
-/// \throws FileError if the file is missing, damaged, or holds something else.
+/// Reads what save_statistics() wrote, the same up to rounding.
+/// Throws FileError if the file is missing, damaged, or holds something else.
 [[nodiscard]] inline FeatureStatistics load_statistics(const std::filesystem::path& path) {
   const Safetensors file(path);
   const auto read = [&](const char* name) {

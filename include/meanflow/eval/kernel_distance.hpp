@@ -46,7 +46,7 @@ template <class T>
 }
 
 /// The sum of k(x_i, y_j) over all pairs, or over i != j if x and y are one set. Blocks of rows are
-/// summed each by itself and then in order, so the number of threads does not change the result.
+/// summed one by one and then in order, so the number of threads does not change the result.
 template <class T>
 [[nodiscard]] double sum_of_kernel(const Tensor<T>& x, const Tensor<T>& y, bool one_set) {
   const auto blocks = [](const Tensor<T>& rows) {
@@ -72,7 +72,7 @@ template <class T>
   return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
-/// `count` different rows, drawn from a stream of this set's and subset's own.
+/// `count` distinct rows, drawn from a stream of their own for this set and subset.
 template <class T>
 [[nodiscard]] Tensor<T> drawn_rows(const Tensor<T>& rows, std::size_t count, RandomStream stream) {
   std::vector<std::size_t> order(rows.rows());
@@ -115,12 +115,12 @@ inline void check_options(const KernelDistanceOptions& options, std::size_t rows
 ///
 ///     mean of k(x_i, x_j) over i != j  +  the same of y  -  2 mean of k(x_i, y_j)
 ///
-/// It is unbiased: 0 in the mean between equal distributions, where single results have either
+/// It is unbiased: 0 on average between equal distributions, where single results have either
 /// sign, and the mean does not depend on the number of rows, as that of the Frechet distance does.
 ///
 /// \param x (N, D), N >= 2   \param y (M, D), M >= 2
 /// Computed in double. The result does not depend on the number of threads. Takes of the order of
-/// (N + M)^2 D operations. \throws ShapeError if the shapes are not those.
+/// (N + M)^2 D operations. Throws ShapeError if the shapes are not those.
 template <std::floating_point T>
 [[nodiscard]] double kernel_distance(const Tensor<T>& x, const Tensor<T>& y) {
   detail::check_kernel_distance(x, y);
@@ -131,9 +131,9 @@ template <std::floating_point T>
 }
 
 /// The kernel distance between pairs of subsets, as it is usually reported: faster than between the
-/// whole sets, and with an idea of its noise. Each subset is drawn without repetition, from
+/// whole sets, and with an idea of its noise. Each subset is drawn without replacement, from
 /// RandomStream(seed, Purpose::permutation, subset, 1 for x and 2 for y).
-/// \throws ShapeError as kernel_distance(). \throws SettingError if an option is out of range.
+/// Throws ShapeError as kernel_distance(). Throws SettingError if an option is out of range.
 template <std::floating_point T>
 [[nodiscard]] KernelDistanceEstimate kernel_distance_of_subsets(
     const Tensor<T>& x, const Tensor<T>& y, const KernelDistanceOptions& options = {}) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Rows that are told nothing, so that a net learns u without a condition beside u with one.
+/// Rows without a condition, so that a net learns the unconditional u beside the conditional.
 #pragma once
 
 #include <cmath>
@@ -15,7 +15,7 @@
 
 namespace meanflow {
 
-/// Whether a share of rows is met exactly in every batch, or by chance in each row.
+/// Whether exactly that share of rows is dropped in every batch, or each row by chance.
 enum class DropCount { exact, by_chance };
 
 /// Which rows lose their condition; a rule for every step, which devices can call.
@@ -42,7 +42,7 @@ struct ConditionDropout {
     f("count", c.count...);
   }
 
-  /// \throws SettingError if the rate is not in [0, 1].
+  /// Throws SettingError if the rate is not in [0, 1].
   void check() const {
     if (!(rate >= 0 && rate <= 1))
       throw SettingError("ConditionDropout: rate is " + std::to_string(rate) +
@@ -50,8 +50,8 @@ struct ConditionDropout {
   }
 
   /// The rule for batches of `batch` rows, of all processes. By `exact`, the last rows lose theirs:
-  /// those with r = t come last, and they are dropped first, as the published code has it. \throws
-  /// SettingError if the exact share of so few rows is none.
+  /// those with r = t come last, and they are dropped first, as the published code has it. Throws
+  /// SettingError if the exact share of so few rows rounds to none.
   [[nodiscard]] DroppedRows rule(std::size_t batch, std::uint64_t seed) const {
     const auto dropped = static_cast<std::size_t>(std::llround(rate * static_cast<double>(batch)));
     if (dropped == 0 && rate > 0 && count == DropCount::exact && batch > 0)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Classifier-free guidance: in the target, so that one evaluation per step stays enough, or at
+/// Classifier-free guidance: in the target, so that one evaluation per step is still enough, or at
 /// sampling.
 #pragma once
 
@@ -43,7 +43,7 @@ struct Guidance {
   /// Whether it changes anything.
   [[nodiscard]] bool active() const { return omega != 1 || kappa != 0; }
 
-  /// \throws SettingError if kappa is not in [0, 1), omega is not finite, or the interval is none.
+  /// Throws SettingError if kappa is not in [0, 1), omega is not finite, or the interval is empty.
   void check() const {
     if (!std::isfinite(omega))
       throw SettingError("Guidance: omega is " + std::to_string(omega) + ", but must be finite");
@@ -85,7 +85,7 @@ template <class T, class Device>
 
 }  // namespace detail
 
-/// The velocity that guidance makes of a batch's v, (B, ...). Throws SettingError if the net has no
+/// The guided velocity of a batch's v, (B, ...). Throws SettingError if the net has no
 /// null condition.
 template <class N>
 [[nodiscard]] Tensor<typename N::value_type, typename N::device_type> guided_velocity(
@@ -111,7 +111,7 @@ template <class N>
   const auto add = [&](const Tensor<T, Device>& shares, const ConditionOf<N>& condition) {
     const auto u = evaluate(net, batch.z, batch.t, batch.t, condition);
     if (!(u.shape() == v.shape()))
-      throw_shape_error("guidance", u.shape(), v.shape(), "the net must give the shape of z");
+      throw_shape_error("guidance", u.shape(), v.shape(), "the net must return the shape of z");
     const auto part = detail::scale_rows(shares, u);
     accumulate(Device{}, v.size(), part.data(), v.data());
   };

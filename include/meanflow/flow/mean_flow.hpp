@@ -60,7 +60,7 @@ template <class N, class W, class T, class Device>
   const std::size_t rows = batch.z.rows(), columns = batch.z.row_size();
   if (!(net.u.shape() == batch.z.shape()))
     throw_shape_error("objective", net.u.shape(), batch.z.shape(),
-                      "the net must give the shape of z");
+                      "the net must return the shape of z");
   using Values = Tensor<T, Device>;
   RowLosses<T, Device, 1, 3> result{Tensor<double, Device>({rows}),
                                     {{{net.node, Values(batch.z.shape())}}},

@@ -16,7 +16,7 @@
 
 namespace meanflow {
 
-/// What an objective knows of the step at hand, besides the net and the batch.
+/// What an objective knows about the current step, besides the net and the batch.
 template <class N, LossWeighting W>
 struct StepContext {
   using T = typename N::value_type;
@@ -37,7 +37,7 @@ struct StepContext {
 /// Semantics: nodes are those of outputs that the net has computed from values on the tape, of
 /// which at least one depends on the parameters; a row's numbers depend on that row alone.
 /// Optional:
-///  - `static constexpr std::array metrics{Metric{"name"}, ...}` names the metrics that it gives,
+///  - `static constexpr std::array metrics{Metric{"name"}, ...}` names the metrics that it reports,
 ///    which appear in `StepReport`;
 ///  - `needs_jumps()`, false if it has no use for rows with r < t, so that the batch gets none;
 ///  - `instantaneous()`, true if the net learns u(z, t, t) alone, so that samples are a solver's;
@@ -52,7 +52,7 @@ concept RowObjective = requires(const O& objective, const N& net, const FlowBatc
 
 /// An objective whose losses couple the rows of a batch. It is called in two parts: for every tile
 /// `objective.output(net, batch, tape)` gives the `Var` of an output (B, ...), recorded; then, for
-/// the whole batch, `objective.losses(outputs, data)` gives `RowLosses` of one output, from which
+/// the whole batch, `objective.losses(outputs, data)` returns `RowLosses` of one output, from which
 /// the tiles are differentiated. The optional members are those of `Objective`. With several
 /// processes, each sees its own rows.
 template <class O, class N>

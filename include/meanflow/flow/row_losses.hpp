@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What an objective makes of a batch: losses, gradients and metrics, row by row.
+/// What an objective returns for a batch: losses, gradients and metrics, row by row.
 #pragma once
 
 #include <array>
@@ -15,7 +15,7 @@ namespace meanflow {
 /// Which rows a metric is averaged over: all, or those with r < t.
 enum class MetricRows { all, jumping };
 
-/// A number that an objective reports of every row.
+/// A number that an objective reports for every row.
 struct Metric {
   std::string_view name;
   MetricRows rows = MetricRows::all;
@@ -28,7 +28,7 @@ struct OutputGradient {
   Tensor<T, Device> gradient;  ///< (B, ...)
 };
 
-/// What an objective gives: the loss of each row, the gradient by each output of the net that it
+/// What an objective returns: the loss of each row, the gradient by each output of the net that it
 /// trains, and the metrics that it names.
 template <class T, class Device = Cpu, std::size_t Outputs = 1, std::size_t Metrics = 0>
 struct RowLosses {

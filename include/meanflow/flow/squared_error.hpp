@@ -28,8 +28,8 @@ struct ScaleRows {
 };
 
 /// Weighs a row by its squared error: loss = w |error|^2, and scale = 2 w / batch turns its error
-/// into the gradient of the mean loss. A weight that is negative or not finite makes the loss not a
-/// number.
+/// into the gradient of the mean loss. A weight that is negative or not finite makes the loss
+/// NaN.
 template <class W, class T>
 struct WeighRow {
   W weighting;

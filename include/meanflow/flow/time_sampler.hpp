@@ -72,7 +72,7 @@ enum class Pairing {
   equal_then_min,  ///< t keeps its own distribution; r = min(r, t). The improved CIFAR-10 recipe's.
 };
 
-/// Whether jump_fraction is met exactly in every batch, or by chance in each row.
+/// Whether exactly that fraction of rows jumps in every batch, or each row by chance.
 enum class JumpCount { exact, by_chance };
 
 /// Two draws from `Time`, paired. `r`, if given, draws the second time from a distribution of its

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// A table of numbers that grows by a row a step, and goes on where a resumed training does.
+/// A table of numbers that grows by a row per step, and continues where a resumed run does.
 #pragma once
 
 #include <algorithm>
@@ -47,15 +47,15 @@ void append_number(std::string& text, T value) {
 /// once; each row is handed to the system as a whole when it is added. One writer at a time.
 class CsvLog {
  public:
-  /// Starts the log, or goes on with the one that is there.
+  /// Starts the log, or appends to an existing one.
   /// \param columns their names, the step's first; without commas, quotes and line breaks
-  /// \param first_step rows of this step and later ones are removed, so that a training that
-  ///   resumes there has no step twice; nothing: all rows stay
+  /// \param first_step rows of this step and later ones are removed, so that a run that
+  ///   resumes there logs no step twice; empty: all rows stay
   /// A last line that was not finished is removed as well. The file is replaced whole or not at
   /// all, and only if something changes.
-  /// \throws SettingError if there is no column, or a name is empty, appears twice or has one of
+  /// Throws SettingError if there is no column, or a name is empty, appears twice or has one of
   ///   those characters.
-  /// \throws FileError if the file has other columns, is damaged, or cannot be written.
+  /// Throws FileError if the file has other columns, is damaged, or cannot be written.
   CsvLog(const std::filesystem::path& path, const std::vector<std::string>& columns,
          std::optional<std::uint64_t> first_step = std::nullopt)
       : columns_(columns.size()),
@@ -65,8 +65,8 @@ class CsvLog {
 
   /// Adds a row: the step, and a number for each of the other columns. Numbers are written so that
   /// they read back exactly, also those that are infinite or NaN.
-  /// \throws ShapeError if there are more or fewer numbers than columns.
-  /// \throws FileError if the disk is full; the row then waits and is written before the next one.
+  /// Throws ShapeError if there are more or fewer numbers than columns.
+  /// Throws FileError if the disk is full; the row then waits and is written before the next one.
   template <FileNumber... Numbers>
   void row(std::uint64_t step, Numbers... numbers) {
     check_count(sizeof...(numbers));
@@ -110,7 +110,7 @@ class CsvLog {
     return header;
   }
 
-  /// Brings the file into the state that rows can be appended to. Returns its path.
+  /// Prepares the file for rows to be appended. Returns its path.
   [[nodiscard]] static const std::filesystem::path& prepared(const std::filesystem::path& path,
                                                              const Format& format) {
     std::string text;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Files read at any place, files written whole or not at all, and files that grow (POSIX).
+/// Files read at any offset, files written whole or not at all, and files that grow (POSIX).
 #pragma once
 
 #include <algorithm>
@@ -68,11 +68,11 @@ inline constexpr std::size_t largest_transfer = std::size_t(1) << 30;
 
 }  // namespace detail
 
-/// A file open for reading at any place. Copies share the open file, which stays the same one even
+/// A file open for reading at any offset. Copies share the open file, which stays the same one even
 /// when another is renamed over it; reading is const and safe from several threads.
 class FileReader {
  public:
-  /// \throws FileError if the file cannot be opened or is not an ordinary file.
+  /// Throws FileError if the file cannot be opened or is not a regular file.
   explicit FileReader(std::filesystem::path path) : path_(std::move(path)) {
     // O_NONBLOCK: a pipe that nobody writes to is refused, not waited for.
     const int descriptor = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -84,7 +84,7 @@ class FileReader {
     struct ::stat status {};
     if (::fstat(descriptor, &status) != 0) detail::file_failure(path_, "cannot be read", errno);
     if (!S_ISREG(status.st_mode)) {
-      throw FileError(detail::quoted(path_) + " is not an ordinary file.");
+      throw FileError(detail::quoted(path_) + " is not a regular file.");
     }
     size_ = static_cast<std::uint64_t>(status.st_size);
   }
@@ -94,8 +94,8 @@ class FileReader {
   /// Size in bytes when the file was opened.
   [[nodiscard]] std::uint64_t size() const { return size_; }
 
-  /// Fills `bytes` from the place `offset`.
-  /// \throws FileError if the file ends before that, or on a read error.
+  /// Fills `bytes` starting at `offset`.
+  /// Throws FileError if the file ends before that, or on a read error.
   void read_at(std::uint64_t offset, std::span<std::byte> bytes) const {
     if (offset > size_ || bytes.size() > size_ - offset) throw_truncated(offset, bytes.size());
     const std::size_t wanted = bytes.size();
@@ -125,7 +125,7 @@ class FileReader {
 
 namespace detail {
 
-/// All bytes of a file. \throws FileError if it is missing, cannot be read or is not an ordinary
+/// All bytes of a file. Throws FileError if it is missing, cannot be read or is not a regular
 /// one.
 [[nodiscard]] inline std::vector<std::byte> whole_file(const std::filesystem::path& path) {
   const FileReader file(path);
@@ -141,7 +141,7 @@ namespace detail {
 /// temporary is removed and an older file of that name stays as it was.
 class AtomicFile {
  public:
-  /// \throws FileError if the folder is missing or cannot be written.
+  /// Throws FileError if the folder is missing or cannot be written.
   explicit AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
     static std::atomic<unsigned> count{0};
     std::error_code unknown;  // then opening it says why
@@ -162,7 +162,7 @@ class AtomicFile {
   AtomicFile& operator=(const AtomicFile&) = delete;
   ~AtomicFile() { discard(); }
 
-  /// Appends bytes. \throws FileError when the disk is full or the file is already finished.
+  /// Appends bytes. Throws FileError when the disk is full or the file is already finished.
   void write(std::span<const std::byte> bytes) {
     if (descriptor_ < 0) throw FileError(detail::quoted(path_) + " has already been finished.");
     if (const int code = detail::write_all(descriptor_, bytes)) fail(code);
@@ -193,7 +193,7 @@ class AtomicFile {
   }
 
   // The name itself is on the disk only when the folder is. Some file systems refuse to sync a
-  // folder; the data are safe by then, so that is no error.
+  // folder; the data are safe by then, so that is not an error.
   void sync_folder() const {
     const std::filesystem::path folder = path_.has_parent_path() ? path_.parent_path() : ".";
     const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -213,7 +213,7 @@ class AtomicFile {
 class AppendFile {
  public:
   /// Opens the file, or creates an empty one.
-  /// \throws FileError if it cannot be written or is not an ordinary file.
+  /// Throws FileError if it cannot be written or is not a regular file.
   explicit AppendFile(std::filesystem::path path) : path_(std::move(path)) {
     descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (descriptor_ < 0) detail::file_failure(path_, "cannot be written", errno);
@@ -221,7 +221,7 @@ class AppendFile {
     const bool known = ::fstat(descriptor_, &status) == 0;
     if (!known || !S_ISREG(status.st_mode)) {
       ::close(descriptor_);
-      throw FileError(detail::quoted(path_) + " is not an ordinary file.");
+      throw FileError(detail::quoted(path_) + " is not a regular file.");
     }
     size_ = status.st_size;
   }
@@ -229,7 +229,7 @@ class AppendFile {
   AppendFile(const AppendFile&) = delete;
   AppendFile& operator=(const AppendFile&) = delete;
 
-  /// Flushes what is left. A failure goes unnoticed here: flush() before, to hear of it.
+  /// Flushes what is left. A failure is ignored here: call flush() first to see it.
   ~AppendFile() {
     if (try_flush() != 0) take_back();
     ::close(descriptor_);
@@ -243,7 +243,7 @@ class AppendFile {
   /// Bytes that wait for flush().
   [[nodiscard]] std::size_t waiting() const { return waiting_.size(); }
 
-  /// Writes what waits. \throws FileError when the disk is full; the records then keep waiting.
+  /// Writes what waits. Throws FileError when the disk is full; the records then keep waiting.
   void flush() {
     const int code = try_flush();
     if (code == 0) return;

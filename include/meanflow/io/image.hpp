@@ -63,7 +63,7 @@ struct PngHandle {
 }  // namespace detail
 
 /// The picture as the bytes of a PNG file.
-/// \throws ShapeError if the picture's sizes do not fit together.
+/// Throws ShapeError if the picture's sizes do not fit together.
 [[nodiscard]] inline std::vector<std::byte> encode_png(const Image& image) {
   detail::check_image("encode_png", image);
   detail::PngHandle handle;
@@ -82,8 +82,8 @@ struct PngHandle {
 }
 
 /// Writes a PNG file, whole or not at all.
-/// \throws ShapeError if the picture's sizes do not fit together.
-/// \throws FileError if the file cannot be written.
+/// Throws ShapeError if the picture's sizes do not fit together.
+/// Throws FileError if the file cannot be written.
 inline void save_png(const std::filesystem::path& path, const Image& image) {
   detail::check_image("save_png", image);
   const std::vector<std::byte> bytes = encode_png(image);
@@ -93,7 +93,7 @@ inline void save_png(const std::filesystem::path& path, const Image& image) {
 }
 
 /// Reads a PNG file: a grey one as 1 channel, others as 3. Palettes are expanded, 16 bits reduced
-/// to 8, and transparent parts laid on black. \throws FileError if the file is missing, damaged or
+/// to 8, and transparent parts laid on black. Throws FileError if the file is missing, damaged or
 /// wider or higher than 65536.
 [[nodiscard]] inline Image load_png(const std::filesystem::path& path) {
   const std::vector<std::byte> bytes = detail::whole_file(path);
@@ -135,12 +135,12 @@ inline void save_png(const std::filesystem::path& path, const Image& image) {
 struct ImageGridOptions {
   std::size_t columns = 0;      ///< 0: as square as possible
   std::size_t padding = 2;      ///< pixels around and between the images
-  std::uint8_t background = 0;  ///< of the padding and of empty places
+  std::uint8_t background = 0;  ///< of the padding and of empty cells
 };
 
 /// Places N images with values in [-1, 1] in a grid, row by row.
 /// \param images (N, height, width, channels) with channels 1 or 3; N is found from the size.
-/// \throws ShapeError if the values are not a whole number, at least one, of such images.
+/// Throws ShapeError if the values are not a whole number, at least one, of such images.
 [[nodiscard]] inline Image image_grid(std::span<const float> images, std::size_t height,
                                       std::size_t width, std::size_t channels,
                                       const ImageGridOptions& options = {}) {

@@ -35,7 +35,7 @@ class JpegDecoder {
     decoder_.client_data = this;
     errors_.error_exit = leave;
     errors_.emit_message = [](j_common_ptr info, int level) {
-      if (level < 0) leave(info);  // a warning; others tell what goes well
+      if (level < 0) leave(info);  // a warning; others are informational
     };
     progress_.progress_monitor = count_scans;
   }
@@ -58,7 +58,7 @@ class JpegDecoder {
   [[nodiscard]] const jpeg_decompress_struct& header() const { return decoder_; }
 
   /// Fills pixels (height, width, channels) with grey values for 1 channel, with red, green and
-  /// blue for 3, and reads on to the mark that ends the file.
+  /// blue for 3, and reads on to the marker that ends the file.
   [[nodiscard]] bool read_pixels(std::span<std::uint8_t> pixels, std::size_t channels) {
     return run([this, pixels, channels] {
       decoder_.out_color_space = channels == 1 ? JCS_GRAYSCALE : JCS_RGB;
@@ -90,7 +90,7 @@ class JpegDecoder {
     std::longjmp(self.back_, 1);
   }
 
-  // Every scan of a file, a few bytes if it wishes, passes over the whole picture.
+  // Every scan of a file, however few its bytes, passes over the whole picture.
   static void count_scans(j_common_ptr info) {
     JpegDecoder& self = *static_cast<JpegDecoder*>(info->client_data);
     const int most_scans = 100;
@@ -112,7 +112,7 @@ class JpegDecoder {
 
 /// Reads a JPEG file, sequential or progressive: a grey one as 1 channel, others as 3. The pixels
 /// are those in the file: an orientation noted beside them (EXIF) is not applied.
-/// \throws FileError if the file is missing, damaged, truncated, or of a kind that hardly occurs:
+/// Throws FileError if the file is missing, damaged, truncated, or of a rare kind:
 ///   four colours (CMYK), 12 bits, lossless, arithmetic coding, or more than 100 scans.
 [[nodiscard]] inline Image load_jpeg(const std::filesystem::path& path) {
   const std::vector<std::byte> bytes = detail::whole_file(path);
@@ -128,7 +128,7 @@ class JpegDecoder {
     refuse("it has " + std::to_string(header.num_components) +
            " channels, where grey, or red, green and blue, is expected");
   }
-  if (header.arith_code != FALSE) refuse("it is packed by arithmetic coding, which is not read");
+  if (header.arith_code != FALSE) refuse("it uses arithmetic coding, which is not supported");
   Image image{header.image_height, header.image_width, grey ? std::size_t(1) : std::size_t(3), {}};
   // A block of 8 x 8 values takes at least one bit, and 32 x 32 pixels at least 8 blocks, since a
   // channel may have a quarter of the picture's width or height, but not all of them of both: more

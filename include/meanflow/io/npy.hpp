@@ -102,7 +102,7 @@ inline void parse_npy_shape(const FileReader& file, std::string_view text, NpyHe
   }
 }
 
-/// Multiplies out the shape against the bytes that are really there, before anything is allocated.
+/// Checks the shape against the bytes that are really there, before anything is allocated.
 inline void check_npy_size(const FileReader& file, NpyHeader& header) {
   const std::uint64_t available = file.size() - header.data_begin;
   const bool empty = std::ranges::find(header.shape, 0U) != header.shape.end();
@@ -126,7 +126,7 @@ inline NpyHeader read_npy_header(const FileReader& file) {
   const std::size_t got = static_cast<std::size_t>(std::min<std::uint64_t>(12, file.size()));
   file.read_at(0, std::as_writable_bytes(std::span(start, got)));
   if (got < 10 || std::memcmp(start, "\x93NUMPY", 6) != 0) {
-    npy_failure(file, "it does not start with the mark \\x93NUMPY");
+    npy_failure(file, "it does not start with the magic string \\x93NUMPY");
   }
   if (start[6] < 1 || start[6] > 3) {
     npy_failure(file, "its format version is " + std::to_string(start[6]) +
@@ -142,7 +142,7 @@ inline NpyHeader read_npy_header(const FileReader& file) {
   const std::uint64_t longest = 1 << 20;
   if (header.data_begin > file.size() || length > longest) {
     npy_failure(file, "its header is said to have " + std::to_string(length) +
-                          " bytes, which the file has not or is absurd");
+                          " bytes, which is more than the file contains or is absurd");
   }
   std::string text(static_cast<std::size_t>(length), '\0');
   file.read_at(size_begin + size_width, std::as_writable_bytes(std::span(text)));
@@ -196,7 +196,7 @@ template <class T>
 
 /// Reads an NPY file of floats (2, 4 or 8 bytes), integers or booleans, in either byte order and
 /// either memory order. Floats are rounded to T; an integer that T cannot hold exactly is an error.
-/// \throws FileError if the file is missing, damaged, truncated or of another type.
+/// Throws FileError if the file is missing, damaged, truncated or of another type.
 template <FileNumber T>
 [[nodiscard]] NpyArray<T> load_npy(const std::filesystem::path& path) {
   const FileReader file(path);
@@ -210,8 +210,8 @@ template <FileNumber T>
 }
 
 /// Writes an NPY file (format 1.0, row-major, little-endian), whole or not at all.
-/// \throws ShapeError if the shape does not fit the number of values.
-/// \throws FileError if the file cannot be written.
+/// Throws ShapeError if the shape does not fit the number of values.
+/// Throws FileError if the file cannot be written.
 template <std::ranges::contiguous_range Values>
   requires FileNumber<std::ranges::range_value_t<Values>>
 void save_npy(const std::filesystem::path& path, const std::vector<std::size_t>& shape,

@@ -16,7 +16,7 @@
 namespace meanflow {
 
 /// Adds a flat buffer laid out as `parameters` is, in named parts: PREFIX and the parameter's name.
-/// `values` must stay until the file is written.
+/// `values` must stay alive until the file is written.
 template <class T, class Device>
 void add_parameters(SafetensorsWriter& writer, const std::string& prefix,
                     const Parameters<T, Device>& parameters, const Tensor<T>& values) {
@@ -27,7 +27,7 @@ void add_parameters(SafetensorsWriter& writer, const std::string& prefix,
 }
 
 /// Reads what `add_parameters` wrote, from any floating-point type, into a flat buffer. Nothing is
-/// changed unless all parts are there in the right shape: throws FileError, naming the first that
+/// changed unless all parts are present in the right shape: throws FileError, naming the first that
 /// is missing or different. Other tensors of the file are ignored.
 template <class T, class Device>
 void read_parameters(const Safetensors& file, const std::string& prefix,

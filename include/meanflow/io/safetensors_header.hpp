@@ -56,7 +56,7 @@ inline std::optional<std::uint64_t> byte_count(DType dtype, std::span<const std:
   return bytes;
 }
 
-/// Takes the header's JSON piece by piece, so that its size bounds the memory used, and refuses the
+/// Reads the header's JSON piece by piece, so that its size bounds the memory used, and refuses the
 /// first thing that does not belong there.
 class SafetensorsHeaderParser final : public nlohmann::json_sax<nlohmann::json> {
  public:

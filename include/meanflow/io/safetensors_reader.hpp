@@ -32,7 +32,7 @@ namespace meanflow {
 /// the data exactly, without gaps or overlaps, so a truncated file is noticed at once.
 class Safetensors {
  public:
-  /// \throws FileError if the file is missing, truncated or damaged; the message says where.
+  /// Throws FileError if the file is missing, truncated or damaged; the message says where.
   explicit Safetensors(const std::filesystem::path& path) : file_(path) {
     std::uint64_t data_begin = 0;
     header_ = read_header(data_begin);
@@ -53,7 +53,7 @@ class Safetensors {
     return header_.tensors.contains(name);
   }
 
-  /// \throws FileError if there is no such tensor (so do all members below that take a name).
+  /// Throws FileError if there is no such tensor (so do all members below that take a name).
   [[nodiscard]] const std::vector<std::size_t>& shape(const std::string& name) const {
     return entry(name).shape;
   }
@@ -70,7 +70,7 @@ class Safetensors {
 
   /// The tensor's values in row-major order. Floats of any width (also f16 and bf16) are rounded to
   /// T; other conversions must be exact; booleans become 0 and 1.
-  /// \throws FileError if T cannot hold a value; the message names the element.
+  /// Throws FileError if T cannot hold a value; the message names the element.
   template <FileNumber T>
   [[nodiscard]] std::vector<T> read(const std::string& name) const {
     std::vector<T> values(size(name));
@@ -78,7 +78,7 @@ class Safetensors {
     return values;
   }
 
-  /// As read(), into memory of the caller's. \throws ShapeError if the size is not the tensor's.
+  /// Like read(), into the caller's memory. Throws ShapeError if the size is not the tensor's.
   template <FileNumber T>
   void read_into(const std::string& name, std::span<T> values) const {
     const detail::TensorEntry& tensor = entry(name);
@@ -92,7 +92,7 @@ class Safetensors {
     read_values(name, tensor, values);
   }
 
-  /// The tensor's bytes as they are in the file.
+  /// The tensor's bytes as stored in the file.
   [[nodiscard]] std::vector<std::byte> read_bytes(const std::string& name) const {
     const detail::TensorEntry& tensor = entry(name);
     std::vector<std::byte> bytes(static_cast<std::size_t>(tensor.end - tensor.begin));

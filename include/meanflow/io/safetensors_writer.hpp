@@ -26,13 +26,13 @@
 
 namespace meanflow {
 
-/// Collects named tensors and writes them to a safetensors file. Tensors are laid out by falling
+/// Collects named tensors and writes them to a safetensors file. Tensors are laid out by decreasing
 /// width and then by name, as the Python package does, so that all data are aligned.
 class SafetensorsWriter {
  public:
   /// Adds a copy of the values.
-  /// \throws ShapeError if the shape does not fit the number of values.
-  /// \throws SettingError if the name is taken or reserved (so do the other add functions).
+  /// Throws ShapeError if the shape does not fit the number of values.
+  /// Throws SettingError if the name is taken or reserved (so do the other add functions).
   template <std::ranges::contiguous_range Values>
     requires std::ranges::sized_range<Values>
   void add(const std::string& name, std::vector<std::size_t> shape, const Values& values) {
@@ -62,7 +62,7 @@ class SafetensorsWriter {
 
   /// Writes everything, whole or not at all: an older file of that name is replaced only when the
   /// new one is complete and on the disk.
-  /// \throws FileError if that fails, for example on a full disk; nothing is left behind.
+  /// Throws FileError if that fails, for example on a full disk; nothing is left behind.
   void write(const std::filesystem::path& path) const {
     const std::vector<const std::pair<const std::string, Item>*> order = layout();
     const std::string header = header_text(order);

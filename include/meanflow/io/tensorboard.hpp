@@ -157,8 +157,8 @@ class ProtobufMessage {
 }  // namespace detail
 
 struct TensorBoardOptions {
-  /// Where a resumed training goes on. TensorBoard then leaves out what older files of the folder
-  /// hold of this step and later ones. Nothing: all of the older files is shown.
+  /// Where a resumed training run starts. TensorBoard then hides what older files of the folder
+  /// hold for this step and later ones. Empty: all of the older files is shown.
   std::optional<std::uint64_t> first_step = std::nullopt;
   double flush_seconds = 10;  ///< records wait at most that long for the next one; 0: not at all
 };
@@ -171,8 +171,8 @@ struct TensorBoardOptions {
 class TensorBoardWriter {
  public:
   /// Creates the folder, if it is missing, and the file.
-  /// \throws SettingError unless flush_seconds is 0 or more.
-  /// \throws FileError if the folder or the file cannot be written.
+  /// Throws SettingError unless flush_seconds is 0 or more.
+  /// Throws FileError if the folder or the file cannot be written.
   explicit TensorBoardWriter(const std::filesystem::path& folder,
                              const TensorBoardOptions& options = {})
       : options_(checked(options)), file_(created(folder) / detail::event_file_name()) {
@@ -190,8 +190,8 @@ class TensorBoardWriter {
   /// A point of the curve `tag`; a '/' in it groups curves. The value is rounded to a float, and
   /// written as it is if it is infinite or NaN.
   /// \param step below 2^63
-  /// \throws SettingError if the tag is empty or not UTF-8.
-  /// \throws FileError if the disk is full.
+  /// Throws SettingError if the tag is empty or not UTF-8.
+  /// Throws FileError if the disk is full.
   void scalar(std::string_view tag, double value, std::uint64_t step) {
     detail::ProtobufMessage entry = tagged(tag);
     summarise(entry.number(simple_value, static_cast<float>(value)), step);
@@ -199,7 +199,7 @@ class TensorBoardWriter {
 
   /// A picture of the row `tag`, as a PNG file within the event file. TensorBoard keeps the last
   /// ones only, unless told otherwise (`--samples_per_plugin images=100`).
-  /// \throws ShapeError if the picture's sizes do not fit together; else as scalar().
+  /// Throws ShapeError if the picture's sizes do not fit together; else as scalar().
   void image(std::string_view tag, const Image& image, std::uint64_t step) {
     detail::ProtobufMessage entry = tagged(tag);
     const std::vector<std::byte> png = encode_png(image);
@@ -209,7 +209,7 @@ class TensorBoardWriter {
     summarise(entry.bytes(picture, message), step);
   }
 
-  /// Hands all records to the system. \throws FileError if the disk is full.
+  /// Hands all records to the system. Throws FileError if the disk is full.
   void flush() {
     file_.flush();
     flushed_ = std::chrono::steady_clock::now();

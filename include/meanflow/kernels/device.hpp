@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What a device has to offer: the concept `kernels::Device` in its parts, each of which names the
+/// What a device must provide: the concept `kernels::Device` in its parts, each of which names the
 /// functions that are found by the device's type. `kernels/reference.hpp` says what they compute;
 /// everything else is written once, over the shapes of work (`kernels/element.hpp`).
 #pragma once

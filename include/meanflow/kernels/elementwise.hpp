@@ -4,7 +4,7 @@
 ///
 /// Conventions of all kernels: matrices are row-major. `rows` are value rows; `tangent_rows` <=
 /// `rows` are the tangents of the first of them and follow the values in the same buffer. A kernel
-/// knows no differentiation: what it computes is written in its comment.
+/// knows nothing of differentiation: what it computes is written in its comment.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// In which numbers large convolutions and products are computed.
+/// The number formats that large convolutions and products are computed in.
 #pragma once
 
 #include <meanflow/tensor/device.hpp>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The kernels of the device `Reference`: plain loops over any scalar type, short enough to be seen
-/// right, and the oracle of the other devices' own; with those that are written once for all
+/// The kernels of the device `Reference`: plain loops over any scalar type, evidently
+/// correct, and the oracle of the other devices' own; with those that are written once for all
 /// devices, which tests compare with loops of their own. Their signatures are those of all devices.
 ///
 /// Conventions: matrices are row-major. `rows` are value rows; `tangent_rows` <= `rows` are the

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Which kernels a program runs on, and whether they are the ones that the processor deserves.
+/// Which kernels a program runs on, and whether they make full use of the processor.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,7 @@
 #include <meanflow/kernels/onednn/engine.hpp>
 #include <meanflow/kernels/warnings.hpp>
 
-// OpenBLAS's own questions; absent if another BLAS is linked.
+// OpenBLAS's own queries; absent if another BLAS is linked.
 extern "C" {
 [[gnu::weak]] char* openblas_get_config();
 [[gnu::weak]] char* openblas_get_corename();
@@ -45,7 +45,7 @@ namespace detail {
   return 128;
 }
 
-/// Vector width in bits of the kernels that OpenBLAS names so.
+/// Vector width in bits of the OpenBLAS kernels of that name.
 [[nodiscard]] inline std::size_t openblas_vector_bits(std::string_view core) {
   constexpr std::array wide{"SkylakeX", "Cooperlake", "Sapphirerapids", "SapphireRapids"};
   constexpr std::array middle{"Haswell", "Zen", "Excavator"};
@@ -79,7 +79,7 @@ inline void describe_blas(KernelReport& report) {
         " cores: install its OpenMP build (Debian: " + "libopenblas0-openmp).");
   if (parallel == 1)
     report.warnings.emplace_back(
-        "OpenBLAS was built with threads of its own, which get in the way of OpenMP's: install its "
+        "OpenBLAS was built with threads of its own, which interfere with OpenMP's: install its "
         "OpenMP build (Debian: libopenblas0-openmp).");
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Memory that a kernel needs for a moment.
+/// Temporary memory for a kernel.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 namespace meanflow::kernels::detail {
 
-/// A buffer of `size` numbers from the pool, for as long as it is in scope; nothing is set.
+/// A buffer of `size` numbers from the pool, for as long as it is in scope; uninitialised.
 template <class T, class Device = Cpu>
 class Scratch {
  public:

@@ -35,13 +35,13 @@ template <class C>
 concept Condition = std::default_initializable<C> && std::copyable<C> &&
                     requires(C& a, const C& b) { C::fields(detail::AnyField{}, a, b); };
 
-/// Of nets that are told nothing.
+/// For nets without a condition.
 template <class T = float, class Device = Cpu>
 struct NoCondition {
   static constexpr void fields(auto /*f*/, auto&... /*c*/) {}
 };
 
-/// Of nets that are told a class.
+/// For nets that are told a class.
 template <class T = float, class Device = Cpu>
 struct LabelCondition {
   Tensor<std::int32_t, Device> labels{};  ///< (B)
@@ -49,7 +49,7 @@ struct LabelCondition {
   static constexpr void fields(auto f, auto&... c) { f("labels", c.labels...); }
 };
 
-/// Of nets that are told numbers: what a policy observes, what a simulation starts from.
+/// For nets that are told numbers: what a policy observes, what a simulation starts from.
 template <class T = float, class Device = Cpu>
 struct VectorCondition {
   Tensor<T, Device> values{};  ///< (B, C)
@@ -57,7 +57,7 @@ struct VectorCondition {
   static constexpr void fields(auto f, auto&... c) { f("values", c.values...); }
 };
 
-/// Of the image nets.
+/// For the image nets.
 template <class T = float, class Device = Cpu>
 struct ImageCondition {
   Tensor<std::int32_t, Device> labels{};  ///< (B) classes; the null class is their number

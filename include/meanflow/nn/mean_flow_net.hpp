@@ -25,7 +25,7 @@ struct MeanFlowNetSettings {
   std::size_t channels = 3;                          ///< of the images
   std::size_t base = 64;                             ///< channels of the first level
   std::vector<std::size_t> multipliers = {1, 2, 4};  ///< channels of each level, in units of `base`
-  std::size_t blocks = 2;                            ///< residual blocks of a level on the way down
+  std::size_t blocks = 2;                            ///< residual blocks per level of the encoder
   std::size_t classes = 10;                          ///< the null class is one more
   std::size_t embedding = 128;                       ///< width of the embeddings of r, t and class
   std::size_t condition = 256;                       ///< width of the condition
@@ -34,7 +34,7 @@ struct MeanFlowNetSettings {
   std::vector<std::size_t> attention_levels = {};
   std::uint64_t seed = 0;
 
-  /// \throws SettingError if no net can be built from these.
+  /// Throws SettingError if no net can be built from these.
   void check() const {
     detail::check_positive("MeanFlowNet", {{"channels", channels},
                                            {"base", base},
@@ -129,7 +129,7 @@ class MeanFlowNet {
     detail::check_images("MeanFlowNet", z.shape(), settings_.channels,
                          std::size_t{1} << (settings_.multipliers.size() - 1));
     if (!given.augmentation.empty())
-      throw ShapeError("MeanFlowNet: it is told labels alone, but augmentation was given");
+      throw ShapeError("MeanFlowNet: it takes labels only, but augmentation was given");
     const X condition = embed(r, t, given);  // (B, condition)
     X x = in_(z);                            // (B, H, W, base)
     std::vector<X> skips{x};

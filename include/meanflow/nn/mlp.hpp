@@ -19,7 +19,7 @@ struct MlpSettings {
   std::size_t dimension = 2;     ///< of the data
   std::size_t hidden = 256;      ///< width of the hidden layers
   std::size_t layers = 4;        ///< number of hidden layers
-  std::size_t condition = 0;     ///< numbers that the net is told of each row; 0: none
+  std::size_t condition = 0;     ///< numbers that the net is told about each row; 0: none
   TimeEmbeddingSettings time{};  ///< how r and t enter
   std::uint64_t seed = 0;        ///< of the initial values
 };
@@ -54,7 +54,7 @@ class Mlp {
   /// The null condition, one row. Throws SettingError if the net takes no condition.
   [[nodiscard]] condition_type null_condition() const {
     if (settings_.condition == 0)
-      throw SettingError("Mlp: condition is 0, so that there is no null condition");
+      throw SettingError("Mlp: condition is 0, so there is no null condition");
     return {Tensor<T, Device>::zeros({1, settings_.condition})};
   }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What the image nets ask of their settings and of the images that they are called with.
+/// What the image nets require of their settings and of the images that they are given.
 #pragma once
 
 #include <cstddef>

@@ -37,12 +37,12 @@ struct SongUNetSettings {
   std::vector<std::size_t> channel_mult = {2, 2, 2};  ///< channels of each level
   std::size_t channel_mult_emb = 4;                   ///< width of the condition
   std::size_t channel_mult_noise = 2;                 ///< width of the embedding of each time
-  std::size_t blocks = 4;  ///< residual blocks of a level on the way down
+  std::size_t blocks = 4;                             ///< residual blocks per level of the encoder
   std::vector<std::size_t> attention_resolutions = {16};
   std::vector<double> resample_filter = {1, 3, 3, 1};
   std::uint64_t seed = 0;
 
-  /// \throws SettingError if no net can be built from these.
+  /// Throws SettingError if no net can be built from these.
   void check() const {
     detail::check_positive("SongUNet", {{"resolution", resolution},
                                         {"in_channels", in_channels},

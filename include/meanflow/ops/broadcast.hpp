@@ -33,7 +33,7 @@ template <ValueLike X, class T, class Device>
                           });
 }
 
-/// Numbers that are given, as a constant of the kind of `like`: no tangent, no gradient.
+/// Given numbers, as a constant of the kind of `like`: no tangent, no gradient.
 /// values (B, ...), B the rows of `like`.
 template <class T, class Device>
 [[nodiscard]] Tensor<T, Device> constant_like(const Tensor<T, Device>&,

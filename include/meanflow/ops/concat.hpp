@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Joining and cutting along the last axis (channels).
+/// Concatenation and slicing along the last axis (channels).
 #pragma once
 
 #include <array>
@@ -44,7 +44,7 @@ inline void check_concat(const Shape& first, const Shape& other) {
 }  // namespace detail
 
 /// [x, rest...] along the last axis; the other extents must agree.
-/// Tangents are joined alike; the gradient is cut into the parts again.
+/// Tangents are joined likewise; the gradient is split into the parts again.
 template <ValueLike X, std::same_as<X>... Rest>
 [[nodiscard]] X concat(const X& x, const Rest&... rest) {
   (detail::check_concat(x.shape(), rest.shape()), ...);

@@ -114,7 +114,7 @@ template <ValueLike X>
 }  // namespace detail
 
 /// The filter of `resample`: `taps`, an even number of them, scaled so that a constant image stays
-/// as it is.
+/// unchanged.
 template <class T, class Device = Cpu>
 [[nodiscard]] Tensor<T, Device> resampling_filter(Resampling direction,
                                                   std::span<const double> taps) {

@@ -38,7 +38,7 @@ template <ValueLike X>
   if (draw.rows.size() != x.rows())
     throw ShapeError("dropout: masks for " + std::to_string(draw.rows.size()) +
                      " rows, but the batch has " + std::to_string(x.rows()));
-  if (draw.step.size() != 1) throw ShapeError("dropout: the draw has no number of a step");
+  if (draw.step.size() != 1) throw ShapeError("dropout: the draw has no step number");
   X y = make_like(x, x.shape());
   dropout(typename X::device_type{}, x.rows(), tangent_rows(x), x.shape().row_size(), rate,
           draw.seed, draw.step.data(), draw.rows.data(), dropout_block(layer), buffer(x),
@@ -49,7 +49,7 @@ template <ValueLike X>
 }  // namespace detail
 
 /// y = x m / (1 - rate), m zero with probability `rate` in [0, 1) and one otherwise, for every
-/// element on its own (Srivastava et al., 2014). The mask is that of (draw, row, layer), so the
+/// element independently (Srivastava et al., 2014). The mask is that of (draw, row, layer), so the
 /// tangent dy = dx m / (1 - rate) and the gradient gx = g m / (1 - rate) have the same one. Nothing
 /// is dropped where the rate is 0 or the draw is empty, as in sampling. Up to 4096 layers and 2^22
 /// elements in a row have masks of their own.

@@ -33,7 +33,7 @@ struct Adam {
     f("decoupled", o.decoupled...);
   }
 
-  /// \throws SettingError if a number is out of range.
+  /// Throws SettingError if a number is out of range.
   void check() const {
     const auto share = [](const char* name, double value) {
       if (!(value >= 0 && value < 1))

@@ -24,10 +24,10 @@ struct LearningRate {
   double warmup_start = 0;  ///< rate of the first step of the warm-up
   Decay decay = Decay::cosine;
   double final_fraction = 0;  ///< in [0, 1]
-  /// In the place of all that: the rate of a step, given its number and that of all steps.
+  /// Replaces all of the above: the rate of a step, given its number and the number of steps.
   std::function<double(std::uint64_t step, std::uint64_t steps)> function{};
 
-  /// \throws SettingError if a number is out of range.
+  /// Throws SettingError if a number is out of range.
   void check() const {
     if (!(peak > 0))
       throw SettingError("LearningRate: peak is " + std::to_string(peak) +

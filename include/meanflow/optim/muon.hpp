@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Muon: steps of matrices are made orthogonal.
+/// Muon: orthogonalised steps for matrices.
 #pragma once
 
 #include <algorithm>
@@ -154,7 +154,7 @@ void orthogonalize(std::size_t m, std::size_t n, Tensor<T, Device>& x) {
 
 /// Muon (Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024): a matrix
 /// steps along its momentum made orthogonal, 0.2 sqrt(max(rows, columns)) as long, which is about
-/// as far as AdamW goes (Liu et al., arXiv 2502.16982), so that AdamW's rates serve. Weights of
+/// as far as AdamW goes (Liu et al., arXiv 2502.16982), so that AdamW's rates work. Weights of
 /// convolutions are matrices (out, in * k * k); parameters of one axis are left to `rest`.
 struct Muon {
   double momentum = 0.95;
@@ -170,7 +170,7 @@ struct Muon {
     f("rest", o.rest...);
   }
 
-  /// \throws SettingError if a number is out of range.
+  /// Throws SettingError if a number is out of range.
   void check() const {
     if (!(momentum >= 0 && momentum < 1))
       throw SettingError("Muon: momentum is " + std::to_string(momentum) +

@@ -37,7 +37,7 @@ struct ParameterGroup {
 };
 
 /// For `ParameterGroup::contains`: norms, biases and other parameters of one axis, which are not
-/// decayed as a rule.
+/// usually decayed.
 [[nodiscard]] inline bool is_vector(const ParameterEntry& entry) { return entry.shape.rank() <= 1; }
 
 namespace detail {
@@ -56,9 +56,9 @@ namespace detail {
   return clip_norm > 0 && norm > clip_norm ? clip_norm / norm : 1.0;
 }
 
-/// Groups are looked up by blocks of so many elements; parameters begin at multiples of it.
+/// Groups are looked up by blocks of this many elements; parameters begin at multiples of it.
 inline constexpr std::size_t group_block = 16;
-/// What stands there for blocks that are not updated.
+/// The entry of blocks that are not updated.
 inline constexpr std::uint8_t frozen_group = 255;
 
 }  // namespace detail
@@ -116,7 +116,7 @@ struct UpdateWork {
 };
 
 /// An optimizer of whole tensors, such as matrices: as `ElementwiseOptimizer`, but with
-/// `optimizer.update_all(UpdateWork)` in the place of `update`.
+/// `optimizer.update_all(UpdateWork)` instead of `update`.
 template <class O, class T, class Device>
 concept TensorOptimizer = std::copyable<O> && requires(const O& optimizer, const StepRates& rates,
                                                        const UpdateWork<O, T, Device>& work) {

@@ -26,7 +26,7 @@ struct Sgd {
     f("nesterov", o.nesterov...);
   }
 
-  /// \throws SettingError if a number is out of range.
+  /// Throws SettingError if a number is out of range.
   void check() const {
     if (!(momentum >= 0 && momentum < 1))
       throw SettingError("Sgd: momentum is " + std::to_string(momentum) +

@@ -126,7 +126,7 @@ class ParameterUpdate {
     });
   }
 
-  /// All of it for a training loop of one's own: one step along `gradient`, clipped to `clip_norm`
+  /// All of it for a custom training loop: one step along `gradient`, clipped to `clip_norm`
   /// (0: any norm). Steps are counted from the first call.
   /// Gives the norm of the gradient; if it is not finite, nothing has changed.
   double step(const Parameters<T, Device>& parameters, const Values& gradient, double learning_rate,

@@ -51,7 +51,7 @@ enum class Purpose : std::uint32_t {
 /// 2^34 words and then starts again.
 ///
 /// Integers and uniform numbers are the same bits everywhere. Normal numbers are the same up to the
-/// rounding of the logarithm, sine and cosine of the machine or device at hand.
+/// rounding of the logarithm, sine and cosine of the machine or device.
 ///
 /// Also a `std::uniform_random_bit_generator`.
 class RandomStream {
@@ -74,7 +74,7 @@ class RandomStream {
   [[nodiscard]] static constexpr result_type max() { return 0xffffffffU; }
   MEANFLOW_HOST_DEVICE result_type operator()() { return bits(); }
 
-  /// Goes to word 4 * block: parts of a stream that are far apart serve as streams of their own.
+  /// Seeks to word 4 * block: parts of a stream that are far apart serve as streams of their own.
   MEANFLOW_HOST_DEVICE void seek(std::uint32_t block) {
     counter_.v[3] = block;
     used_ = 4;
@@ -119,7 +119,7 @@ class RandomStream {
 
   /// Standard normal, by Box and Muller: r cos(a) and then r sin(a), with r^2 = -2 log u and u in
   /// (0, 1], a uniform in [0, 2 pi). Sizes reach 6.76 (float) or 8.65 (double). Asking the same
-  /// stream for another type drops the sine that was kept.
+  /// stream for another type discards the cached sine.
   template <std::floating_point T>
   MEANFLOW_HOST_DEVICE T normal() {
     if (spare_size_ == sizeof(T)) {
@@ -208,7 +208,7 @@ void fill_uniform(std::span<T> values, T low, T high, RandomStream stream) {
 
 /// Fills the rows of `values` (N, row_size) with standard normal numbers, each row from its own
 /// stream RandomStream(seed, purpose, step, first_row + i): splitting a batch changes nothing.
-/// \throws ShapeError if the values are not a whole number of rows.
+/// Throws ShapeError if the values are not a whole number of rows.
 template <std::floating_point T>
 void fill_normal_rows(std::span<T> values, std::size_t row_size, std::uint64_t seed,
                       Purpose purpose, std::uint64_t step, std::uint64_t first_row = 0) {
@@ -225,7 +225,7 @@ void fill_normal_rows(std::span<T> values, std::size_t row_size, std::uint64_t s
 
 /// The numbers 0 .. n-1 in a random order that depends on the seed and the epoch alone (Fisher and
 /// Yates, from RandomStream(seed, Purpose::permutation, epoch)).
-/// \throws SettingError if n numbers do not fit the index type.
+/// Throws SettingError if n numbers do not fit the index type.
 template <std::unsigned_integral Index = std::size_t>
 [[nodiscard]] std::vector<Index> permutation(std::size_t n, std::uint64_t seed,
                                              std::uint64_t epoch = 0) {

@@ -25,7 +25,7 @@ concept ConvertibleToPrimal =
 /// The pair (x, dx) of a value and its derivative along one direction.
 ///
 /// T is a number, a SIMD batch such as xsimd::batch<float>, another Dual, or an array such as
-/// Eigen::ArrayXf. The pair is trivial and stands in memory as two T. Arithmetic evaluates at once
+/// Eigen::ArrayXf. The pair is trivial and stored as two T. Arithmetic evaluates at once
 /// and returns a Dual; its primal is computed by the very operations that plain T would use.
 ///
 /// - `Dual<T> x;` is uninitialised, `Dual<T>{}` is zero.

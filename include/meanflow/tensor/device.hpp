@@ -2,7 +2,7 @@
 /// \file
 /// Devices are types, and `device_traits` says what tensors need to know of them. They live in the
 /// namespace of the kernels, so that `gemm(Device{}, ...)` finds the kernels of whichever device a
-/// program includes. docs/kernels.md tells how to write one.
+/// program includes. docs/kernels.md explains how to write one.
 #pragma once
 
 #include <algorithm>

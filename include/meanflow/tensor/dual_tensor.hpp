@@ -20,7 +20,7 @@ class DualTensor {
 
   DualTensor() = default;
 
-  /// Memory for values of `shape` (B, ...) and for `tangent_rows` rows of tangents; nothing is set.
+  /// Memory for values of `shape` (B, ...) and for `tangent_rows` rows of tangents; uninitialised.
   DualTensor(const Shape& shape, std::size_t tangent_rows)
       : buffer_(shape.with_rows(shape.rows() + tangent_rows)), rows_(shape.rows()) {
     if (tangent_rows > rows_)

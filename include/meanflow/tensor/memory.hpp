@@ -17,7 +17,7 @@ namespace meanflow {
 
 /// What the pool of a device has done so far.
 struct MemoryStatistics {
-  std::size_t system_allocations = 0;  ///< blocks asked from the system since the start
+  std::size_t system_allocations = 0;  ///< blocks requested from the system so far
   std::size_t system_bytes = 0;        ///< bytes held from the system, in use or free
 };
 
@@ -51,8 +51,8 @@ class MemoryPool {
   static void release(Block* block) {
     Cache& cache = thread_cache();
     List& list = cache.lists[block->size_class];
-    const std::size_t most = block->size_class > class_of(1 << 24) ? 4 : 64;
-    if (list.count < most)
+    const std::size_t limit = block->size_class > class_of(1 << 24) ? 4 : 64;
+    if (list.count < limit)
       list.push(block);
     else
       shared().push(block);

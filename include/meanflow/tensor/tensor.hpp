@@ -19,8 +19,8 @@ namespace meanflow {
 /// handle; both then see the same numbers, as with `std::shared_ptr`. `clone()` copies the numbers.
 /// Numbers are changed through a handle that is not const, so a `const Tensor&` is an input. A copy
 /// of a handle, or a view (`rows`, `reshaped`), is a handle of its own, which may change them.
-/// It is not a tensor library: arithmetic is in `ops/`, and Eigen and xtensor see it without
-/// copying
+/// It is not a tensor library: arithmetic is in `ops/`, and Eigen and xtensor can view its memory
+/// without copying
 /// (`tensor/eigen.hpp`, `tensor/xtensor.hpp`).
 template <class T, class Device = Cpu>
 class Tensor {
@@ -46,7 +46,7 @@ class Tensor {
   }
   ~Tensor() = default;
 
-  /// Memory for `shape`; the numbers are not set.
+  /// Uninitialised memory for `shape`.
   explicit Tensor(const Shape& shape)
       : shape_(shape),
         storage_(shape.size() * sizeof(T)),
@@ -92,7 +92,7 @@ class Tensor {
 
   [[nodiscard]] T* data() { return data_; }
   [[nodiscard]] const T* data() const { return data_; }
-  /// The numbers themselves are there on the host alone; see `to_host` (`tensor/transfer.hpp`).
+  /// The numbers themselves are readable on the host alone; see `to_host` (`tensor/transfer.hpp`).
   [[nodiscard]] std::span<T> span()
     requires(on_host<Device>)
   {
@@ -144,7 +144,7 @@ class Tensor {
     return copy;
   }
 
-  /// Whether no other handle shares this memory, so that it may be overwritten unseen.
+  /// Whether no other handle shares this memory, so that it may be overwritten unnoticed.
   [[nodiscard]] bool unique() const { return storage_.unique(); }
 
   /// The same memory as a tensor of another device of the host.

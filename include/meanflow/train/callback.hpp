@@ -9,9 +9,9 @@
 
 namespace meanflow {
 
-/// What is told about the course of a training: an object with any of `on_begin(trainer)`,
+/// An observer of a training run: an object with any of `on_begin(trainer)`,
 /// `on_step(trainer, report)` and `on_end(trainer)`, or a function of the report. One whose step
-/// returns true stops the training.
+/// returns true stops training.
 template <class C, class Trainer>
 concept TrainingCallback =
     requires(C& callback, Trainer& trainer) { callback.on_begin(trainer); } ||
@@ -22,7 +22,7 @@ concept TrainingCallback =
 
 namespace detail {
 
-/// A member that is there but cannot be called as it would have to be is a mistake, not an absence.
+/// A member that exists but cannot be called as required is a mistake, not an absence.
 template <class C, class Trainer>
 consteval void check_callback() {
   if constexpr (requires { &C::on_begin; })
@@ -61,7 +61,7 @@ void notify_end(C& callback, Trainer& trainer) {
   if constexpr (requires { callback.on_end(trainer); }) callback.on_end(trainer);
 }
 
-/// As `notify_end`, for a training that an exception ends: that one is reported, not another.
+/// Like `notify_end`, for a run that an exception ends: that one is reported, not another.
 template <class C, class Trainer>
 void notify_failed_end(C& callback, Trainer& trainer) {
   try {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Checkpoints: one safetensors file from which a training goes on bit for bit as if it had never
+/// Checkpoints: one safetensors file from which training resumes bit for bit as if it had never
 /// stopped, and from which any program can take the parameters or an average of them.
 #pragma once
 
@@ -56,7 +56,7 @@ template <class Trainer>
   return identity;
 }
 
-/// Throws FileError if the file holds a tensor that this training has no place for.
+/// Throws FileError if the file holds a tensor that this training run has no place for.
 template <class Trainer>
 void check_parts(const Safetensors& file, const Trainer& trainer) {
   std::vector<std::string> prefixes{""};
@@ -75,7 +75,7 @@ void check_parts(const Safetensors& file, const Trainer& trainer) {
 
 }  // namespace detail
 
-/// Writes the whole state of a training (`TrainingState`) to one safetensors file, whole or not at
+/// Writes the whole state of a run (`TrainingState`) to one safetensors file, whole or not at
 /// all: a crash at any moment leaves an older file of that name as it was.
 ///
 /// The parameters have their own names, so that `load_parameters` and PyTorch programs read them;
@@ -108,11 +108,11 @@ void save_checkpoint(const std::filesystem::path& path, const Trainer& trainer,
   writer.write(path);
 }
 
-/// Goes on from a file of `save_checkpoint`: with the same settings and data the training continues
-/// bit for bit. The number of steps and the learning rate may be changed between; seed, batch and
+/// Resumes from a file of `save_checkpoint`: with the same settings and data training continues
+/// bit for bit. The number of steps and the learning rate may change in between; seed, batch and
 /// averages may not.
 /// Throws FileError, naming the file and what differs, if it is damaged or that of another net or
-/// of other settings; the trainer is then as it was.
+/// of other settings; the trainer is then unchanged.
 template <class Trainer>
 void load_checkpoint(const std::filesystem::path& path, Trainer& trainer) {
   using Values = Tensor<typename Trainer::T>;
@@ -149,7 +149,7 @@ void load_checkpoint(const std::filesystem::path& path, Trainer& trainer) {
 /// Where checkpoints are kept, and how many.
 struct CheckpointSettings {
   std::filesystem::path folder;
-  std::uint64_t every = 1000;  ///< steps from one to the next; 0: only at the end of the training
+  std::uint64_t every = 1000;  ///< steps from one to the next; 0: only at the end of training
   std::size_t keep = 3;        ///< the last so many; older ones are removed
 };
 
@@ -193,8 +193,8 @@ struct CheckpointSettings {
 /// other callbacks, so that a step is saved before one of them can fail.
 class Checkpoints {
  public:
-  /// Makes the folder, and removes what a killed process may have left half-written in it.
-  /// `metadata` is written to every checkpoint. Throws FileError if the folder cannot be made.
+  /// Creates the folder, and removes what a killed process may have left half-written in it.
+  /// `metadata` is written to every checkpoint. Throws FileError if the folder cannot be created.
   explicit Checkpoints(CheckpointSettings settings,
                        std::map<std::string, std::string> metadata = {})
       : settings_(std::move(settings)), metadata_(std::move(metadata)) {
@@ -202,12 +202,12 @@ class Checkpoints {
     std::error_code error;
     std::filesystem::create_directories(settings_.folder, error);
     if (error)
-      throw FileError(detail::quoted(settings_.folder) + " cannot be made: " + error.message() +
+      throw FileError(detail::quoted(settings_.folder) + " cannot be created: " + error.message() +
                       ".");
     remove_leftovers();
   }
 
-  /// Goes on from the newest checkpoint, if there is one; says whether there was.
+  /// Resumes from the newest checkpoint, if there is one; returns whether there was.
   template <class Trainer>
   bool resume(Trainer& trainer) {
     const auto latest = latest_checkpoint(settings_.folder);
@@ -217,8 +217,8 @@ class Checkpoints {
     return true;
   }
 
-  /// Throws FileError if the folder holds checkpoints of later steps: those of another training, or
-  /// of one that was not resumed. They would be taken for this training's own.
+  /// Throws FileError if the folder holds checkpoints of later steps: those of another run, or
+  /// of one that was not resumed. They would be taken for this run's own.
   template <class Trainer>
   void on_begin(Trainer& trainer) {
     refuse_later(trainer.steps_done());
@@ -248,7 +248,7 @@ class Checkpoints {
     const auto all = list_checkpoints(settings_.folder);
     if (!all.empty() && all.back().first > step)
       throw FileError(detail::quoted(settings_.folder) + " holds checkpoints up to step " +
-                      std::to_string(all.back().first) + ", but this training is at step " +
+                      std::to_string(all.back().first) + ", but this training run is at step " +
                       std::to_string(step) + ": resume it, or choose another folder.");
   }
 
@@ -271,7 +271,7 @@ class Checkpoints {
   CheckpointSettings settings_;
   std::map<std::string, std::string> metadata_;
   std::optional<std::uint64_t> saved_{};  // the step of the last checkpoint
-  std::uint64_t begun_ = 0;               // the steps that were done when the training began
+  std::uint64_t begun_ = 0;               // the steps that were done when training began
 };
 
 }  // namespace meanflow

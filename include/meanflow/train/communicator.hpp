@@ -11,12 +11,11 @@
 namespace meanflow {
 
 /// Stands between the backward pass and the optimizer: every process has computed the gradient of
-/// its own rows, and all go on with the sum.
+/// its own rows, and all continue with the sum.
 ///
 /// Syntax:
-///  1. `communicator.size()`, how many processes there are, and `communicator.rank()`, which of
-///  them
-///     this one is, from 0;
+///  1. `communicator.size()`, the number of processes, and `communicator.rank()`, the index of this
+///     one, from 0;
 ///  2. `communicator.all_reduce(values)` replaces the flat buffer by its sum over all processes.
 /// Semantics: every process calls `all_reduce` equally often, with buffers of the same size, and
 /// gets the same bits. With size() = 1 it does nothing.

@@ -47,7 +47,7 @@ template <class... Slots>
 }
 
 /// "AdaptiveWeighting{p: 1, epsilon: 0.01, reduction: 0}": the type, and what `Slot::fields` calls
-/// its function with. A slot without `fields` is told by its type alone.
+/// its function with. A slot without `fields` is identified by its type alone.
 template <class Slot>
 [[nodiscard]] std::string describe(const Slot& slot) {
   if constexpr (std::is_enum_v<Slot>) {

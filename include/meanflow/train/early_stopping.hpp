@@ -31,7 +31,7 @@ class EarlyStopping {
  public:
   using Settings = EarlyStoppingSettings;
 
-  /// Throws SettingError if a setting is 0 that must not be.
+  /// Throws SettingError if a setting that must not be 0 is.
   explicit EarlyStopping(Source held_out, const Settings& settings = {})
       : held_out_(std::move(held_out)), settings_(settings) {
     if (settings.every == 0 || settings.patience == 0 || settings.batches == 0)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// How a training run says what went wrong.
+/// How a training run reports what went wrong.
 #pragma once
 
 #include <algorithm>

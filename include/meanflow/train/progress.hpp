@@ -50,7 +50,7 @@ class ProgressBar {
     std::fflush(out_);
   }
 
-  /// A training that was stopped leaves its bar as it is.
+  /// A run that was stopped leaves its bar unfinished.
   template <class Trainer>
   void on_end(Trainer&) {
     if (std::exchange(line_is_open_, false)) std::fputc('\n', out_);

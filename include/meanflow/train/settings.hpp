@@ -35,7 +35,7 @@ struct TrainerSettings {
   /// its own what fits into it.
   std::size_t tile_rows = 0;
   /// Whether a device that can (a GPU: as a CUDA graph) records a step and replays it for batches
-  /// of the same shape; `MeanFlowTrainer::recording()` tells what came of it. Disable it if your
+  /// of the same shape; `MeanFlowTrainer::recording()` tells the outcome. Disable it if your
   /// net or objective hands the device numbers of the host that change from step to step.
   bool replay = true;
   /// Of convolutions and large products; parameters, moments, averages and sums stay in T.
@@ -44,7 +44,7 @@ struct TrainerSettings {
   /// Rows of a step, of each process.
   [[nodiscard]] std::size_t step_rows() const { return batch * gradient_accumulation; }
 
-  /// \throws SettingError if a number is out of range.
+  /// Throws SettingError if a number is out of range.
   void check() const {
     if (batch == 0) throw SettingError("batch is 0, but must be at least 1");
     if (gradient_accumulation == 0)

@@ -17,7 +17,7 @@ namespace meanflow {
 /// Syntax:
 ///  1. `source.row_shape()`: the shape of a row, without the batch;
 ///  2. one of `source.fill(x, seed, step)`, which writes the rows x (B, ...) of batch number
-///  `step`,
+///     `step`,
 ///     and `source.fill(x, condition, seed, step)`, which also writes their condition: a
 ///     `S::condition_type` if the source names one, else the net's. If a source has both, the
 ///     second is called.

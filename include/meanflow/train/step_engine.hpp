@@ -117,7 +117,7 @@ class StepEngine {
   /// Loss and metrics of the rows of the last step.
   [[nodiscard]] RowReports rows() const { return reports_of(known_); }
 
-  /// Forgets what a step that failed has left behind.
+  /// Discards what a failed step left behind.
   void clear() { workers_.clear(); }
 
   [[nodiscard]] const Values& gradient() const { return gradient_; }
@@ -208,7 +208,7 @@ class StepEngine {
       return true;
     } catch (const OutOfMemoryError& error) {
       clear();
-      if (updating_) throw;  // too late to begin anew
+      if (updating_) throw;  // too late to start over
       use_less_memory(settings, error, split);
       return false;
     } catch (...) {
@@ -280,8 +280,8 @@ class StepEngine {
   Tensor<double> known_;                    // the same on the host
   kernels::RepeatedWork<Recorder> repeated_;
   bool replays_ = true;
-  bool updating_ = false;         // the step at hand has come to the update
-  std::size_t fitting_rows_ = 0;  // of a tile, once a device had too little memory
+  bool updating_ = false;         // the current step has reached the update
+  std::size_t fitting_rows_ = 0;  // of a tile, once a device ran out of memory
 };
 
 }  // namespace meanflow

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Ctrl-C and a polite `kill` end a training after the step at hand, with everything saved (POSIX).
+/// Ctrl-C and a plain `kill` end training after the current step, with everything saved (POSIX).
 #pragma once
 
 #include <csignal>
@@ -15,7 +15,7 @@ namespace detail {
 
 inline volatile std::sig_atomic_t stop_signal = 0;
 
-/// The next signal, of either kind, does what it does to a program that handles none.
+/// The next signal, of either kind, has its default effect.
 extern "C" inline void remember_stop_signal(int signal) {
   stop_signal = signal;
   ::signal(SIGINT, SIG_DFL);
@@ -24,9 +24,9 @@ extern "C" inline void remember_stop_signal(int signal) {
 
 }  // namespace detail
 
-/// A callback of `MeanFlowTrainer::fit`: while it lives, SIGINT and SIGTERM stop the training after
+/// A callback of `MeanFlowTrainer::fit`: while it lives, SIGINT and SIGTERM stop training after
 /// the current step, so that `Checkpoints` saves it. A second signal ends the program at once. Have
-/// one at a time; what the signals did before is restored at its end.
+/// one at a time; the previous handlers are restored at its end.
 class StopOnSignal {
  public:
   StopOnSignal() {

@@ -48,7 +48,7 @@ void report_rows(const RowLosses<T, Device, Outputs, M>& losses, const TileRows&
   static_assert(M <= Metrics::max_count, "an objective may have at most 8 metrics");
   const auto check = [&](const char* what, std::size_t size) {
     if (size != rows.count)
-      throw ShapeError("the objective gave " + std::to_string(size) + " " + what + " for " +
+      throw ShapeError("the objective returned " + std::to_string(size) + " " + what + " for " +
                        std::to_string(rows.count) + " rows");
   };
   check("losses", losses.loss.size());

@@ -96,7 +96,7 @@ class MeanFlowTrainer {
   }
 
   /// Trains to `settings.steps` on batches from `source`, telling the callbacks
-  /// (`TrainingCallback`) of every step. They are told of the end also when it is an exception,
+  /// (`TrainingCallback`) of every step. They are notified of the end even if it is an exception,
   /// which then reaches the caller; but not after a NonFiniteError, since parameters that lead to
   /// one are not worth saving.
   template <DataSource<T, Condition> Source, class... Callbacks>
@@ -115,7 +115,7 @@ class MeanFlowTrainer {
             std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         bool stops = false;
         ((stops = detail::notify_step(callbacks, *this, report) || stops),
-         ...);  // all of them are told
+         ...);  // all of them are notified
         if (stops) break;
       }
     } catch (const NonFiniteError&) {
@@ -187,7 +187,7 @@ class MeanFlowTrainer {
     return update_.averages().empty() ? net_.parameters().values() : update_.averages().front();
   }
 
-  /// What has to be kept to resume later. The tensors share the trainer's memory, which the next
+  /// What must be saved to resume later. The tensors share the trainer's memory, which the next
   /// step changes.
   [[nodiscard]] State state() const {
     return {step_, net_.parameters().values(), update_.state(), update_.averages()};

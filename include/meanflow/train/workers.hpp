@@ -62,7 +62,7 @@ class Workers {
     return *tiles_[tile];
   }
 
-  /// Forgets what a step that failed has left behind.
+  /// Discards what a failed step left behind.
   void clear() {
     for (auto& worker : all_) {
       worker->tape.clear();

@@ -15,8 +15,7 @@ namespace meanflow::kernels {
 
 inline void check_precision(Cpu, Precision wanted) {
   if (wanted == Precision::float32) return;
-  if (wanted == Precision::tf32)
-    throw SettingError("precision is tf32, which GPUs alone compute in");
+  if (wanted == Precision::tf32) throw SettingError("precision is tf32, which only GPUs support");
 #ifdef MEANFLOW_WITH_ONEDNN
   if (detail::onednn_has_bfloat16()) return;
   throw SettingError(

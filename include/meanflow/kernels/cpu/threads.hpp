@@ -19,7 +19,7 @@ namespace meanflow::kernels {
 
 namespace detail {
 
-/// Keeps the first exception thrown in a parallel region, to throw it again outside.
+/// Keeps the first exception thrown in a parallel region, to rethrow it outside.
 class FirstException {
  public:
   template <class F>
@@ -53,7 +53,7 @@ inline void wait(Cpu) {}
 
 /// Small nets: tiles of about `tile_rows` rows, whose activations stay in a core's own cache
 /// through all layers, as many for each core. Large nets: one tile, and the kernels themselves use
-/// all cores, since a gradient per core would cost more memory than it gains.
+/// all cores, since a gradient per core would cost more memory than it is worth.
 [[nodiscard]] inline std::size_t row_tiles(Cpu, std::size_t rows, std::size_t parameters,
                                            std::size_t tile_rows = 128) {
   constexpr std::size_t most_parameters = std::size_t{1} << 22;
@@ -87,7 +87,7 @@ void parallel_for(Cpu, std::size_t n, std::size_t grain, F f) {
   const std::size_t threads = std::min(workers(Cpu{}), n / std::max<std::size_t>(grain, 1));
   if (threads <= 1) return f(std::size_t{0}, n);
   detail::on_threads(threads, [&](std::size_t worker, std::size_t count) {
-    // Borders between elements lie at multiples of a cache line's worth of them.
+    // Ranges begin at multiples of a cache line's worth of elements.
     const std::size_t unit = grain >= 16 ? 16 : 1;
     const auto border = [&](std::size_t i) { return i == count ? n : n * i / count / unit * unit; };
     f(border(worker), border(worker + 1));

@@ -19,10 +19,10 @@ namespace cuda {
 
 /// `Broadcast` as the device reads it.
 struct Axes {
-  static constexpr std::size_t most = Broadcast::max_rank;
+  static constexpr std::size_t max_rank = Broadcast::max_rank;
   std::size_t rank = 0;
-  Divisor extents[most];
-  std::size_t x_strides[most]{}, y_strides[most]{};
+  Divisor extents[max_rank];
+  std::size_t x_strides[max_rank]{}, y_strides[max_rank]{};
 
   explicit Axes(const Broadcast& shape) : rank(shape.rank) {
     for (std::size_t axis = 0; axis < rank; ++axis) {

@@ -20,10 +20,10 @@ template <class S, class Term, class Finish>
 void reduce_columns(std::size_t matrices, std::size_t rows, std::size_t columns, Term term,
                     Finish finish) {
   constexpr std::size_t threads = std::size_t{1} << 17;  // enough for every GPU
-  constexpr std::size_t least = 32;                      // rows that are worth a part of their own
+  constexpr std::size_t min_rows = 32;                   // rows that are worth a part of their own
   const std::size_t sums = matrices * columns;
   if (sums == 0) return;
-  const std::size_t wanted = std::min(threads / sums, rows / least);
+  const std::size_t wanted = std::min(threads / sums, rows / min_rows);
   const std::size_t each =
       wanted < 2 ? std::max<std::size_t>(rows, 1) : (rows + wanted - 1) / wanted;
   const std::size_t parts = std::max<std::size_t>((rows + each - 1) / each, 1);

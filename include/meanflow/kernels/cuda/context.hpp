@@ -85,7 +85,7 @@ inline void check(cudnnStatus_t status, const std::string& call) {
 
 /// Numbers go between host and device when they are asked for, not when a recording is replayed.
 inline void refuse_while_recording() {
-  if (recording()) throw CudaError("numbers cannot go to or from the host within a recording");
+  if (recording()) throw CudaError("data cannot be copied to or from the host while recording");
 }
 
 [[nodiscard]] inline int device_count() {
@@ -127,7 +127,7 @@ class Context {
     static_cast<void>(cudaStreamDestroy(stream));
   }
 
-  /// Waits until everything that was asked for has been done.
+  /// Waits until all queued work is done.
   void wait() const {
     refuse_while_recording();
     check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
@@ -149,7 +149,7 @@ class Context {
   return instance;
 }
 
-/// Waits until everything that the calling thread has asked for has been done.
+/// Waits until all work that the calling thread has queued is done.
 inline void finish_work() { context().wait(); }
 
 #else
@@ -157,7 +157,7 @@ inline void finish_work() { context().wait(); }
 inline constexpr bool on_gpu = false;
 
 [[nodiscard]] inline constexpr bool recording() { return false; }
-[[nodiscard]] inline std::string device_text() { return "the host in the place of a GPU"; }
+[[nodiscard]] inline std::string device_text() { return "the host in place of a GPU"; }
 [[nodiscard]] inline int device_count() { return 1; }
 inline void finish_work() {}
 
@@ -176,7 +176,7 @@ inline void use_cuda_device(int number) {
 #if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
   if (cuda::detail::has_context_of_thread() && cuda::context().device != number)
     throw CudaError("this thread works on GPU number " + std::to_string(cuda::context().device) +
-                    " already, and cannot go on with number " + std::to_string(number));
+                    " already, and cannot switch to number " + std::to_string(number));
 #endif
   cuda::detail::chosen_device() = number;
 }

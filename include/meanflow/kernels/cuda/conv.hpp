@@ -75,9 +75,9 @@ inline void warn_of_patches(const ConvolutionKey& key) {
 template <class Operands>
 [[nodiscard]] bool by_cudnn(const ConvolutionKey& key, Operands operands) {
   const auto plan = convolution_plans().find(key, [&] {
-    auto made = Convolution::plan(key);
-    if (!made) warn_of_patches(key);
-    return made;
+    auto created = Convolution::plan(key);
+    if (!created) warn_of_patches(key);
+    return created;
   });
   if (!plan) return false;
   const bool done = operands([&](void* x, void* y, void* w) { return plan->run(x, y, w); });

@@ -23,7 +23,7 @@ namespace meanflow::kernels::cuda {
 template <class Handle, cudnnStatus_t (*create)(Handle*), cudnnStatus_t (*destroy)(Handle)>
 class Descriptor {
  public:
-  Descriptor() { check(create(&handle_), "making a descriptor"); }
+  Descriptor() { check(create(&handle_), "creating a descriptor"); }
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
   ~Descriptor() { static_cast<void>(destroy(handle_)); }

@@ -41,7 +41,7 @@ inline void wait(Cuda) {
 /// Everything that a GPU of compute capability 8.0 and later computes in; on the host float32.
 inline void check_precision(Cuda, Precision wanted) {
   if (!cuda::on_gpu && wanted != Precision::float32)
-    throw SettingError("precision: Thrust on the host computes in the type that it is given alone");
+    throw SettingError("precision: Thrust on the host computes only in the type that it is given");
 }
 
 /// Leaves that share of the device's memory free while the returned object is in scope.

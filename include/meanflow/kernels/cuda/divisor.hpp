@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Division by a number that stays the same, which on a GPU is a matter of twenty instructions
-/// otherwise: most kernels find their row and column by one.
+/// Division by an invariant number, which otherwise takes a GPU some twenty instructions: most
+/// kernels find their row and column by one.
 #pragma once
 
 #include <bit>

@@ -20,10 +20,10 @@ namespace meanflow::kernels::cuda {
 
 /// The device memory of this process, in bytes.
 struct MemoryUse {
-  std::atomic<std::size_t> held = 0;  ///< in use or kept to be used again
+  std::atomic<std::size_t> held = 0;  ///< in use or cached
   std::atomic<std::size_t> peak = 0;  ///< the most that was held since it was last set
   std::atomic<std::size_t> limit = std::numeric_limits<std::size_t>::max();
-  /// Debug mode, to find faults of kernels: every block has exactly the requested size, is filled
+  /// Debug mode, to find bugs in kernels: every block has exactly the requested size, is filled
   /// with NaN, and is freed at once when released. Slow. MEANFLOW_DEBUG_MEMORY=1 in the environment
   /// turns it on from the start.
   std::atomic<bool> debug = [] {

@@ -10,12 +10,12 @@
 
 namespace meanflow::kernels::cuda {
 
-/// Plans by key, made at their first use. The least recently used plan is dropped first; whoever
-/// still holds it may go on using it. A key that has no plan is remembered as well.
+/// Plans by key, created at their first use. The least recently used plan is dropped first; whoever
+/// still holds it may keep using it. A key that has no plan is remembered as well.
 template <class Key, class Plan>
 class PlanCache {
  public:
-  explicit PlanCache(std::size_t most = 512) : most_(most) {}
+  explicit PlanCache(std::size_t capacity = 512) : capacity_(capacity) {}
 
   /// The plan for `key`, made by make() at first use; nullptr if there is none.
   template <class Make>
@@ -27,7 +27,7 @@ class PlanCache {
     }
     std::shared_ptr<const Plan> plan = make();
     entries_.emplace_front(key, plan);
-    if (entries_.size() > most_) entries_.pop_back();
+    if (entries_.size() > capacity_) entries_.pop_back();
     return plan;
   }
 
@@ -38,7 +38,7 @@ class PlanCache {
   }
 
  private:
-  std::size_t most_;
+  std::size_t capacity_;
   std::list<std::pair<Key, std::shared_ptr<const Plan>>> entries_;  // most recently used first
 };
 

@@ -20,7 +20,7 @@ namespace meanflow::kernels {
 
 namespace cuda {
 
-/// How far the matrices of one product are from those of the next; 0 for one that all share.
+/// The strides from the matrices of one product to the next; 0 for one that all share.
 struct Strides {
   std::size_t a = 0, b = 0, c = 0;
 };

@@ -18,8 +18,8 @@ namespace meanflow::kernels {
 /// *square = sum of x^2, in double, on the device. In two stages, so that all of it takes part.
 template <class T>
 void squared_norm(Cuda, std::size_t n, const T* x, double* square) {
-  constexpr std::size_t most = 1024;
-  const std::size_t parts = n < most ? 1 : most, each = (n + parts - 1) / parts;
+  constexpr std::size_t max_parts = 1024;
+  const std::size_t parts = n < max_parts ? 1 : max_parts, each = (n + parts - 1) / parts;
   const cuda::Scratch<double> partial(parts);
   double* sums = partial.data();
   cuda::reduce_rows<double>(

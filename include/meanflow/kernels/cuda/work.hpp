@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// How much a device is asked for. Where Thrust runs on the host the counts are those of a GPU, so
-/// that what a training step will ask of one can be known without.
+/// How much work a device is given. Where Thrust runs on the host the counts are those of a GPU, so
+/// that what a training step will ask of one can be known without it.
 #pragma once
 
 #include <cstddef>
@@ -58,7 +58,7 @@ struct Work {
   return of_thread;
 }
 
-/// While in scope, what is done in the place of one call of a library is not counted.
+/// While in scope, what is done in place of one call of a library is not counted.
 class InPlaceOfOneCall {
  public:
   InPlaceOfOneCall() { work().replaced_ = true; }

@@ -25,7 +25,7 @@ namespace meanflow::kernels::detail {
   return engine;
 }
 
-/// f(), with oneDNN's complaints as this library's; `what()` names the work.
+/// f(), with oneDNN's errors as this library's; `what()` names the work.
 template <class F, class What>
 decltype(auto) rethrow_onednn(F f, What what) {
   try {
@@ -244,27 +244,27 @@ class PlanForThisRegion {
 /// region, where there is one, are kept apart from those for all threads.
 [[nodiscard]] inline OnednnConvolution& onednn_convolution(const ConvShape& shape,
                                                            OnednnConvolution::Direction direction) {
-  struct Made {
+  struct Cached {
     int threads;
     OnednnConvolution convolution;
   };
-  // Those used last come first. A number of rows that changes from step to step makes new shapes
-  // without end, so the oldest go.
-  constexpr std::size_t most = 512;
-  thread_local std::list<Made> made;
+  // Most recently used first. A number of rows that changes from step to step makes new shapes
+  // without end, so the oldest are dropped.
+  constexpr std::size_t capacity = 512;
+  thread_local std::list<Cached> cache;
   const int threads = omp_in_parallel() ? 1 : omp_get_max_threads();
   const Precision in = kernels::precision();
-  for (auto one = made.begin(); one != made.end(); ++one) {
+  for (auto one = cache.begin(); one != cache.end(); ++one) {
     if (one->threads != threads || !one->convolution.is(shape, direction, in)) continue;
-    made.splice(made.begin(), made, one);
-    return made.front().convolution;
+    cache.splice(cache.begin(), cache, one);
+    return cache.front().convolution;
   }
   return rethrow_onednn(
       [&]() -> OnednnConvolution& {
         const PlanForThisRegion plan;
-        made.push_front({threads, OnednnConvolution(shape, direction, in)});
-        if (made.size() > most) made.pop_back();
-        return made.front().convolution;
+        cache.push_front({threads, OnednnConvolution(shape, direction, in)});
+        if (cache.size() > capacity) cache.pop_back();
+        return cache.front().convolution;
       },
       [&] { return convolution_text(shape); });
 }

@@ -27,10 +27,10 @@ void parallel_tasks(Reference, std::size_t tasks, F f) {
 /// Throws SettingError if the device cannot compute in `wanted`.
 inline void check_precision(Reference, Precision wanted) {
   if (wanted != Precision::float32)
-    throw SettingError("precision: the plain loops compute in the type that they are given alone");
+    throw SettingError("precision: the plain loops compute only in the type that they are given");
 }
 
-/// Waits until the device has done all that it was asked for.
+/// Waits until the device has finished all queued work.
 inline void wait(Reference) {}
 
 /// Leaves a share of the device's memory free while the returned object is in scope; memory of the
@@ -40,7 +40,7 @@ inline void wait(Reference) {}
 /// How many workers `parallel_tasks` uses.
 [[nodiscard]] inline std::size_t workers(Reference) { return 1; }
 
-/// Into how many tiles a batch of `rows` is best cut for a net with so many parameters.
+/// Into how many tiles a batch of `rows` is best cut for a net with that many parameters.
 [[nodiscard]] inline std::size_t row_tiles(Reference, std::size_t /*rows*/,
                                            std::size_t /*parameters*/,
                                            std::size_t /*tile_rows*/ = 0) {

@@ -126,7 +126,7 @@ void group_norm_backward(Reference, F f, const NormShape& n, const T* x, const T
 
 // ---------------------------------------------------------------- over the last axis alone
 
-/// Whether a mean is taken away before the deviation is divided by: layer normalisation does,
+/// Whether the mean is subtracted before dividing by the deviation: layer normalisation does,
 /// RMS normalisation does not.
 enum class Centred : bool { no, yes };
 
