@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -21,7 +20,6 @@ using test::Numbers;
 namespace {
 
 using T = double;
-constexpr T nan = std::numeric_limits<T>::quiet_NaN();
 constexpr std::size_t rows = 7, tangent_rows = 3, columns = 19;
 constexpr std::size_t n = rows * columns, tangents = tangent_rows * columns;
 
