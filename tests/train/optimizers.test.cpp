@@ -33,7 +33,8 @@ struct SignDescent {
   }
   template <class T, class V>
   static void update(const Numbers<T>& n, const V& g, V& p) {
-    p = p - select(g > V(0), V(n.rate), V(-n.rate));
+    const V step = select(g > V(0), V(n.rate), V(-n.rate));
+    p = p - select(g == V(0), V(0), step);
   }
 };
 
