@@ -58,7 +58,7 @@ class RepeatedWork {
   void run(const Key& key, F f) {
     Kind& kind = kind_of(key);
     if (kind.rounds == rounds_before && !kind.recording && !kind.refused) record(kind, f);
-    if (kind.recording) return replay(kind);
+    if (kind.recording) return replay(*kind.recording);
     recorder_.run(f);
     if (kind.rounds < rounds_before) ++kind.rounds;
   }
@@ -110,8 +110,7 @@ class RepeatedWork {
     }
   }
 
-  void replay(Kind& kind) {
-    auto& recording = kind.recording.value();
+  void replay(typename Recorder::Recording& recording) {
     recording.replay();
     report_.nodes = recording.nodes();
     ++report_.replays;
