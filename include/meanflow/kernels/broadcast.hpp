@@ -27,10 +27,15 @@ struct Broadcast {
   [[nodiscard]] std::size_t inner() const { return rank == 0 ? 1 : extents[rank - 1]; }
   [[nodiscard]] std::size_t outer() const { return inner() == 0 ? 0 : size() / inner(); }
 
-  /// Where each operand's inner run number `index` starts.
+  /// A distance within each operand.
   struct Offsets {
     std::size_t x, y;
   };
+  /// How far each operand's neighbours of an inner run are apart: 1, or 0 for one that is repeated.
+  [[nodiscard]] Offsets inner_strides() const {
+    return rank == 0 ? Offsets{0, 0} : Offsets{x_strides[rank - 1], y_strides[rank - 1]};
+  }
+  /// Where each operand's inner run number `index` starts.
   [[nodiscard]] Offsets offsets(std::size_t index) const {
     Offsets result{0, 0};
     for (std::size_t axis = rank; axis-- > 1;) {

@@ -30,9 +30,12 @@ namespace detail {
 class RowParts {
  public:
   RowParts(std::size_t columns, std::size_t numbers_of_a_block, bool on_host)
-      : columns_(columns), blocks_(on_host ? 64 : 1), numbers_(blocks_ * numbers_of_a_block) {}
+      : columns_(columns),
+        blocks_(on_host ? 64 : 1),
+        numbers_(blocks_ * numbers_of_a_block),
+        count_((columns + numbers_ - 1) / numbers_) {}
 
-  [[nodiscard]] std::size_t count() const { return (columns_ + numbers_ - 1) / numbers_; }
+  [[nodiscard]] MEANFLOW_HOST_DEVICE std::size_t count() const { return count_; }
   [[nodiscard]] MEANFLOW_HOST_DEVICE std::uint32_t block(std::size_t part) const {
     return static_cast<std::uint32_t>(part * blocks_);
   }
@@ -45,7 +48,7 @@ class RowParts {
   }
 
  private:
-  std::size_t columns_, blocks_, numbers_;
+  std::size_t columns_, blocks_, numbers_, count_;
 };
 
 template <class Step, class T>
@@ -56,11 +59,10 @@ struct FillNormalRows {
   Step step;
   std::size_t first_row, columns;
   RowParts parts;
-  std::size_t part_count;
   T* y;
 
   MEANFLOW_HOST_DEVICE void operator()(std::size_t index) const {
-    const std::size_t r = index / part_count, part = index % part_count;
+    const std::size_t r = index / parts.count(), part = index % parts.count();
     RandomStream stream(seed, purpose, step_number(step), first_row + r);
     stream.seek(parts.block(part));
     T* const row = y + r * columns;
@@ -73,7 +75,6 @@ struct Dropout {
   static constexpr std::size_t numbers_of_a_block = 4;
   std::size_t to_tangent, tangent_rows, columns;
   RowParts parts;
-  std::size_t part_count;
   double threshold;
   T scale;
   std::uint64_t seed;
@@ -83,7 +84,7 @@ struct Dropout {
   T* y;
 
   MEANFLOW_HOST_DEVICE void operator()(std::size_t index) const {
-    const std::size_t r = index / part_count, part = index % part_count;
+    const std::size_t r = index / parts.count(), part = index % parts.count();
     RandomStream stream(seed, Purpose::dropout, *step, numbers[r]);
     stream.seek(first_block + parts.block(part));
     const bool has_tangent = r < tangent_rows;
@@ -105,7 +106,7 @@ void fill_normal_rows(Device device, std::uint64_t seed, Purpose purpose, Step s
   using Body = detail::FillNormalRows<Step, T>;
   const detail::RowParts parts(columns, Body::numbers_of_a_block, on_host<Device>);
   for_each_index(device, rows * parts.count(),
-                 Body{seed, purpose, step, first_row, columns, parts, parts.count(), y});
+                 Body{seed, purpose, step, first_row, columns, parts, y});
 }
 
 /// y[r] = x[r] m / (1 - rate), with m = 0 or 1 for each element: word 4 * block + c of the stream
@@ -118,8 +119,8 @@ void dropout(Device device, std::size_t rows, std::size_t tangent_rows, std::siz
   using Body = detail::Dropout<T>;
   const detail::RowParts parts(columns, Body::numbers_of_a_block, on_host<Device>);
   for_each_index(device, rows * parts.count(),
-                 Body{rows * columns, tangent_rows, columns, parts, parts.count(),
-                      rate * 4294967296.0, T(1 / (1 - rate)), seed, step, numbers, block, x, y});
+                 Body{rows * columns, tangent_rows, columns, parts, rate * 4294967296.0,
+                      T(1 / (1 - rate)), seed, step, numbers, block, x, y});
 }
 
 }  // namespace meanflow::kernels

@@ -40,8 +40,7 @@ void for_each_run(const Broadcast& shape, F f) {
 template <class F, class T>
 void binary(Cpu, F f, const Broadcast& shape, const T* x, const T* y, T* z) {
   const std::size_t inner = shape.inner();
-  const std::size_t xs = shape.rank ? shape.x_strides[shape.rank - 1] : 0;
-  const std::size_t ys = shape.rank ? shape.y_strides[shape.rank - 1] : 0;
+  const std::size_t xs = shape.inner_strides().x, ys = shape.inner_strides().y;
   detail::for_each_run(shape, [=](std::size_t xo, std::size_t yo, std::size_t zo) {
     detail::for_each_batch<T>(0, inner, [=](auto lanes, std::size_t i) {
       lanes.store(z + zo + i, f(detail::load_strided(lanes, x + xo, i, xs),
@@ -55,8 +54,7 @@ void binary_tangent(Cpu, F f, const Broadcast& shape, const T* x, const T* dx, c
                     const T* dy, T* dz) {
   using D = Dual<xsimd::batch<T>>;
   const std::size_t inner = shape.inner();
-  const std::size_t xs = shape.rank ? shape.x_strides[shape.rank - 1] : 0;
-  const std::size_t ys = shape.rank ? shape.y_strides[shape.rank - 1] : 0;
+  const std::size_t xs = shape.inner_strides().x, ys = shape.inner_strides().y;
   detail::for_each_run(shape, [=](std::size_t xo, std::size_t yo, std::size_t zo) {
     detail::for_each_batch<T>(0, inner, [=](auto lanes, std::size_t i) {
       const D a(detail::load_strided(lanes, x + xo, i, xs),
@@ -74,8 +72,7 @@ void binary_backward(Cpu, F f, const Broadcast& shape, const T* x, const T* y, c
   using Batch = xsimd::batch<T>;
   using D = Dual<Batch>;
   const std::size_t inner = shape.inner();
-  const std::size_t xs = shape.rank ? shape.x_strides[shape.rank - 1] : 0;
-  const std::size_t ys = shape.rank ? shape.y_strides[shape.rank - 1] : 0;
+  const std::size_t xs = shape.inner_strides().x, ys = shape.inner_strides().y;
   // Runs that share an operand add to the same place, so this loop stays on one thread.
   for (std::size_t o = 0; o < shape.outer(); ++o) {
     const auto at = shape.offsets(o);

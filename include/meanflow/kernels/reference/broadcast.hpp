@@ -15,8 +15,7 @@ namespace meanflow::kernels {
 template <class F, class T>
 void binary(Reference, F f, const Broadcast& shape, const T* x, const T* y, T* z) {
   const std::size_t inner = shape.inner();
-  const std::size_t xs = shape.rank ? shape.x_strides[shape.rank - 1] : 0;
-  const std::size_t ys = shape.rank ? shape.y_strides[shape.rank - 1] : 0;
+  const std::size_t xs = shape.inner_strides().x, ys = shape.inner_strides().y;
   for (std::size_t o = 0; o < shape.outer(); ++o) {
     const auto at = shape.offsets(o);
     for (std::size_t i = 0; i < inner; ++i)
@@ -29,8 +28,7 @@ template <class F, class T>
 void binary_tangent(Reference, F f, const Broadcast& shape, const T* x, const T* dx, const T* y,
                     const T* dy, T* dz) {
   const std::size_t inner = shape.inner();
-  const std::size_t xs = shape.rank ? shape.x_strides[shape.rank - 1] : 0;
-  const std::size_t ys = shape.rank ? shape.y_strides[shape.rank - 1] : 0;
+  const std::size_t xs = shape.inner_strides().x, ys = shape.inner_strides().y;
   for (std::size_t o = 0; o < shape.outer(); ++o) {
     const auto at = shape.offsets(o);
     for (std::size_t i = 0; i < inner; ++i) {
@@ -45,8 +43,7 @@ template <class F, class T>
 void binary_backward(Reference, F f, const Broadcast& shape, const T* x, const T* y, const T* g,
                      T* gx, T* gy) {
   const std::size_t inner = shape.inner();
-  const std::size_t xs = shape.rank ? shape.x_strides[shape.rank - 1] : 0;
-  const std::size_t ys = shape.rank ? shape.y_strides[shape.rank - 1] : 0;
+  const std::size_t xs = shape.inner_strides().x, ys = shape.inner_strides().y;
   for (std::size_t o = 0; o < shape.outer(); ++o) {
     const auto at = shape.offsets(o);
     for (std::size_t i = 0; i < inner; ++i) {
