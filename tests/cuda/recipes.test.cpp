@@ -91,8 +91,8 @@ struct MeanObjective {
 };
 
 template <class Device>
-[[nodiscard]] VectorCondition<double, Device> told(std::uint64_t seed) {
-  return {to_device<Device>(normal_noise<double>({rows, 2}, seed + 100))};
+[[nodiscard]] VectorCondition<double, Device> told(std::uint64_t seed, std::size_t count = rows) {
+  return {to_device<Device>(normal_noise<double>({count, 2}, seed + 100))};
 }
 
 struct Outcome {
@@ -123,8 +123,8 @@ template <class Device, class R>
     [[nodiscard]] Shape row_shape() const { return {2}; }
     void fill(Tensor<double>& x, condition_type& condition, std::uint64_t seed,
               std::uint64_t step) const {
-      condition = told<Cpu>(seed + step);
-      x = normal_noise<double>({rows, 2}, seed + step);
+      condition = told<Cpu>(seed + step, x.rows());
+      x = normal_noise<double>(x.shape(), seed + step);
     }
   };
   outcome.numbers.push_back(trainer.evaluate(HeldOut{}, 2).loss);

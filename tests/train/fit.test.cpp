@@ -70,6 +70,20 @@ TEST_CASE("the trainer works with types that model its concepts and nothing more
   CHECK(trainer.sample(normal_noise({4, 2}, 1)).shape() == Shape{4, 2});
 }
 
+TEST_CASE("a source that gives another number of rows is told so") {
+  struct Stubborn {
+    [[nodiscard]] Shape row_shape() const { return {2}; }
+    void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t) const {
+      x = normal_noise({12, 2}, seed);
+    }
+  };
+  MeanFlowTrainer trainer(Mlp<>({.hidden = 8, .layers = 1}), {.steps = 2, .batch = 6});
+  const char* message = "fill: a source was asked for rows of shape (6, 2), but gave (12, 2)";
+  CHECK_THROWS_WITH_AS(trainer.fit(Stubborn{}), message, ShapeError);
+  CHECK_THROWS_WITH_AS(static_cast<void>(trainer.evaluate(Stubborn{})), message, ShapeError);
+  CHECK(trainer.steps_done() == 0);
+}
+
 TEST_CASE("fit trains to the last step and reports every one") {
   MeanFlowTrainer trainer(
       Mlp<>({.hidden = 16, .layers = 1}),

@@ -50,11 +50,13 @@ class SourceBatch {
     x_ = Tensor<T>(shape);
   }
 
-  /// Throws SettingError if the source gives a condition that the net is not told of.
+  /// Throws SettingError if the source gives a condition that the net is not told of, ShapeError if
+  /// it replaces x by a tensor of another shape.
   template <class Source>
   void fill(Source& source, std::uint64_t seed, std::uint64_t number) {
     using Given =
         typename detail::SourceCondition<std::remove_cvref_t<Source>, HostCondition>::type;
+    const Shape shape = x_.shape();
     if constexpr (requires(Given& given) { source.fill(x_, given, seed, number); }) {
       Given given{};
       source.fill(x_, given, seed, number);
@@ -65,12 +67,21 @@ class SourceBatch {
     } else {
       source.fill(x_, seed, number);
     }
+    check_filled(shape);
   }
 
   [[nodiscard]] const Tensor<T>& x() const { return x_; }
   [[nodiscard]] const HostCondition& condition() const { return condition_; }
 
  private:
+  void check_filled(const Shape& shape) {
+    if (x_.shape() == shape) return;
+    const Shape found = x_.shape();
+    x_ = Tensor<T>(shape);
+    throw ShapeError("fill: a source was asked for rows of shape " + to_string(shape) +
+                     ", but gave " + to_string(found));
+  }
+
   Tensor<T> x_;
   HostCondition condition_{};
 };
