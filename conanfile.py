@@ -29,6 +29,7 @@ class MeanFlow(ConanFile):
         self.requires("xsimd/8.1.0", transitive_headers=True)
         self.requires("xtensor/0.24.3", transitive_headers=True)
         self.requires("xtensor-blas/0.20.0", transitive_headers=True)
+        self.requires("nanoflann/[>=1.4.3 <2]", transitive_headers=True)
         self.requires("nlohmann_json/3.11.2", transitive_headers=True)
         self.requires("libpng/[>=1.6 <2]", transitive_headers=True, transitive_libs=True)
         self.requires("libjpeg-turbo/[>=2.1 <4]", transitive_headers=True, transitive_libs=True)
@@ -41,8 +42,8 @@ class MeanFlow(ConanFile):
         packages = ["librandom123-dev"]
         if self.options.dependencies == "system":
             packages += ["libeigen3-dev", "libxtensor-dev", "libxtensor-blas-dev", "libxsimd-dev",
-                         "libopenblas-openmp-dev", "nlohmann-json3-dev", "libpng-dev",
-                         "libjpeg-dev", "zlib1g-dev"]
+                         "libopenblas-openmp-dev", "libnanoflann-dev", "nlohmann-json3-dev",
+                         "libpng-dev", "libjpeg-dev", "zlib1g-dev"]
             if self.options.with_onednn:
                 packages.append("libdnnl-dev")
         Apt(self).install(packages)

@@ -2,7 +2,9 @@
 // Kernels on the shapes of the MLP 256 x 4, each on all threads at once as a training step runs
 // them, and convolutions of the image nets. Names: product/KIND/ROWS and convolution/KIND/SHAPE by
 // this library, product_alone/... and convolution_alone/... by the linked library called directly;
-// activation/KIND/ROWS/TANGENTS. Rates are floating-point operations per second.
+// activation/KIND/ROWS/TANGENTS. coupling/KIND/ROWS/BLOCK: pairing a batch of points in the plane
+// with its noise, beside which a training step is to be seen. Rates are floating-point operations
+// per second.
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -173,6 +175,22 @@ void add_convolutions() {}
 
 #endif
 
+/// Pairs a new batch of points with its noise, as a step of training does.
+template <class K>
+void pair_rows(benchmark::State& state) {
+  const auto rows = static_cast<std::size_t>(state.range(0));
+  K coupling{.block = static_cast<std::size_t>(state.range(1))};
+  Tensor<float> drawn({rows, 2});
+  sample_toy2d(Toy2d::eight_gaussians, drawn.span(), 1, 0);
+  std::uint64_t step = 0;
+  for (auto _ : state) {
+    Tensor<float> x = drawn;
+    NoCondition<float> none;
+    couple(coupling, TileRows{0, 0, 0, rows}, 1, ++step, x, none);
+    benchmark::DoNotOptimize(x.data());
+  }
+}
+
 template <class F>
 void add(const std::string& name, F f, const std::vector<std::vector<std::int64_t>>& arguments) {
   auto* bench = benchmark::RegisterBenchmark(name.c_str(), f)->UseRealTime();
@@ -194,6 +212,10 @@ int main(int argc, char** argv) {
         "product_alone/" + name, [k = kind](auto& state) { run_products(state, k, alone); }, rows);
   }
   add("activation/silu", activation, {{128, 0}, {128, 96}});
+  const std::vector<std::vector<std::int64_t>> blocks{
+      {1024, 64}, {1024, 128}, {1024, 256}, {1024, 512}};
+  add("coupling/optimal_transport", pair_rows<OptimalTransport>, blocks);
+  add("coupling/sinkhorn", pair_rows<SinkhornCoupling>, {{1024, 128}, {1024, 256}});
   add_convolutions();
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;

@@ -57,6 +57,15 @@ if(NOT TARGET meanflow_random123)
   target_include_directories(meanflow_random123 INTERFACE ${MEANFLOW_RANDOM123_INCLUDE_DIR})
 endif()
 
+if(NOT TARGET meanflow_nanoflann)
+  find_path(MEANFLOW_NANOFLANN_INCLUDE_DIR nanoflann.hpp)
+  if(NOT MEANFLOW_NANOFLANN_INCLUDE_DIR)
+    meanflow_missing("meanflow needs nanoflann.hpp (Debian: libnanoflann-dev).")
+  endif()
+  add_library(meanflow_nanoflann INTERFACE IMPORTED)
+  target_include_directories(meanflow_nanoflann INTERFACE ${MEANFLOW_NANOFLANN_INCLUDE_DIR})
+endif()
+
 set(MEANFLOW_ONEDNN_FOUND OFF)
 if(NOT MEANFLOW_WITH_ONEDNN STREQUAL "OFF")
   # Only its configuration file: Debian's also looks for OpenCL, which is not needed to link it.

@@ -23,4 +23,4 @@ target_link_libraries(meanflow INTERFACE
   meanflow_scalar
   Eigen3::Eigen xsimd xtensor xtensor-blas nlohmann_json::nlohmann_json PNG::PNG JPEG::JPEG ZLIB::ZLIB
   OpenMP::OpenMP_CXX Threads::Threads
-  meanflow_openblas meanflow_random123 $<TARGET_NAME_IF_EXISTS:meanflow_onednn>)
+  meanflow_openblas meanflow_random123 meanflow_nanoflann $<TARGET_NAME_IF_EXISTS:meanflow_onednn>)

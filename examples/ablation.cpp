@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
-// ablation: repeats the shape of Tables 1a, 1b, 1c and 1e of arXiv 2505.13447 on 2-D data. Prints
-// Markdown tables of the energy distance of one-step samples, mean and deviation over seeds.
+// ablation: repeats the shape of Tables 1a, 1b, 1c and 1e of arXiv 2505.13447 on 2-D data, and
+// shows what nets and couplings bring there. Prints Markdown tables of one-step samples' energy
+// distance, precision and recall, mean and deviation over seeds.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <exception>
@@ -20,6 +22,7 @@ struct Settings {
   std::string dataset = "eight_gaussians";
   std::uint64_t steps = 3000;
   std::size_t batch = 512, hidden = 128, layers = 3, seeds = 4, samples = 4000;
+  std::string only;  // tables whose names begin with it
 };
 
 /// What one row of a table changes; everything else stays at the right choice.
@@ -29,6 +32,11 @@ struct Variant {
   JvpDirection direction{};
   TimeInputs inputs = TimeInputs::t_h;
   double p = 0;
+  std::size_t block = 1;  // of optimal transport; 1: independent
+  std::size_t octaves = 0;
+  bool residual = false;
+  double learning_rate = 1e-3;
+  std::size_t affine_rank = 0;  // of an AffineNet instead of the Mlp; 2: full
 };
 
 std::vector<Variant> variants() {
@@ -38,7 +46,8 @@ std::vector<Variant> variants() {
   };
   const std::string a = "1a: share of rows with r < t", b = "1b: tangent of the JVP (v, r, t)",
                     c = "1c: times that the net sees, h = t - r",
-                    e = "1e: power p of the weighting";
+                    e = "1e: power p of the weighting",
+                    n = "net: what nets, coupling and learning rate bring";
   for (double fraction : {0.0, 0.25, 0.5, 0.75, 1.0})
     add(a, std::to_string(static_cast<int>(100 * fraction)) + " %").jump_fraction = fraction;
   add(b, "(v, 0, 1)").direction = {1, 0, 1};
@@ -54,40 +63,95 @@ std::vector<Variant> variants() {
     std::snprintf(name, sizeof name, "%.1f", p);
     add(e, name).p = p;
   }
+  add(n, "AffineNet of rank 1").affine_rank = 1;
+  add(n, "AffineNet").affine_rank = 2;
+  add(n, "Mlp");
+  add(n, "Mlp, optimal transport").block = 256;
+  Variant& faster = add(n, "Mlp, optimal transport, 5e-3");
+  faster.block = 256;
+  faster.learning_rate = 5e-3;
+  Variant residual = faster;
+  residual.name += ", residual";
+  residual.residual = true;
+  all.push_back(residual);
+  residual.name += ", 3 octaves";
+  residual.octaves = 3;
+  all.push_back(residual);
   return all;
 }
 
-/// The energy distance of one-step samples after training.
-double run(const Settings& s, const Variant& variant, std::uint64_t seed) {
+struct Scores {
+  double energy_distance = INFINITY, precision = 0, recall = 0;
+};
+
+/// Those of one-step samples after training.
+template <class N>
+Scores train(const Settings& s, const Variant& variant, const N& net, std::uint64_t seed) {
   const Toy2d set = toy2d_from_name(s.dataset);
-  const Mlp<float> net(
-      {.hidden = s.hidden, .layers = s.layers, .time = {.inputs = variant.inputs}, .seed = seed});
   MeanFlowTrainer trainer(
-      net, {.steps = s.steps, .batch = s.batch, .seed = seed},
+      net,
+      {.steps = s.steps,
+       .batch = s.batch,
+       .learning_rate = {.peak = variant.learning_rate},
+       .seed = seed},
       Recipe{.objective = MeanFlow{.direction = variant.direction},
              .weighting = AdaptiveWeighting{.p = variant.p},
-             .times = LogitNormalTimes{.t = {-0.4, 1.6}, .jump_fraction = variant.jump_fraction}});
+             .times = LogitNormalTimes{.t = {-0.4, 1.6}, .jump_fraction = variant.jump_fraction},
+             .coupling = OptimalTransport{.block = variant.block}});
   try {
     trainer.fit(Toy2dSource{set});
   } catch (const NonFiniteError&) {
-    return INFINITY;  // diverged, as a wrong tangent may
+    return {};  // diverged, as a wrong tangent may
   }
   std::vector<float> fresh(2 * s.samples);
   sample_toy2d(set, fresh, seed + 1000, 0);
   const auto samples = trainer.sample(normal_noise({s.samples, 2}, seed));
-  return energy_distance(samples.span(), fresh, 2);
+  if (!std::ranges::all_of(samples.span(), [](float x) { return std::isfinite(x); })) return {};
+  const auto [precision, recall] = precision_recall(samples.span(), fresh, 2);
+  return {energy_distance(samples.span(), fresh, 2), precision, recall};
 }
 
-void print(const std::vector<Variant>& all, const std::vector<std::vector<double>>& distances) {
+Scores run(const Settings& s, const Variant& variant, std::uint64_t seed) {
+  if (variant.affine_rank > 0)
+    return train(s, variant,
+                 AffineNet<float>(
+                     {.rank = variant.affine_rank == 2 ? 0 : variant.affine_rank, .seed = seed}),
+                 seed);
+  return train(s, variant,
+               Mlp<float>({.hidden = s.hidden,
+                           .layers = s.layers,
+                           .octaves = variant.octaves,
+                           .residual = variant.residual,
+                           .time = {.inputs = variant.inputs},
+                           .seed = seed}),
+               seed);
+}
+
+struct MeanAndDeviation {
+  double mean = 0, deviation = 0;
+};
+
+MeanAndDeviation over_seeds(const std::vector<Scores>& scores, double Scores::*part) {
+  const double count = static_cast<double>(scores.size());
+  MeanAndDeviation result;
+  for (const Scores& one : scores) result.mean += one.*part / count;
+  double square = 0;
+  for (const Scores& one : scores) square += std::pow(one.*part - result.mean, 2);
+  result.deviation = std::sqrt(square / std::max(1.0, count - 1));
+  return result;
+}
+
+void print(const std::vector<Variant>& all, const std::vector<std::vector<Scores>>& scores) {
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (i == 0 || all[i].table != all[i - 1].table)
-      std::printf("\n| %s | energy distance | deviation |\n| --- | --- | --- |\n",
+      std::printf("\n| %s | energy distance | precision | recall |\n| --- | --- | --- | --- |\n",
                   all[i].table.c_str());
-    const double count = static_cast<double>(distances[i].size());
-    double mean = 0, square = 0;
-    for (double d : distances[i]) mean += d / count;
-    for (double d : distances[i]) square += (d - mean) * (d - mean) / std::max(1.0, count - 1);
-    std::printf("| %s | %.4f | %.4f |\n", all[i].name.c_str(), mean, std::sqrt(square));
+    const auto distance = over_seeds(scores[i], &Scores::energy_distance);
+    const auto precision = over_seeds(scores[i], &Scores::precision);
+    const auto recall = over_seeds(scores[i], &Scores::recall);
+    std::printf("| %s | %.4f ± %.4f | %.3f ± %.3f | %.3f ± %.3f |\n", all[i].name.c_str(),
+                distance.mean, distance.deviation, precision.mean, precision.deviation, recall.mean,
+                recall.deviation);
   }
 }
 
@@ -103,19 +167,21 @@ int main(int argc, char** argv) {
   app.add_option("--hidden", s.hidden, "width of the hidden layers")->check(CLI::PositiveNumber);
   app.add_option("--seeds", s.seeds, "runs of each variant")->check(CLI::PositiveNumber);
   app.add_option("--samples", s.samples, "points to sample and to compare with");
+  app.add_option("--only", s.only, "the tables whose names begin so, such as 1a or net");
   try {
     app.parse(argc, argv);
-    const std::vector<Variant> all = variants();
-    std::vector<std::vector<double>> distances(all.size(), std::vector<double>(s.seeds));
+    std::vector<Variant> all = variants();
+    std::erase_if(all, [&](const Variant& v) { return !v.table.starts_with(s.only); });
+    std::vector<std::vector<Scores>> scores(all.size(), std::vector<Scores>(s.seeds));
     std::size_t done = 0;
     // Runs side by side, one thread each: nothing is lost to waiting.
     parallel_tasks(Cpu{}, all.size() * s.seeds, [&](std::size_t task, std::size_t) {
       const std::size_t variant = task % all.size(), seed = task / all.size();
-      distances[variant][seed] = run(s, all[variant], seed);
+      scores[variant][seed] = run(s, all[variant], seed);
 #pragma omp critical(ablation_progress)
       std::fprintf(stderr, "%zu of %zu runs\n", ++done, all.size() * s.seeds);
     });
-    print(all, distances);
+    print(all, scores);
     return 0;
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error);

@@ -31,7 +31,7 @@ class OwnNet {
 // [docs:end]
 
 // [docs:own-path]
-/// More noise early on: z_t = (1 - t^1.5) x + t^1.5 e. Its derivatives come from Dual.
+/// More noise early on: z_t = (1 - t)^2 x + t (2 - t) e. Its derivatives come from Dual.
 struct OwnPath {
   template <class T>
   T alpha(const T& t) const {
@@ -39,7 +39,7 @@ struct OwnPath {
   }
   template <class T>
   T sigma(const T& t) const {
-    return t * meanflow::sqrt(t);
+    return t * (2 - t);
   }
 };
 // [docs:end]
@@ -117,6 +117,14 @@ void another_optimizer() {
   trainer.fit(Toy2dSource{Toy2d::rings});
 }
 
+void pairs_that_lie_close() {
+  // [docs:coupling]
+  MeanFlowTrainer trainer(Mlp<float>(), {.steps = 100, .batch = 256},
+                          Recipe{.coupling = OptimalTransport{}});
+  trainer.fit(Toy2dSource{});
+  // [docs:end]
+}
+
 void sampling() {
   const Mlp<float> net({.hidden = 32, .layers = 2});
   // [docs:sampling]
@@ -151,6 +159,7 @@ int main() {
   gradient_of_a_net();
   own_parts();
   another_optimizer();
+  pairs_that_lie_close();
   sampling();
   saving();
   kernels_in_use();

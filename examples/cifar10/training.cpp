@@ -68,8 +68,6 @@ class WorkdirLock {
 void report_kernels() {
   const meanflow::KernelReport kernels = meanflow::kernel_report();
   std::fprintf(stderr, "kernels: %s\n", to_string(kernels).c_str());
-  for (const std::string& warning : kernels.warnings)
-    std::fprintf(stderr, "warning: %s\n", warning.c_str());
 }
 
 void write_text(const std::filesystem::path& path, const std::string& text) {

@@ -44,16 +44,22 @@ namespace toy2d {
 struct Measure {
   std::string objective;
   std::size_t steps;
-  double energy_distance;
+  double energy_distance, precision, recall;
   Points samples;
 };
+
+[[nodiscard]] inline Measure compare(const std::string& name, std::size_t steps, Points samples,
+                                     const Points& fresh) {
+  const double distance = meanflow::energy_distance(samples, fresh, 2);
+  const auto [precision, recall] = meanflow::precision_recall(samples, fresh, 2);
+  return {name, steps, distance, precision, recall, std::move(samples)};
+}
 
 [[nodiscard]] inline Measure measure(const Settings& s, const Trained& trained,
                                      const std::string& objective, std::size_t steps,
                                      const Points& fresh) {
-  Points samples = to_points(generate(trained.net, objective, s.samples, steps, s.seed));
-  const double distance = meanflow::energy_distance(samples, fresh, 2);
-  return {objective, steps, distance, std::move(samples)};
+  return compare(objective, steps,
+                 to_points(generate(trained.net, objective, s.samples, steps, s.seed)), fresh);
 }
 
 // --------------------------------------------------------------------------- pictures
@@ -80,8 +86,8 @@ inline void draw_samples(const std::filesystem::path& file, const Points& fresh,
       continue;
     }
     const Measure& m = measures[i - 1];
-    char note[48];
-    std::snprintf(note, sizeof note, "energy distance %.4f", m.energy_distance);
+    char note[64];
+    std::snprintf(note, sizeof note, "precision %.3f, recall %.3f", m.precision, m.recall);
     const std::string title =
         m.objective + ", " + std::to_string(m.steps) + (m.steps == 1 ? " step" : " steps");
     Panel(page, left, y, side, reach, title, note)
@@ -156,11 +162,15 @@ inline double mean_of_last(const std::vector<double>& values) {
   return sum / static_cast<double>(count);
 }
 
-inline void print_table(const std::vector<Measure>& measures, double floor) {
-  std::printf("\n%-20s %6s  %s\n", "objective", "steps", "energy distance");
-  for (const Measure& m : measures)
-    std::printf("%-20s %6zu  %.5f\n", m.objective.c_str(), m.steps, m.energy_distance);
-  std::printf("%-20s %6s  %.5f\n", "fresh data", "-", floor);
+inline void print_table(const std::vector<Measure>& measures, const Measure& best) {
+  std::printf("\n%-20s %6s  %15s  %9s  %6s\n", "objective", "steps", "energy distance", "precision",
+              "recall");
+  const auto line = [](const Measure& m, const std::string& steps) {
+    std::printf("%-20s %6s  %15.5f  %9.3f  %6.3f\n", m.objective.c_str(), steps.c_str(),
+                m.energy_distance, m.precision, m.recall);
+  };
+  for (const Measure& m : measures) line(m, std::to_string(m.steps));
+  line(best, "-");
 }
 
 /// The arguments of `toy2d sample`.
@@ -172,44 +182,40 @@ struct SampleSettings {
 
 /// Samples again from the file of a trained model.
 inline void sample(const SampleSettings& request) {
-  const auto metadata = meanflow::Safetensors(request.model).metadata();
-  if (!metadata.contains("settings") || !metadata.contains("scaling"))
-    throw meanflow::FileError(request.model + ": was not written by toy2d");
-  const auto settings = nlohmann::json::parse(metadata.at("settings")).get<Settings>();
-  const auto scaling = nlohmann::json::parse(metadata.at("scaling")).get<Scaling>();
-  const auto net = make_net(settings, settings.seed);
-  meanflow::load_parameters(request.model, net.parameters());
-  const auto x = generate(net, settings.objective, request.count, request.nfe, request.seed);
-  meanflow::save_npy(request.out, std::vector<std::size_t>{request.count, 2},
-                     scaling(to_points(x)));
+  const auto model = meanflow::load_model<meanflow::Mlp<float>>(request.model);
+  const auto x = model.sample(request.count, {.steps = request.nfe, .seed = request.seed});
+  meanflow::save_npy(request.out, std::vector<std::size_t>{request.count, 2}, x.span());
 }
 
 /// Trains, samples, measures, and writes everything to `settings.out`.
 inline void run(const Settings& s) {
   const meanflow::KernelReport kernels = meanflow::kernel_report();
   if (!s.quiet) std::cerr << "kernels: " << to_string(kernels) << '\n';
-  for (const std::string& warning : kernels.warnings) std::cerr << "warning: " << warning << '\n';
   const std::filesystem::path out = s.out;
   const Data data(s);
   std::filesystem::create_directories(out);
 
   const Trained trained = train(s, data, s.objective, s.steps);
   const Points fresh = data.fresh(s.samples, s.seed + 1);
-  const double floor = meanflow::energy_distance(data.training(s.samples, s.seed + 2), fresh, 2);
+  const Measure best = compare("fresh data", 0, data.training(s.samples, s.seed + 2), fresh);
 
-  nlohmann::json distances;
+  nlohmann::json distances, precisions, recalls;
   std::vector<Measure> measures;
   for (std::size_t steps : {1, 2, 4}) {
     measures.push_back(measure(s, trained, s.objective, steps, fresh));
-    distances[std::to_string(steps)] = measures.back().energy_distance;
-    meanflow::save_npy(out / ("samples_" + std::to_string(steps) + ".npy"),
-                       std::vector<std::size_t>{s.samples, 2},
-                       data.scaling()(measures.back().samples));
+    const std::string key = std::to_string(steps);
+    distances[key] = measures.back().energy_distance;
+    precisions[key] = measures.back().precision;
+    recalls[key] = measures.back().recall;
+    Points original = measures.back().samples;
+    data.scaling().undo(std::span(original));
+    meanflow::save_npy(out / ("samples_" + key + ".npy"), std::vector<std::size_t>{s.samples, 2},
+                       original);
   }
-  meanflow::save_parameters(out / "model.safetensors", trained.net.parameters(),
-                            {{"format", "meanflow toy2d"},
-                             {"settings", nlohmann::json(s).dump()},
-                             {"scaling", nlohmann::json(data.scaling()).dump()}});
+  meanflow::save_model(out / "model.safetensors", trained.net,
+                       {.scaling = data.scaling(),
+                        .instantaneous = s.objective == "flow-matching",
+                        .metadata = {{"toy2d.settings", nlohmann::json(s).dump()}}});
 
   std::vector<std::pair<std::string, std::vector<Points>>> all_paths{
       {s.objective, paths(trained.net, s.objective, s.seed)}};
@@ -226,7 +232,12 @@ inline void run(const Settings& s) {
 
   const nlohmann::json metrics{
       {"energy_distance", distances},
-      {"noise_floor", floor},
+      {"precision", precisions},
+      {"recall", recalls},
+      {"fresh_data",
+       {{"energy_distance", best.energy_distance},
+        {"precision", best.precision},
+        {"recall", best.recall}}},
       {"ms_per_step", 1e3 * trained.seconds / static_cast<double>(s.steps)},
       {"loss", mean_of_last(trained.loss)},
       {"squared_error", mean_of_last(trained.squared_error)},
@@ -237,7 +248,7 @@ inline void run(const Settings& s) {
   file << metrics.dump(2) << '\n';
   if (!file.flush())
     throw meanflow::FileError((out / "metrics.json").string() + ": cannot be written");
-  print_table(measures, floor);
+  print_table(measures, best);
   std::printf(
       "\nwritten to %s: samples.png, paths.png, loss.png, metrics.json, model.safetensors\n",
       s.out.c_str());

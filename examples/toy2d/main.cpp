@@ -28,7 +28,7 @@ std::vector<std::string> dataset_names() {
 void add_training_options(CLI::App& app, toy2d::Settings& s) {
   auto* dataset = app.add_option("--dataset", s.dataset, "named set to learn")
                       ->check(CLI::IsMember(dataset_names()));
-  app.add_option("--data", s.data, "N x 2 NPY file to learn instead; a tenth of it is held out")
+  app.add_option("--data", s.data, "N x 2 NPY or CSV file to learn instead; a tenth is held out")
       ->excludes(dataset);
   app.add_option("--objective", s.objective, "what the net is trained towards")
       ->check(CLI::IsMember({"meanflow", "improved-meanflow", "flow-matching"}));
@@ -36,6 +36,13 @@ void add_training_options(CLI::App& app, toy2d::Settings& s) {
   app.add_option("--batch", s.batch, "rows per step")->check(CLI::PositiveNumber);
   app.add_option("--hidden", s.hidden, "width of the hidden layers")->check(CLI::PositiveNumber);
   app.add_option("--layers", s.layers, "number of hidden layers");
+  app.add_option("--octaves", s.octaves,
+                 "sinusoids of each coordinate that the net sees, in pairs");
+  app.add_option("--residual", s.residual, "hidden layers add to what they are given");
+  app.add_option("--coupling", s.coupling, "how noise is paired with data")
+      ->check(CLI::IsMember({"independent", "optimal-transport", "sinkhorn"}));
+  app.add_option("--coupling-block", s.coupling_block, "rows that are paired among each other")
+      ->check(CLI::PositiveNumber);
   app.add_option("--lr", s.lr, "peak learning rate; it falls to 0 as a half cosine")
       ->check(CLI::PositiveNumber);
   app.add_option("--ema", s.ema, "decay of the averaged parameters, which are used for sampling")

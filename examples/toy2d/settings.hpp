@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 
 #include <nlohmann/json.hpp>
@@ -17,16 +18,20 @@ namespace toy2d {
 /// generation asks for.
 struct Settings {
   std::string dataset = "eight_gaussians";
-  std::string data;  ///< an N x 2 NPY file instead of a named set
+  std::string data;  ///< an N x 2 NPY or CSV file instead of a named set
   std::string objective = "meanflow";
-  std::uint64_t steps = 5000;
+  std::uint64_t steps = 6000;
   std::size_t batch = 1024;
   std::size_t hidden = 256;
   std::size_t layers = 4;
-  double lr = 1e-3;
+  std::size_t octaves = 4;
+  bool residual = true;
+  double lr = 5e-3;
   double ema = 0.999;
   double jump_fraction = 0.75;
   std::string times = "logit-normal:-0.4,1.6";
+  std::string coupling = "optimal-transport";
+  std::size_t coupling_block = 256;
   double weighting_p = 0;
   std::string tangent = "v,0,1";
   std::string time_inputs = "t,h";
@@ -41,7 +46,8 @@ struct Settings {
 };
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Settings, dataset, data, objective, steps, batch, hidden, layers,
-                                   lr, ema, jump_fraction, times, weighting_p, tangent, time_inputs,
+                                   octaves, residual, coupling, coupling_block, lr, ema,
+                                   jump_fraction, times, weighting_p, tangent, time_inputs,
                                    time_encoding, seed, threads, samples, baseline_steps)
 
 inline const std::map<std::string, meanflow::TimeInputs> time_inputs_by_name{
@@ -79,6 +85,25 @@ struct TimesChoice {
                                "\", expected uniform, logit-normal or logit-normal:MEAN,STD");
 }
 
+/// Pairs noise and data in the way that the settings name.
+struct ChosenCoupling {
+  std::size_t block = 256;
+  bool entropic = false;
+
+  template <class T>
+  void pair(const meanflow::PairingProblem<T>& problem, std::span<std::int32_t> pairs) const {
+    if (entropic)
+      meanflow::SinkhornCoupling{}.pair(problem, pairs);
+    else
+      meanflow::OptimalTransport{}.pair(problem, pairs);
+  }
+};
+
+[[nodiscard]] inline ChosenCoupling make_coupling(const Settings& s) {
+  return {.block = s.coupling == "independent" ? 1 : s.coupling_block,
+          .entropic = s.coupling == "sinkhorn"};
+}
+
 /// The net that the settings describe.
 template <class Device = meanflow::Cpu>
 [[nodiscard]] meanflow::Mlp<float, Device> make_net(const Settings& s, std::uint64_t seed) {
@@ -91,8 +116,13 @@ template <class Device = meanflow::Cpu>
     time.scale = 6.283185307179586;
     time.max_period = 16;
   }
-  return meanflow::Mlp<float, Device>(
-      {.dimension = 2, .hidden = s.hidden, .layers = s.layers, .time = time, .seed = seed});
+  return meanflow::Mlp<float, Device>({.dimension = 2,
+                                       .hidden = s.hidden,
+                                       .layers = s.layers,
+                                       .octaves = s.octaves,
+                                       .residual = s.residual,
+                                       .time = time,
+                                       .seed = seed});
 }
 
 }  // namespace toy2d

@@ -21,20 +21,6 @@ using Points = std::vector<float>;  // (N, 2)
 
 // ------------------------------------------------------------------------------- data
 
-/// original = mean + scale * point
-struct Scaling {
-  std::array<double, 2> mean{0, 0};
-  double scale = 1;
-
-  [[nodiscard]] Points operator()(Points points) const {
-    for (std::size_t i = 0; i < points.size(); ++i)
-      points[i] = static_cast<float>(mean[i % 2] + scale * static_cast<double>(points[i]));
-    return points;
-  }
-};
-
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Scaling, mean, scale)
-
 /// A named set or the points of a file, in the scale that the net sees.
 class Data {
  public:
@@ -78,9 +64,8 @@ class Data {
   }
 
   /// How points are mapped to what the user gave.
-  [[nodiscard]] Scaling scaling() const {
-    if (!points_) return {};
-    return {{points_->mean()[0], points_->mean()[1]}, points_->scale()};
+  [[nodiscard]] meanflow::Scaling scaling() const {
+    return points_ ? points_->scaling() : meanflow::Scaling{};
   }
 
  private:
@@ -124,10 +109,12 @@ template <class Device, class Times>
        .batch = s.batch,
        .learning_rate = {.peak = s.lr, .decay = meanflow::Decay::cosine},
        .averages = {meanflow::WarmupEma{s.ema}},
-       .seed = s.seed},
+       .seed = s.seed,
+       .warnings = !s.quiet},
       meanflow::Recipe{.objective = objective,
                        .weighting = meanflow::AdaptiveWeighting{.p = s.weighting_p},
-                       .times = times});
+                       .times = times,
+                       .coupling = make_coupling(s)});
   if (s.quiet)
     trainer.fit(data, Recorder{trained});
   else

@@ -23,7 +23,8 @@ struct FileError : Error {
   using Error::Error;
 };
 
-/// A device has too little memory; the message says how much was asked for and how much is free.
+/// There is too little memory; the message says how much was asked for, and on a device how much is
+/// free.
 struct OutOfMemoryError : Error {
   using Error::Error;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// All of meanflow but its GPU device, and `eval/frechet.hpp`, which takes long to compile.
+/// All of meanflow but its GPU device, and `eval/frechet.hpp` and `eval/classifier_test.hpp`, which
+/// take long to compile.
 #pragma once
 
 #include <meanflow/autodiff/check.hpp>
@@ -17,15 +18,21 @@
 #include <meanflow/data/image_source.hpp>
 #include <meanflow/data/mnist.hpp>
 #include <meanflow/data/point_set.hpp>
+#include <meanflow/data/scaling.hpp>
 #include <meanflow/data/source.hpp>
 #include <meanflow/data/toy2d.hpp>
 #include <meanflow/error.hpp>
 #include <meanflow/eval/energy_distance.hpp>
 #include <meanflow/eval/features.hpp>
 #include <meanflow/eval/kernel_distance.hpp>
+#include <meanflow/eval/precision_recall.hpp>
+#include <meanflow/eval/sliced_wasserstein.hpp>
+#include <meanflow/flow/assignment.hpp>
 #include <meanflow/flow/batch.hpp>
 #include <meanflow/flow/condition_dropout.hpp>
+#include <meanflow/flow/coupling.hpp>
 #include <meanflow/flow/draw_batch.hpp>
+#include <meanflow/flow/generate.hpp>
 #include <meanflow/flow/guidance.hpp>
 #include <meanflow/flow/interpolate.hpp>
 #include <meanflow/flow/loss_weighting.hpp>
@@ -38,12 +45,15 @@
 #include <meanflow/flow/tangents.hpp>
 #include <meanflow/flow/tiles.hpp>
 #include <meanflow/flow/time_sampler.hpp>
+#include <meanflow/io/csv.hpp>
 #include <meanflow/io/csv_log.hpp>
 #include <meanflow/io/image.hpp>
 #include <meanflow/io/jpeg.hpp>
 #include <meanflow/io/npy.hpp>
 #include <meanflow/io/parameters.hpp>
 #include <meanflow/io/safetensors.hpp>
+#include <meanflow/io/scatter.hpp>
+#include <meanflow/io/settings_json.hpp>
 #include <meanflow/io/tensorboard.hpp>
 #include <meanflow/kernels/attention.hpp>
 #include <meanflow/kernels/cpu.hpp>
@@ -98,6 +108,7 @@
 #include <meanflow/train/checkpoint.hpp>
 #include <meanflow/train/communicator.hpp>
 #include <meanflow/train/early_stopping.hpp>
+#include <meanflow/train/model.hpp>
 #include <meanflow/train/progress.hpp>
 #include <meanflow/train/recipe.hpp>
 #include <meanflow/train/report.hpp>

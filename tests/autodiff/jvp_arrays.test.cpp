@@ -48,6 +48,31 @@ TEST_CASE("jvp of functions of Eigen arrays nests") {
   CHECK(jvp(first, x, one).tangent.isApprox(x.exp()));
 }
 
+TEST_CASE("jvp of expressions and sums of xtensor") {
+  const xt::xarray<double> x = {{1, 2}, {3, 4}}, dx = {{1, 0}, {2, -1}};
+  const auto product = [](const auto& v) { return xt::sin(v) * v; };
+  const auto dynamic = jvp(product, x, dx);
+  static_assert(std::same_as<std::remove_cvref_t<decltype(dynamic.value)>, xt::xarray<double>>);
+  REQUIRE(dynamic.value.dimension() == 2);
+  for (std::size_t i = 0; i < 4; ++i) {
+    const double a = x.flat(i), da = dx.flat(i);
+    CHECK(dynamic.value.flat(i) == doctest::Approx(std::sin(a) * a));
+    CHECK(dynamic.tangent.flat(i) == doctest::Approx((std::cos(a) * a + std::sin(a)) * da));
+  }
+  const auto square = [](const auto& v) { return xt::sum(v * v); };
+  const auto sum = jvp(square, x, dx);
+  CHECK(sum.value() == 30);
+  CHECK(sum.tangent() == 2 * (1 * 1 + 3 * 2 - 4 * 1));
+
+  const xt::xtensor<double, 2> y = x, dy = dx;
+  const auto fixed = jvp(product, y, dy);
+  static_assert(std::same_as<std::remove_cvref_t<decltype(fixed.value)>, xt::xtensor<double, 2>>);
+  CHECK(fixed.tangent == dynamic.tangent);
+  const auto columns = jvp([](const auto& v) { return xt::sum(v * v, {0}); }, y, dy);
+  CHECK(columns.value == xt::xarray<double>{10, 20});
+  CHECK(columns.tangent == xt::xarray<double>{14, -8});
+}
+
 TEST_CASE("jvp of functions of xtensor") {
   const xt::xarray<double> x = {{1, 2}, {3, 4}}, dx = {{1, 0}, {2, -1}};
   const auto [y, dy] = jvp([](const auto& v) { return xt::exp(v) * v; }, x, dx);

@@ -176,3 +176,10 @@ TEST_CASE("on a device as with plain loops: SGD, with accumulated gradients") {
 TEST_CASE("on a device as with plain loops: a loss that couples rows") {
   expect_same_on_device(Recipe<MeanObjective>{}, settings());
 }
+
+TEST_CASE("on a device as with plain loops: data paired with noise by optimal transport") {
+  expect_same_on_device(
+      Recipe<TwoOutputObjective, ConstantWeighting, LinearPath, PairedTimes<LogitNormalTime>, Adam,
+             SingleProcess, OptimalTransport>{},
+      settings());
+}

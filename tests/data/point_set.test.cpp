@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <limits>
 #include <set>
 #include <span>
@@ -66,20 +67,61 @@ TEST_CASE("Points from a file, and samples back in its units") {
   }
 }
 
-TEST_CASE("Points are centred, and scaled by one factor to unit variance on average") {
+TEST_CASE("Each column is centred and scaled to unit variance, or all by one factor") {
+  const auto moments = [](const PointSet& set, std::size_t column) {
+    double sum = 0, square = 0;
+    for (std::size_t i = column; i < 2000; i += 2) {
+      sum += set.training()[i] / 1000;
+      square += double(set.training()[i]) * set.training()[i] / 1000;
+    }
+    CHECK(std::abs(sum) < 1e-6);
+    return square;
+  };
   const PointSet set(line(1000), 2, {.holdout = 0});
   CHECK(set.held_out().empty());
-  double sum[2] = {}, square[2] = {};
-  for (std::size_t i = 0; i < 2000; ++i) {
-    sum[i % 2] += set.training()[i] / 1000;
-    square[i % 2] += double(set.training()[i]) * set.training()[i] / 1000;
+  CHECK(moments(set, 0) == doctest::Approx(1));
+  CHECK(moments(set, 1) == doctest::Approx(1));
+  CHECK(set.scaling().mean[0] == doctest::Approx(499.5));
+  CHECK(set.scaling().scale[1] == doctest::Approx(10 * set.scaling().scale[0]));
+
+  const PointSet one(line(1000), 2, {.holdout = 0, .scaling = ScalingRule::one_factor});
+  CHECK((moments(one, 0) + moments(one, 1)) / 2 == doctest::Approx(1));
+  CHECK(moments(one, 1) / moments(one, 0) == doctest::Approx(100));  // the shape is kept
+  CHECK(one.scaling().scale[0] == one.scaling().scale[1]);
+
+  const PointSet none(line(10), 2, {.holdout = 0, .scaling = ScalingRule::none});
+  CHECK(none.scaling().identity());
+  const auto values = line(10);
+  CHECK(std::ranges::all_of(none.training(), [&](float x) {
+    return std::ranges::find(values, double(x)) != values.end();
+  }));
+}
+
+TEST_CASE("Columns of very different scales are seen alike, and equal ones are left as they are") {
+  std::vector<double> values;
+  for (std::size_t i = 0; i < 100; ++i)
+    values.insert(values.end(), {1e4 * std::sin(double(i)), 1e-3 * std::cos(double(i)), 7});
+  const PointSet set(values, 3, {.holdout = 0});
+  for (std::size_t d = 0; d < 2; ++d) {
+    double square = 0;
+    for (std::size_t i = d; i < 300; i += 3)
+      square += double(set.training()[i]) * set.training()[i] / 100;
+    CHECK(square == doctest::Approx(1));
   }
-  CHECK(std::abs(sum[0]) < 1e-6);
-  CHECK(std::abs(sum[1]) < 1e-6);
-  CHECK((square[0] + square[1]) / 2 == doctest::Approx(1));
-  CHECK(square[1] / square[0] == doctest::Approx(100));  // the shape is kept
-  CHECK(set.mean()[0] == doctest::Approx(499.5));
-  CHECK(set.scale() > 0);
+  CHECK(set.training()[2] == 0);
+  std::vector<float> back(set.training().begin(), set.training().end());
+  set.to_original(back);
+  CHECK(back[2] == 7);
+}
+
+TEST_CASE("Points from a CSV file with a header") {
+  const TemporaryFolder folder;
+  const auto path = folder / "points.csv";
+  std::ofstream(path) << "height,\"weight, kg\"\n1.5,60\n1.75,70\n2,80\n";
+  const PointSet set(path, {.holdout = 0});
+  CHECK(set.size() == 3);
+  CHECK(set.names() == std::vector<std::string>{"height", "weight, kg"});
+  CHECK(set.scaling().mean[0] == doctest::Approx(1.75));
 }
 
 TEST_CASE("The split holds every row once and depends on the seed alone") {

@@ -104,3 +104,14 @@ TEST_CASE("a warning is kept once") {
   CHECK(warnings_so_far().size() == before + 1);
   CHECK(warnings_so_far().back() == "the test warns");
 }
+
+TEST_CASE("spinning threads are warned of where others need the cores") {
+  using meanflow::detail::warning_of_spinning;
+  CHECK(warning_of_spinning(nullptr, 0.2, 2).empty());
+  CHECK(warning_of_spinning("passive", 9, 2).empty());
+  CHECK(warning_of_spinning(nullptr, 9, 1).empty());
+  CHECK(warning_of_spinning("active", 3.25, 2) ==
+        "other programs use this machine (a load of 3.2 on 2 threads), and OpenMP's threads spin "
+        "while they wait: a training step may take ten times as long. Set OMP_WAIT_POLICY=passive "
+        "in the environment.");
+}

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <cmath>
+#include <string>
 #include <tuple>
+#include <vector>
 
 #include <doctest/doctest.h>
 #include <expect_op.hpp>
@@ -56,6 +58,39 @@ TEST_CASE("every choice of times and encodings is differentiated") {
     }
 }
 
+TEST_CASE("sinusoids of z and residual layers are differentiated, and are what they say") {
+  expect_derivatives(Mlp<double>({.hidden = 12, .layers = 2, .octaves = 3, .frequency = 0.7}));
+  expect_derivatives(Mlp<double>({.hidden = 12, .layers = 3, .residual = true}));
+  const Mlp<double> net({.dimension = 1, .layers = 0, .octaves = 2, .frequency = 1.5});
+  const auto& weight = net.parameters()["layers.0.weight"];
+  CHECK(weight.shape() == Shape{1, 1 + 2 + 4});  // z, t, t - r, two cosines and two sines
+  const auto z = Values::from({1, 1}, {0.4}), r = Values::from({1, 1}, {0.2}),
+             t = Values::from({1, 1}, {0.9});
+  const double inputs[] = {0.4,           0.9,           0.7,          std::cos(0.6),
+                           std::cos(1.2), std::sin(0.6), std::sin(1.2)};
+  double u = net.parameters()["layers.0.bias"].data()[0];
+  for (std::size_t i = 0; i < 7; ++i) u += weight.data()[i] * inputs[i];
+  CHECK(net(z, r, t)[0] == doctest::Approx(u).epsilon(1e-12));
+
+  // x = W0 inputs + b0, x += W1 f(x) + b1, u = W2 f(x) + b2
+  const Mlp<double> deep({.dimension = 1, .hidden = 3, .layers = 2, .residual = true});
+  const auto layer = [&](const std::string& name, const std::vector<double>& x) {
+    const auto &w = deep.parameters()[name + ".weight"], &b = deep.parameters()[name + ".bias"];
+    std::vector<double> y(b.data(), b.data() + b.size());
+    for (std::size_t i = 0; i < y.size(); ++i)
+      for (std::size_t k = 0; k < x.size(); ++k) y[i] += w.data()[i * x.size() + k] * x[k];
+    return y;
+  };
+  const auto activated = [](std::vector<double> x) {
+    for (double& value : x) value /= 1 + std::exp(-value);
+    return x;
+  };
+  std::vector<double> x = layer("layers.0", {0.4, 0.9, 0.7});
+  const std::vector<double> added = layer("layers.1", activated(x));
+  for (std::size_t i = 0; i < 3; ++i) x[i] += added[i];
+  CHECK(deep(z, r, t)[0] == doctest::Approx(layer("layers.2", activated(x))[0]).epsilon(1e-12));
+}
+
 TEST_CASE("time embeddings") {
   const auto r = Values::from({1, 1}, {0.25}), t = Values::from({1, 1}, {1});
   const auto embed = [&](TimeEmbeddingSettings settings) {
@@ -101,6 +136,7 @@ TEST_CASE("a net without hidden layers, and settings that are refused") {
   CHECK(Mlp<double>({.layers = 0}).parameters().count() == 4 * 2 + 2);
   CHECK_THROWS_AS(Mlp<double>({.dimension = 0}), SettingError);
   CHECK_THROWS_AS(Mlp<double>({.hidden = 0}), SettingError);
+  CHECK_THROWS_AS(Mlp<double>({.octaves = 2, .frequency = 0}), SettingError);
 }
 
 TEST_CASE("nets of the same seed are the same, and copies share their parameters") {

@@ -147,6 +147,10 @@ TEST_CASE("a checkpoint of another training run is refused, and nothing is chang
                  "run has 'AdaptiveWeighting{p: 1, epsilon: 0.01, reduction: 0}'");
   refused_recipe(Recipe<MeanFlow, ConstantWeighting, CosinePath>{},
                  " was written with path 'LinearPath', but this training run has 'CosinePath'");
+  refused_recipe(Recipe<MeanFlow, ConstantWeighting, LinearPath, LogitNormalTimes, Adam,
+                        SingleProcess, OptimalTransport>{},
+                 " was written with coupling 'IndependentCoupling', but this training run has "
+                 "'OptimalTransport{block: 256, condition_weight: 10}'");
   auto wider = make_trainer(3, 17);
   CHECK_THROWS_WITH_AS(
       load_checkpoint(path, wider),

@@ -220,6 +220,47 @@ TEST_CASE("accumulated gradients are those of one large batch") {
   CHECK(parts.rows().size() == 2 * batch);
 }
 
+namespace {
+
+/// Pairs the first noise with the last row, and so on.
+struct Reversed {
+  std::size_t block = batch;
+  template <class T>
+  void pair(const PairingProblem<T>& problem, std::span<std::int32_t> data_of_noise) const {
+    for (std::size_t i = 0; i < problem.size; ++i)
+      data_of_noise[i] = static_cast<std::int32_t>(problem.size - 1 - i);
+  }
+};
+
+template <class K>
+[[nodiscard]] auto paired_trainer(std::size_t tile_rows) {
+  using R =
+      Recipe<MeanFlow, ConstantWeighting, LinearPath, LogitNormalTimes, Adam, SingleProcess, K>;
+  return MeanFlowTrainer<SmallNet, R>(make_net(),
+                                      {.batch = batch, .seed = 11, .tile_rows = tile_rows});
+}
+
+}  // namespace
+
+TEST_CASE("a step on paired rows is the step on the rows in that order") {
+  const Values x = test::numbers({batch, 2}, 7);
+  const auto agree = [&](auto paired, const Values& in_order) {
+    auto plain = make_trainer(batch);
+    CHECK(paired.step(x).loss == plain.step(in_order).loss);
+    CHECK(std::ranges::equal(paired.net().parameters().values().span(),
+                             plain.net().parameters().values().span()));
+  };
+  Values reversed(x.shape());
+  for (std::size_t i = 0; i < batch; ++i) std::copy_n(x.row(batch - 1 - i), 2, reversed.row(i));
+  agree(paired_trainer<Reversed>(batch), reversed);
+  Values transported = x;
+  NoCondition<double> none;
+  couple(OptimalTransport{}, TileRows{0, 18, 18, batch}, 11, 0, transported, none);
+  agree(paired_trainer<OptimalTransport>(batch), transported);
+  CHECK(paired_trainer<OptimalTransport>(5).step(x).loss ==
+        doctest::Approx(paired_trainer<OptimalTransport>(batch).step(x).loss).epsilon(1e-12));
+}
+
 TEST_CASE("frozen parameters are neither differentiated nor moved") {
   auto trainer = make_trainer(
       8,

@@ -100,17 +100,22 @@ struct dual_traits<DualTensor<T, Device>> {
 
 namespace detail {
 
+/// What holds the numbers of an expression Y.
+template <class Y>
+struct ComputedType {
+  using type = Y;
+};
+template <class Y>
+  requires requires { typename Y::PlainObject; }  // Eigen's
+struct ComputedType<Y> {
+  using type = typename Y::PlainObject;
+};
+
 // Expressions of Eigen and xtensor refer to the arguments of a function: they are computed while
 // those are alive.
 template <class Y>
 [[nodiscard]] auto computed(Y&& y) {
-  using Plain = std::remove_cvref_t<Y>;
-  if constexpr (requires { typename Plain::PlainObject; })
-    return typename Plain::PlainObject(std::forward<Y>(y));
-  else if constexpr (requires { typename Plain::expression_tag; })
-    return std::remove_cvref_t<decltype(eval(y))>(eval(y));
-  else
-    return Plain(std::forward<Y>(y));
+  return typename ComputedType<std::remove_cvref_t<Y>>::type(std::forward<Y>(y));
 }
 
 /// x as a constant with `Depth` levels of derivatives.

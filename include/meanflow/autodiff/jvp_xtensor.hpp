@@ -4,6 +4,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <concepts>
 #include <cstddef>
 #include <utility>
 
@@ -51,6 +53,20 @@ struct xtensor_dual_traits {
     return result;
   }
 };
+
+/// Not xt::eval: with C++20, version 0.24 takes the shapes of xt::xarray for ones of fixed rank.
+template <class E, class Shape>
+struct ComputedXtensor {
+  using type = xt::xarray<typename E::value_type>;
+};
+template <class E, class Index, std::size_t N>
+struct ComputedXtensor<E, std::array<Index, N>> {
+  using type = xt::xtensor<typename E::value_type, N>;
+};
+template <class E>
+  requires std::same_as<typename E::expression_tag, xt::xtensor_expression_tag> &&
+           (!std::derived_from<E, xt::xcontainer<E>>)
+struct ComputedType<E> : ComputedXtensor<E, typename E::shape_type> {};
 
 template <class Plain, class Array>
 [[nodiscard]] std::pair<Plain, Plain> split_xtensor(const Array& y) {

@@ -14,7 +14,9 @@
 #include <vector>
 
 #include <meanflow/data/fill_rows.hpp>
+#include <meanflow/data/scaling.hpp>
 #include <meanflow/error.hpp>
+#include <meanflow/io/csv.hpp>
 #include <meanflow/io/npy.hpp>
 #include <meanflow/random/philox.hpp>
 #include <meanflow/tensor/tensor.hpp>
@@ -24,14 +26,16 @@ namespace meanflow {
 struct PointSetOptions {
   double holdout = 0.1;    ///< share of the rows kept for evaluation, in [0, 1)
   std::uint64_t seed = 0;  ///< chooses the rows kept for evaluation
+  ScalingRule scaling = ScalingRule::per_column;  ///< what columns are divided by
 };
 
-/// N points of D numbers, centred and divided by one factor, so that the variance is 1 on average
-/// over the columns (one factor, so that shapes stay as they are). The rows are split once into
-/// training rows and held-out rows; the same seed and number of rows give the same split.
+/// N points of D numbers, each column centred and divided by its standard deviation, or all by one
+/// factor (`PointSetOptions::scaling`). The rows are split once into training rows and held-out
+/// rows; the same seed and number of rows give the same split.
 class PointSet {
  public:
-  /// Reads an NPY file of N x D floats or integers.
+  /// Reads N x D numbers: from a file that ends in .csv, .tsv or .txt with or without a header
+  /// (`load_csv`), from an NPY file otherwise.
   /// Throws FileError if the file is unusable, is not a table, has fewer than 2 rows, holds a value
   /// that is not finite, or has only equal rows; the message names the file and the row.
   /// Throws SettingError if the options are out of range (also below).
@@ -43,7 +47,10 @@ class PointSet {
       : PointSet(table(values, dim), "The point set", options) {}
 
   /// Numbers per row.
-  [[nodiscard]] std::size_t dim() const { return mean_.size(); }
+  [[nodiscard]] std::size_t dim() const { return dim_; }
+
+  /// The names of the columns; empty if the file has none.
+  [[nodiscard]] const std::vector<std::string>& names() const { return names_; }
 
   /// Number of rows, training and held-out together.
   [[nodiscard]] std::size_t size() const { return rows_.size() / dim(); }
@@ -59,8 +66,7 @@ class PointSet {
   }
 
   /// What was subtracted from each column, and then divided by.
-  [[nodiscard]] const std::vector<double>& mean() const { return mean_; }
-  [[nodiscard]] double scale() const { return scale_; }
+  [[nodiscard]] const Scaling& scaling() const { return scaling_; }
 
   /// Draws training rows with replacement into points (N, dim), row i by RandomStream(seed,
   /// Purpose::data, step, first_row + i): drawing a batch in parts gives the same points.
@@ -86,37 +92,42 @@ class PointSet {
   /// Maps normalised points (N, dim), such as a model's samples, to the file's own units, in place.
   void to_original(std::span<float> points) const {
     check_rows("to_original", points.size());
-    for (std::size_t i = 0; i < points.size(); ++i) {
-      points[i] = static_cast<float>(points[i] * scale_ + mean_[i % dim()]);
-    }
+    scaling_.undo(points);
   }
 
  private:
   struct Table {
     std::vector<double> values;
     std::size_t dim;
+    std::vector<std::string> names{};
   };
 
-  PointSet(const Table& table, const std::string& name, const PointSetOptions& options) {
+  PointSet(const Table& table, const std::string& name, const PointSetOptions& options)
+      : dim_(table.dim), names_(table.names) {
     const std::size_t count = table.values.size() / table.dim;
     if (!(options.holdout >= 0 && options.holdout < 1)) {
       throw SettingError("PointSet: holdout is " + std::to_string(options.holdout) +
                          ", where a share of at least 0 and less than 1 is expected.");
     }
     check_values(table, count, name);
-    measure(table, count, name);
+    scaling_ = measure_scaling(table.values, dim_, options.scaling, name);
     held_out_ = static_cast<std::size_t>(std::llround(options.holdout * double(count)));
     held_out_ = std::min(held_out_, count - 1);
-    rows_.reserve(table.values.size());
-    for (const std::size_t row : permutation(count, options.seed)) {
-      for (std::size_t d = 0; d < table.dim; ++d) {
-        const double value = table.values[row * table.dim + d];
-        rows_.push_back(static_cast<float>((value - mean_[d]) / scale_));
-      }
-    }
+    std::vector<double> scaled = table.values;
+    scaling_.apply(std::span(scaled));
+    rows_.reserve(scaled.size());
+    for (const std::size_t row : permutation(count, options.seed))
+      for (std::size_t d = 0; d < dim_; ++d)
+        rows_.push_back(static_cast<float>(scaled[row * dim_ + d]));
   }
 
   [[nodiscard]] static Table load(const std::filesystem::path& path) {
+    const std::string ending = path.extension().string();
+    if (ending == ".csv" || ending == ".tsv" || ending == ".txt") {
+      CsvTable csv = load_csv(path);
+      if (csv.columns == 0) throw FileError(detail::quoted(path) + " holds no numbers.");
+      return {std::move(csv.values), csv.columns, std::move(csv.names)};
+    }
     NpyArray<double> array = load_npy<double>(path);
     if (array.shape.size() != 2 || array.shape[1] == 0) {
       std::string shape;
@@ -152,24 +163,6 @@ class PointSet {
     }
   }
 
-  void measure(const Table& table, std::size_t count, const std::string& name) {
-    mean_.assign(table.dim, 0);
-    for (std::size_t i = 0; i < table.values.size(); ++i) {
-      mean_[i % table.dim] += table.values[i] / double(count);
-    }
-    double square = 0;
-    for (std::size_t i = 0; i < table.values.size(); ++i) {
-      const double centred = table.values[i] - mean_[i % table.dim];
-      square += centred * centred / double(table.values.size());
-    }
-    scale_ = std::sqrt(square);
-    if (!(scale_ > 0) || !std::isfinite(scale_)) {
-      throw FileError(name + (scale_ > 0 ? " holds values too large to be scaled."
-                                         : " has only equal rows, from which nothing can be "
-                                           "learnt."));
-    }
-  }
-
   void check_rows(const char* function, std::size_t values) const {
     if (values % dim() != 0) {
       throw ShapeError("PointSet::" + std::string(function) + ": " + std::to_string(values) +
@@ -178,8 +171,9 @@ class PointSet {
   }
 
   std::vector<float> rows_;  // held-out rows first
-  std::vector<double> mean_;
-  double scale_ = 1;
+  std::size_t dim_ = 0;
+  std::vector<std::string> names_;
+  Scaling scaling_;
   std::size_t held_out_ = 0;
 };
 

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -83,6 +85,28 @@ inline void describe_blas(KernelReport& report) {
         "OpenMP build (Debian: libopenblas0-openmp).");
 }
 
+/// A warning if the threads of OpenMP spin while they wait (`policy` is OMP_WAIT_POLICY, or null)
+/// although other programs keep the cores busy; else empty.
+[[nodiscard]] inline std::string warning_of_spinning(const char* policy, double load,
+                                                     std::size_t threads) {
+  const std::string_view given = policy ? policy : "";
+  if (threads < 2 || given == "passive" || given == "PASSIVE") return {};
+  if (!(load > 0.5 * static_cast<double>(threads))) return {};
+  char text[256];
+  std::snprintf(text, sizeof text,
+                "other programs use this machine (a load of %.1f on %zu threads), and OpenMP's "
+                "threads spin while they wait: a training step may take ten times as long. Set "
+                "OMP_WAIT_POLICY=passive in the environment.",
+                load, threads);
+  return text;
+}
+
+/// The average number of programs that were running during the last minute; 0 if nobody knows.
+[[nodiscard]] inline double load_of_machine() {
+  double load = 0;
+  return getloadavg(&load, 1) == 1 ? load : 0;
+}
+
 }  // namespace detail
 
 /// Asks the linked libraries and the processor, and adds the warnings raised by kernels so far.
@@ -102,9 +126,28 @@ inline void describe_blas(KernelReport& report) {
                               ", but this processor has " +
                               std::to_string(detail::processor_vector_bits()) +
                               "-bit vectors: compile with -march=native.");
+#ifndef __OPTIMIZE__
+  report.warnings.emplace_back(
+      "this program was compiled without optimisation, which makes it about ten times slower: "
+      "compile with -O3 (CMake: -DCMAKE_BUILD_TYPE=Release).");
+#endif
+  if (const std::string spins = detail::warning_of_spinning(
+          std::getenv("OMP_WAIT_POLICY"), detail::load_of_machine(), report.threads);
+      !spins.empty())
+    report.warnings.push_back(spins);
   const std::vector<std::string> noted = kernels::warnings_so_far();
   report.warnings.insert(report.warnings.end(), noted.begin(), noted.end());
   return report;
+}
+
+/// Prints what `kernel_report` warns of to standard error, once in a process.
+inline void print_kernel_warnings_once() {
+  static const bool printed = [] {
+    for (const std::string& warning : kernel_report().warnings)
+      std::fprintf(stderr, "meanflow: warning: %s\n", warning.c_str());
+    return true;
+  }();
+  static_cast<void>(printed);
 }
 
 /// One line: "oneDNN 2.6.3, OpenBLAS 0.3.21 (Cooperlake, OpenMP), avx512bw, 2 threads".

@@ -143,6 +143,14 @@ template <class Device, Condition C>
   return there;
 }
 
+/// The parts of a device's condition where the host can read them.
+template <Condition C>
+[[nodiscard]] OnDevice<C, Cpu> condition_to_host(const C& condition) {
+  OnDevice<C, Cpu> here;
+  C::fields([](const char*, const auto& from, auto& to) { to = to_host(from); }, condition, here);
+  return here;
+}
+
 namespace detail {
 
 /// Throws ShapeError, naming `who`, unless every given part of the condition has `rows` rows.

@@ -34,6 +34,18 @@ struct MeanFlowNetSettings {
   std::vector<std::size_t> attention_levels = {};
   std::uint64_t seed = 0;
 
+  static constexpr void fields(auto f, auto&... s) {
+    f("channels", s.channels...);
+    f("base", s.base...);
+    f("multipliers", s.multipliers...);
+    f("blocks", s.blocks...);
+    f("classes", s.classes...);
+    f("embedding", s.embedding...);
+    f("condition", s.condition...);
+    f("attention_levels", s.attention_levels...);
+    f("seed", s.seed...);
+  }
+
   /// Throws SettingError if no net can be built from these.
   void check() const {
     detail::check_positive("MeanFlowNet", {{"channels", channels},

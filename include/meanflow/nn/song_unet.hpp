@@ -42,6 +42,23 @@ struct SongUNetSettings {
   std::vector<double> resample_filter = {1, 3, 3, 1};
   std::uint64_t seed = 0;
 
+  static constexpr void fields(auto f, auto&... s) {
+    f("resolution", s.resolution...);
+    f("in_channels", s.in_channels...);
+    f("out_channels", s.out_channels...);
+    f("augmentation", s.augmentation...);
+    f("classes", s.classes...);
+    f("dropout", s.dropout...);
+    f("model_channels", s.model_channels...);
+    f("channel_mult", s.channel_mult...);
+    f("channel_mult_emb", s.channel_mult_emb...);
+    f("channel_mult_noise", s.channel_mult_noise...);
+    f("blocks", s.blocks...);
+    f("attention_resolutions", s.attention_resolutions...);
+    f("resample_filter", s.resample_filter...);
+    f("seed", s.seed...);
+  }
+
   /// Throws SettingError if no net can be built from these.
   void check() const {
     detail::check_positive("SongUNet", {{"resolution", resolution},

@@ -32,6 +32,17 @@ struct TimeEmbeddingSettings {
   bool endpoint = false;       ///< sinusoidal: frequencies max_period^(-i / (half - 1))
   SinusoidOrder order = SinusoidOrder::cosines_first;
   double fourier_deviation = 1;  ///< fourier: frequencies 2 pi N(0, deviation^2)
+
+  static constexpr void fields(auto f, auto&... s) {
+    f("inputs", s.inputs...);
+    f("encoding", s.encoding...);
+    f("dimension", s.dimension...);
+    f("scale", s.scale...);
+    f("max_period", s.max_period...);
+    f("endpoint", s.endpoint...);
+    f("order", s.order...);
+    f("fourier_deviation", s.fourier_deviation...);
+  }
 };
 
 /// The frequencies of a sinusoidal embedding, (dimension / 2).

@@ -15,18 +15,16 @@ namespace meanflow {
 /// Which half of a sinusoidal embedding comes first.
 enum class SinusoidOrder { cosines_first, sines_first };
 
-/// y = [cos(x f), sin(x f)] of x (B, 1), or sines first; f (h), y (B, 2 h).
+/// y = [cos(x f), sin(x f)] of every number x, or sines first; x (B, ..., C), f (h), y (B, ..., 2 h
+/// C).
 ///   tangent   dy = [-sin(x f) f dx, cos(x f) f dx]
 ///   backward  gx = sum of f (cos(x f) g_sin - sin(x f) g_cos)
 template <ValueLike X, class T, class Device>
 [[nodiscard]] X sinusoid(const X& x, const Tensor<T, Device>& frequencies,
                          SinusoidOrder order = SinusoidOrder::cosines_first) {
-  if (x.shape().row_size() != 1)
-    throw ShapeError("sinusoid: x must have one number per row, but its shape is " +
-                     to_string(x.shape()));
-  const std::size_t half = frequencies.size();
-  X y = detail::make_like(x, {x.rows(), 2 * half});
-  sinusoid(Device{}, x.rows(), detail::tangent_rows(x), half, frequencies.data(),
+  const std::size_t half = frequencies.size(), each = x.shape().row_size();
+  X y = detail::make_like(x, x.shape().with_last(2 * half * x.shape().last()));
+  sinusoid(Device{}, x.rows() * each, detail::tangent_rows(x) * each, half, frequencies.data(),
            order == SinusoidOrder::sines_first, detail::buffer(x), detail::buffer(y));
   return y;
 }
@@ -40,7 +38,7 @@ template <ValueLike X, class T, class Device>
       x.tape(), std::move(value), !x.constant(),
       [y, frequencies, order, node = x.node(), shape = x.shape()](auto& tape, Tensor<T, Device> g) {
         auto gx = Tensor<T, Device>::zeros(shape);
-        sinusoid_backward(Device{}, y.rows(), frequencies.size(), frequencies.data(),
+        sinusoid_backward(Device{}, gx.size(), frequencies.size(), frequencies.data(),
                           order == SinusoidOrder::sines_first, y.data(), g.data(), gx.data());
         tape.add_gradient(node, std::move(gx));
       });

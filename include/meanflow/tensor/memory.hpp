@@ -11,7 +11,10 @@
 #include <cstdlib>
 #include <mutex>
 #include <new>
+#include <string>
 #include <utility>
+
+#include <meanflow/error.hpp>
 
 namespace meanflow {
 
@@ -133,7 +136,9 @@ class MemoryPool {
   static Block* from_system(std::size_t size_class) {
     const std::size_t bytes = Block::header_bytes + bytes_of(size_class);
     void* memory = std::aligned_alloc(64, bytes);
-    if (!memory) throw std::bad_alloc();
+    if (!memory)
+      throw OutOfMemoryError("out of memory: asked for " + std::to_string(bytes) +
+                             " bytes; a smaller batch needs less");
     shared().allocations.fetch_add(1);
     shared().bytes.fetch_add(bytes);
     return new (memory) Block{.references = 1, .size_class = size_class, .next = nullptr};

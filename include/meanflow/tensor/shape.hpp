@@ -31,11 +31,7 @@ class Shape {
   [[nodiscard]] constexpr const std::size_t* end() const { return extents_.data() + rank_; }
 
   /// The number of elements: the product of all extents.
-  [[nodiscard]] constexpr std::size_t size() const {
-    std::size_t product = 1;
-    for (std::size_t extent : *this) product *= extent;
-    return product;
-  }
+  [[nodiscard]] constexpr std::size_t size() const { return product_from(0); }
 
   /// The first extent (the batch); 1 for an empty shape.
   [[nodiscard]] constexpr std::size_t rows() const { return rank_ == 0 ? 1 : extents_[0]; }
@@ -44,11 +40,7 @@ class Shape {
   [[nodiscard]] constexpr std::size_t last() const { return rank_ == 0 ? 1 : extents_[rank_ - 1]; }
 
   /// The number of elements of one row: the product of all extents but the first.
-  [[nodiscard]] constexpr std::size_t row_size() const {
-    std::size_t product = 1;
-    for (std::size_t axis = 1; axis < rank_; ++axis) product *= extents_[axis];
-    return product;
-  }
+  [[nodiscard]] constexpr std::size_t row_size() const { return product_from(1); }
 
   /// The same shape with another first extent.
   [[nodiscard]] constexpr Shape with_rows(std::size_t rows) const {
@@ -79,6 +71,9 @@ class Shape {
   }
 
  private:
+  /// Throws ShapeError if the product is larger than any memory.
+  [[nodiscard]] constexpr std::size_t product_from(std::size_t axis) const;
+
   std::array<std::size_t, max_rank> extents_{};
   std::size_t rank_ = 0;
 };
@@ -89,6 +84,16 @@ class Shape {
   for (std::size_t axis = 0; axis < shape.rank(); ++axis)
     text += (axis ? ", " : "") + std::to_string(shape[axis]);
   return text + ")";
+}
+
+constexpr std::size_t Shape::product_from(std::size_t axis) const {
+  constexpr std::size_t largest = std::size_t{1} << 58;  // so that bytes can be counted as well
+  std::size_t product = 1;
+  bool fits = true;
+  for (; axis < rank_; ++axis)
+    fits = !__builtin_mul_overflow(product, extents_[axis], &product) && product <= largest && fits;
+  if (!fits) throw ShapeError("shape " + to_string(*this) + " is too large for any memory");
+  return product;
 }
 
 /// Throws a ShapeError "operation: shape A does not fit shape B (why)".

@@ -49,6 +49,7 @@ template <class Trainer>
       {"weighting", describe(trainer.recipe().weighting)},
       {"path", describe(trainer.recipe().path)},
       {"times", describe(trainer.recipe().times)},
+      {"coupling", describe(trainer.recipe().coupling)},
       {"optimizer", describe(trainer.recipe().optimizer)},
       {"averages", std::to_string(trainer.settings().averages.size())}};
   for (std::size_t k = 0; k < trainer.settings().averages.size(); ++k)
@@ -117,9 +118,11 @@ template <class Trainer>
 void load_checkpoint(const std::filesystem::path& path, Trainer& trainer) {
   using Values = Tensor<typename Trainer::T>;
   const Safetensors file(path);
+  auto metadata = file.metadata();  // files of versions that knew no coupling do not name it
+  metadata.emplace("meanflow.coupling", detail::describe(IndependentCoupling{}));
   for (const auto& [key, expected] : detail::checkpoint_identity(trainer)) {
-    const auto found = file.metadata().find("meanflow." + key);
-    if (found == file.metadata().end())
+    const auto found = metadata.find("meanflow." + key);
+    if (found == metadata.end())
       throw FileError(detail::quoted(path) + " is not a training checkpoint: it has no " +
                       detail::shown("meanflow." + key));
     if (found->second != expected)

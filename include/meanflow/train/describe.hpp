@@ -18,7 +18,7 @@ namespace meanflow::detail {
 
 /// The name of a type as it is written in C++, without this library's namespace.
 template <class Slot>
-[[nodiscard]] std::string type_name() {
+[[nodiscard]] std::string cpp_name() {
   int status = 0;
   const std::unique_ptr<char, decltype(&std::free)> demangled(
       abi::__cxa_demangle(typeid(Slot).name(), nullptr, nullptr, &status), &std::free);
@@ -61,9 +61,9 @@ template <class Slot>
           text += (text.empty() ? "" : ", ") + std::string(name) + ": " + describe(value);
         },
         slot);
-    return type_name<Slot>() + "{" + text + "}";
+    return cpp_name<Slot>() + "{" + text + "}";
   } else {
-    return type_name<Slot>();
+    return cpp_name<Slot>();
   }
 }
 

@@ -3,6 +3,7 @@
 /// The slots of a training run, by name.
 #pragma once
 
+#include <meanflow/flow/coupling.hpp>
 #include <meanflow/flow/loss_weighting.hpp>
 #include <meanflow/flow/mean_flow.hpp>
 #include <meanflow/flow/path_schedule.hpp>
@@ -17,7 +18,8 @@ namespace meanflow {
 /// Clang 17, spell their types: `Recipe<ImprovedMeanFlow, AdaptiveWeighting>{...}`).
 template <class Objective = MeanFlow, LossWeighting Weighting = ConstantWeighting,
           PathSchedule Path = LinearPath, TimeSampler Times = LogitNormalTimes,
-          class Optimizer = Adam, class Communicator = SingleProcess>
+          class Optimizer = Adam, class Communicator = SingleProcess,
+          Coupling Pairs = IndependentCoupling>
 struct Recipe {
   Objective objective{};        ///< `meanflow::Objective`
   Weighting weighting{};        ///< the weight of a row in the loss
@@ -25,6 +27,7 @@ struct Recipe {
   Times times{};                ///< how r <= t are drawn
   Optimizer optimizer{};        ///< `meanflow::Optimizer`
   Communicator communicator{};  ///< between processes: `meanflow::Communicator`
+  Pairs coupling{};             ///< which noise goes with which data
 };
 
 namespace detail {

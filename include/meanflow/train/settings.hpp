@@ -40,6 +40,9 @@ struct TrainerSettings {
   bool replay = true;
   /// Of convolutions and large products; parameters, moments, averages and sums stay in T.
   Precision precision = Precision::float32;
+  /// `fit` says once on standard error what makes this process much slower than it could be
+  /// (`kernel_report`).
+  bool warnings = true;
 
   /// Rows of a step, of each process.
   [[nodiscard]] std::size_t step_rows() const { return batch * gradient_accumulation; }

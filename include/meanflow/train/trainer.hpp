@@ -13,8 +13,9 @@
 #include <utility>
 #include <vector>
 
-#include <meanflow/flow/sampler.hpp>
+#include <meanflow/flow/generate.hpp>
 #include <meanflow/kernels/device.hpp>
+#include <meanflow/kernels/report.hpp>
 #include <meanflow/nn/net.hpp>
 #include <meanflow/random/philox.hpp>
 #include <meanflow/tensor/transfer.hpp>
@@ -52,6 +53,7 @@ class MeanFlowTrainer {
       "a communicator must have size(), rank() and all_reduce(values)");
 
  public:
+  using NetType = N;
   using T = typename N::value_type;
   using Device = typename N::device_type;
   using Values = Tensor<T, Device>;
@@ -77,22 +79,10 @@ class MeanFlowTrainer {
   StepReport step(const Values& x, const Condition& condition = {}) {
     detail::check_condition("trainer", condition, x.rows());
     detail::check_null("trainer", condition, null_);
-    const AutocastScope precision(settings_.precision, Device{});
     const StepPlan plan = plan_for(x.rows(), step_);
-    StepReport report{.step = step_,
-                      .steps = settings_.steps,
-                      .learning_rate = plan.learning_rate,
-                      .jump_rows = plan.rows.jumps};
-    report.gradient_norm =
-        engine_.run(net_, recipe_, settings_, update_, null_, plan, x, condition);
-    const RowReports rows = engine_.rows();
-    if (std::vector<std::size_t> bad = rows.bad_rows(); !bad.empty())
-      fail(plan, x.row_size(), std::move(bad));
-    if (!std::isfinite(report.gradient_norm)) fail(plan, x.row_size(), {});
-    report.loss = rows.mean_loss();
-    report.metrics = rows.means(plan.rows.jumps);
-    ++step_;
-    return report;
+    return with_pairs(plan, x, condition, [&](const Values& rows, const Condition& told) {
+      return step_paired(plan, rows, told);
+    });
   }
 
   /// Trains to `settings.steps` on batches from `source`, telling the callbacks
@@ -103,6 +93,7 @@ class MeanFlowTrainer {
     requires(TrainingCallback<Callbacks, MeanFlowTrainer> && ...)
   void fit(Source&& source, Callbacks&&... callbacks) {
     (detail::check_callback<std::remove_cvref_t<Callbacks>, MeanFlowTrainer>(), ...);
+    if (std::is_same_v<Device, Cpu> && settings_.warnings) print_kernel_warnings_once();
     SourceBatch<T, Condition> batch(source, settings_.step_rows());
     const auto start = std::chrono::steady_clock::now();
     (detail::notify_begin(callbacks, *this), ...);
@@ -147,7 +138,9 @@ class MeanFlowTrainer {
       const RowReports rows =
           with_device_batch(batch, [&](const Values& x, const Condition& condition) {
             detail::check_condition("evaluate", condition, x.rows());
-            return engine_.measure(net_, recipe_, settings_, update_, plan, step_, x, condition);
+            return with_pairs(plan, x, condition, [&](const Values& paired, const Condition& told) {
+              return engine_.measure(net_, recipe_, settings_, update_, plan, step_, paired, told);
+            });
           });
       const Metrics means = rows.means(plan.rows.jumps);
       report.loss += rows.mean_loss() / static_cast<double>(batches);
@@ -164,11 +157,16 @@ class MeanFlowTrainer {
   /// Euler's rule.
   [[nodiscard]] Values sample(const Values& noise, std::size_t steps = 1,
                               const Condition& condition = {}) {
+    return sample(noise, SamplingSettings{.steps = steps}, condition);
+  }
+
+  /// The same guided, by another solver, or in another way that `settings` tells.
+  [[nodiscard]] Values sample(const Values& noise, SamplingSettings settings,
+                              const Condition& condition = {}) {
     const UseValues<T, Device> averaged(net_.parameters(), best_values());
     const AutocastScope precision(settings_.precision, Device{});
-    if (instantaneous(recipe_.objective))
-      return meanflow::solve(net_, noise, steps, Solver::euler, condition);
-    return meanflow::sample(net_, noise, steps, condition);
+    if (instantaneous(recipe_.objective) && !settings.solver) settings.solver = Solver::euler;
+    return generate(net_, noise, settings, condition);
   }
 
   [[nodiscard]] N& net() { return net_; }
@@ -176,6 +174,15 @@ class MeanFlowTrainer {
   [[nodiscard]] const TrainerSettings& settings() const { return settings_; }
   [[nodiscard]] const R& recipe() const { return recipe_; }
   [[nodiscard]] std::uint64_t steps_done() const { return step_; }
+
+  /// The shape of a row of data: the net's own `row_shape()` if it says so, else that of the last
+  /// step, empty before the first one.
+  [[nodiscard]] Shape row_shape() const {
+    if constexpr (requires { net_.row_shape(); })
+      return net_.row_shape();
+    else
+      return row_shape_;
+  }
 
   /// The average number `index`, as a flat buffer for `UseValues`.
   [[nodiscard]] const Values& average(std::size_t index = 0) const {
@@ -294,6 +301,42 @@ class MeanFlowTrainer {
     }
   }
 
+  /// f(x, condition), with the rows in the places of the noise that they are paired with.
+  template <class F>
+  auto with_pairs(const StepPlan& plan, const Values& x, const Condition& condition, F f) {
+    if constexpr (std::same_as<std::remove_cvref_t<decltype(recipe_.coupling)>,
+                               IndependentCoupling>) {
+      return f(x, condition);
+    } else {
+      Tensor<T> rows = to_host(x);
+      auto told = condition_to_host(condition);
+      couple(recipe_.coupling, plan.rows, settings_.seed, plan.step, rows, told);
+      return f(to_device<Device>(rows), to_device<Device>(told));
+    }
+  }
+
+  /// A step on rows that stand beside the noise that they are paired with.
+  StepReport step_paired(const StepPlan& plan, const Values& x, const Condition& condition) {
+    const AutocastScope precision(settings_.precision, Device{});
+    StepReport report{.step = step_,
+                      .steps = settings_.steps,
+                      .learning_rate = plan.learning_rate,
+                      .jump_rows = plan.rows.jumps};
+    row_shape_ = Shape{};
+    for (std::size_t axis = 1; axis < x.shape().rank(); ++axis)
+      row_shape_.push_back(x.shape()[axis]);
+    report.gradient_norm =
+        engine_.run(net_, recipe_, settings_, update_, null_, plan, x, condition);
+    const RowReports rows = engine_.rows();
+    if (std::vector<std::size_t> bad = rows.bad_rows(); !bad.empty())
+      fail(plan, x.row_size(), std::move(bad));
+    if (!std::isfinite(report.gradient_norm)) fail(plan, x.row_size(), {});
+    report.loss = rows.mean_loss();
+    report.metrics = rows.means(plan.rows.jumps);
+    ++step_;
+    return report;
+  }
+
   [[nodiscard]] StepReport step_from_host(const SourceBatch<T, Condition>& batch) {
     return with_device_batch(
         batch, [this](const Values& x, const Condition& condition) { return step(x, condition); });
@@ -312,6 +355,7 @@ class MeanFlowTrainer {
   StepEngine<N, R> engine_;
   Condition null_{};  // set where conditions are dropped
   std::uint64_t step_ = 0;
+  Shape row_shape_{};             // of the last batch
   std::size_t checked_rows_ = 0;  // the batch that `jumps_vary_` is about
   bool jumps_vary_ = false;
 };
