@@ -19,6 +19,12 @@ namespace meanflow {
 
 namespace detail {
 
+// Where sanitizers watch, Clang cannot make vectors of the loops, and says so.
+#if defined(__clang__)
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wpass-failed"
+#endif
+
 /// Shortest augmenting paths (Jonker and Volgenant, "A shortest augmenting path algorithm for dense
 /// and sparse linear assignment problems", 1987). The prices v of the columns keep every reduced
 /// cost c(i, j) - u(i) - v(j) at 0 or more, and at 0 where i and j are paired.
@@ -183,6 +189,10 @@ class AssignmentSolver {
   std::vector<std::int32_t> from_, row_of_, column_of_;
   std::vector<Closed> closed_;
 };
+
+#if defined(__clang__)
+#pragma clang diagnostic pop
+#endif
 
 }  // namespace detail
 
