@@ -40,8 +40,7 @@ template <class Device, Condition C>
       [&](const char*, auto& part) {
         if (part.empty() || part.rows() != 1 || rows == 1) return;
         const auto one = to_host(part);
-        auto repeated = one;
-        repeated = std::remove_cvref_t<decltype(one)>(one.shape().with_rows(rows));
+        std::remove_cvref_t<decltype(one)> repeated(one.shape().with_rows(rows));
         for (std::size_t i = 0; i < rows; ++i) std::copy_n(one.data(), one.size(), repeated.row(i));
         part = to_device<Device>(repeated);
       },
@@ -80,8 +79,6 @@ void sample_batches(const N& net, std::size_t count, const Shape& row_shape,
                            to_string(part.shape()) + " for " + std::to_string(count) + " samples");
       },
       condition);
-  Shape shape{1};
-  for (const std::size_t extent : row_shape) shape.push_back(extent);
   for (std::size_t first = 0; first < count; first += settings.batch) {
     const std::size_t rows = std::min(settings.batch, count - first);
     ConditionOf<N> part = condition;
@@ -91,8 +88,8 @@ void sample_batches(const N& net, std::size_t count, const Shape& row_shape,
             tensor = tensor.rows(first, first + rows);
         },
         part);
-    f(generate(net, normal_noise<T, Device>(shape.with_rows(rows), settings.seed, first), settings,
-               part),
+    f(generate(net, normal_noise<T, Device>(row_shape.batch_of(rows), settings.seed, first),
+               settings, part),
       first);
   }
 }

@@ -58,6 +58,20 @@ class Shape {
     return other;
   }
 
+  /// The shape of a row: all extents but the first.
+  [[nodiscard]] constexpr Shape row() const {
+    Shape one;
+    for (std::size_t axis = 1; axis < rank_; ++axis) one.push_back(extents_[axis]);
+    return one;
+  }
+
+  /// The shape of that many rows, each of this shape.
+  [[nodiscard]] constexpr Shape batch_of(std::size_t rows) const {
+    Shape batch{rows};
+    for (const std::size_t extent : *this) batch.push_back(extent);
+    return batch;
+  }
+
   constexpr void push_back(std::size_t extent) {
     if (rank_ == max_rank) throw ShapeError("Shape: at most 5 extents are supported");
     extents_[rank_++] = extent;

@@ -50,9 +50,7 @@ struct Model {
                                  const ConditionOf<N>& condition = {}) const {
     if (info.row_shape.rank() == 0)
       throw SettingError("Model::sample: the shape of a sample is not known; set info.row_shape");
-    Shape shape{count};
-    for (const std::size_t extent : info.row_shape) shape.push_back(extent);
-    Tensor<T> samples(shape);
+    Tensor<T> samples(info.row_shape.batch_of(count));
     sample_batches(
         net, count, info.row_shape, settings_for(settings),
         [&](const auto& rows, std::size_t first) {
@@ -238,13 +236,12 @@ template <class Trainer>
   }
 void save_model(const std::filesystem::path& path, const Trainer& trainer,
                 const ModelOptions& options = {}) {
-  using N = typename Trainer::NetType;
   ModelInfo info{.row_shape = trainer.row_shape(),
                  .instantaneous = instantaneous(trainer.recipe().objective),
                  .objective = detail::describe(trainer.recipe().objective),
                  .path = detail::describe(trainer.recipe().path)};
   const auto values = to_host(detail::weights_of(trainer, options.weights));
-  detail::write_model<N>(path, trainer.net(), values, std::move(info), options);
+  detail::write_model(path, trainer.net(), values, std::move(info), options);
 }
 
 /// The same for a net with the values that it has.

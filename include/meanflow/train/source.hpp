@@ -45,9 +45,7 @@ class SourceBatch {
 
   template <class Source>
   SourceBatch(Source& source, std::size_t rows) {
-    Shape shape{rows};
-    for (std::size_t extent : Shape(source.row_shape())) shape.push_back(extent);
-    x_ = Tensor<T>(shape);
+    x_ = Tensor<T>(Shape(source.row_shape()).batch_of(rows));
   }
 
   /// Throws SettingError if the source gives a condition that the net is not told of, ShapeError if

@@ -53,7 +53,6 @@ class MeanFlowTrainer {
       "a communicator must have size(), rank() and all_reduce(values)");
 
  public:
-  using NetType = N;
   using T = typename N::value_type;
   using Device = typename N::device_type;
   using Values = Tensor<T, Device>;
@@ -322,9 +321,7 @@ class MeanFlowTrainer {
                       .steps = settings_.steps,
                       .learning_rate = plan.learning_rate,
                       .jump_rows = plan.rows.jumps};
-    row_shape_ = Shape{};
-    for (std::size_t axis = 1; axis < x.shape().rank(); ++axis)
-      row_shape_.push_back(x.shape()[axis]);
+    row_shape_ = x.shape().row();
     report.gradient_norm =
         engine_.run(net_, recipe_, settings_, update_, null_, plan, x, condition);
     const RowReports rows = engine_.rows();
