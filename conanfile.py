@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""conan create . --build=missing; with -o "meanflow/*:dependencies=system" the libraries below come
+"""conan create . -s compiler.cppstd=20 --build=missing; with -o "meanflow/*:dependencies=system" the libraries below come
 from the system (apt) and not from Conan. Random123 always does: Conan's centre has no recipe."""
 from conan import ConanFile
-from conan.tools.build import check_min_cppstd
+from conan.errors import ConanInvalidConfiguration
+from conan.tools.build import valid_min_cppstd
 from conan.tools.cmake import CMake, CMakeDeps, CMakeToolchain, cmake_layout
 from conan.tools.system.package_manager import Apt
 
@@ -49,7 +50,10 @@ class MeanFlow(ConanFile):
         Apt(self).install(packages)
 
     def validate(self):
-        check_min_cppstd(self, 20)
+        if not valid_min_cppstd(self, 20):
+            raise ConanInvalidConfiguration(
+                f"meanflow is written in C++20, but compiler.cppstd is {self.settings.compiler.cppstd}: "
+                "add -s compiler.cppstd=20, or set it in the profile")
 
     def package_id(self):
         self.info.clear()

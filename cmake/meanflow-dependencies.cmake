@@ -22,8 +22,18 @@ macro(meanflow_missing message)
   endif()
 endmacro()
 
+if((CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 16) OR
+   (CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 12))
+  meanflow_missing("meanflow needs GCC 12 or Clang 16, but the compiler is \
+${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}.")
+endif()
 meanflow_find(Threads)
-meanflow_find(OpenMP COMPONENTS CXX)
+find_package(OpenMP QUIET COMPONENTS CXX)
+if(NOT OpenMP_CXX_FOUND)
+  meanflow_missing("meanflow needs OpenMP, which ${CMAKE_CXX_COMPILER_ID} \
+${CMAKE_CXX_COMPILER_VERSION} does not find: Clang needs the library of its own version (Debian: \
+libomp-16-dev for clang-16).")
+endif()
 meanflow_find(Eigen3 3.4)
 meanflow_find(xsimd)
 meanflow_find(xtl)

@@ -35,7 +35,9 @@ struct Variant {
   std::size_t block = 1;  // of optimal transport; 1: independent
   std::size_t octaves = 0;
   bool residual = false;
+  bool fourier_times = false;
   double learning_rate = 1e-3;
+  double lipschitz = -1;        // weight of a LipschitzPenalty; below 0: none
   std::size_t affine_rank = 0;  // of an AffineNet instead of the Mlp; 2: full
 };
 
@@ -47,7 +49,8 @@ std::vector<Variant> variants() {
   const std::string a = "1a: share of rows with r < t", b = "1b: tangent of the JVP (v, r, t)",
                     c = "1c: times that the net sees, h = t - r",
                     e = "1e: power p of the weighting",
-                    n = "net: what nets, coupling and learning rate bring";
+                    n = "net: what nets, coupling and learning rate bring",
+                    l = "lipschitz: weight of the penalty";
   for (double fraction : {0.0, 0.25, 0.5, 0.75, 1.0})
     add(a, std::to_string(static_cast<int>(100 * fraction)) + " %").jump_fraction = fraction;
   add(b, "(v, 0, 1)").direction = {1, 0, 1};
@@ -67,16 +70,32 @@ std::vector<Variant> variants() {
   add(n, "AffineNet").affine_rank = 2;
   add(n, "Mlp");
   add(n, "Mlp, optimal transport").block = 256;
-  Variant& faster = add(n, "Mlp, optimal transport, 5e-3");
+  Variant& faster = add(n, "Mlp, optimal transport, learning rate 5e-3");
   faster.block = 256;
   faster.learning_rate = 5e-3;
-  Variant residual = faster;
-  residual.name += ", residual";
-  residual.residual = true;
-  all.push_back(residual);
-  residual.name += ", 3 octaves";
-  residual.octaves = 3;
-  all.push_back(residual);
+  Variant best = faster;
+  const auto grow = [&](const std::string& name) {
+    best.name = "... and " + name;
+    all.push_back(best);
+  };
+  best.residual = true;
+  grow("residual layers");
+  best.octaves = 4;
+  grow("4 octaves");
+  best.fourier_times = true;
+  grow("Fourier features of the times");
+  best.p = 0.3;
+  grow("p = 0.3");
+  best.table = l;
+  for (double rate : {5e-3, 2e-2})
+    for (double weight : {-1.0, 1e-4, 1e-3, 1e-2}) {
+      char name[64];
+      std::snprintf(name, sizeof name, "%g, learning rate %g", std::max(0.0, weight), rate);
+      best.name = name;
+      best.lipschitz = weight;
+      best.learning_rate = rate;
+      all.push_back(best);
+    }
   return all;
 }
 
@@ -85,8 +104,9 @@ struct Scores {
 };
 
 /// Those of one-step samples after training.
-template <class N>
-Scores train(const Settings& s, const Variant& variant, const N& net, std::uint64_t seed) {
+template <class N, class O>
+Scores train(const Settings& s, const Variant& variant, const N& net, const O& objective,
+             std::uint64_t seed) {
   const Toy2d set = toy2d_from_name(s.dataset);
   MeanFlowTrainer trainer(
       net,
@@ -94,9 +114,10 @@ Scores train(const Settings& s, const Variant& variant, const N& net, std::uint6
        .batch = s.batch,
        .learning_rate = {.peak = variant.learning_rate},
        .seed = seed},
-      Recipe{.objective = MeanFlow{.direction = variant.direction},
+      Recipe{.objective = objective,
              .weighting = AdaptiveWeighting{.p = variant.p},
              .times = LogitNormalTimes{.t = {-0.4, 1.6}, .jump_fraction = variant.jump_fraction},
+             .optimizer = Adam{.beta2 = variant.learning_rate > 1e-3 ? 0.99 : 0.999},
              .coupling = OptimalTransport{.block = variant.block}});
   try {
     trainer.fit(Toy2dSource{set});
@@ -112,19 +133,29 @@ Scores train(const Settings& s, const Variant& variant, const N& net, std::uint6
 }
 
 Scores run(const Settings& s, const Variant& variant, std::uint64_t seed) {
+  const MeanFlow mean_flow{.direction = variant.direction};
   if (variant.affine_rank > 0)
     return train(s, variant,
                  AffineNet<float>(
                      {.rank = variant.affine_rank == 2 ? 0 : variant.affine_rank, .seed = seed}),
+                 mean_flow, seed);
+  TimeEmbeddingSettings time{.inputs = variant.inputs};
+  if (variant.fourier_times) {
+    time.encoding = TimeEncoding::fourier;
+    time.dimension = 16;
+    time.fourier_deviation = 0.5;
+  }
+  const Mlp<float> net({.hidden = s.hidden,
+                        .layers = s.layers,
+                        .octaves = variant.octaves,
+                        .residual = variant.residual,
+                        .time = time,
+                        .seed = seed});
+  if (variant.lipschitz >= 0)
+    return train(s, variant, net,
+                 LipschitzPenalty<MeanFlow>{.weight = variant.lipschitz, .objective = mean_flow},
                  seed);
-  return train(s, variant,
-               Mlp<float>({.hidden = s.hidden,
-                           .layers = s.layers,
-                           .octaves = variant.octaves,
-                           .residual = variant.residual,
-                           .time = {.inputs = variant.inputs},
-                           .seed = seed}),
-               seed);
+  return train(s, variant, net, mean_flow, seed);
 }
 
 struct MeanAndDeviation {

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <map>
 #include <memory>
+#include <span>
 #include <utility>
 
 #include <meanflow/data/image_source.hpp>
@@ -91,6 +93,38 @@ class ClassifierTrainer {
   return static_cast<double>(right) / static_cast<double>(set.count);
 }
 
+[[nodiscard]] double share_of_most_frequent(const std::vector<std::int32_t>& labels) {
+  std::map<std::int32_t, std::size_t> counts;
+  std::size_t most = 0;
+  for (const std::int32_t label : labels) most = std::max(most, ++counts[label]);
+  return static_cast<double>(most) / static_cast<double>(labels.size());
+}
+
+/// Turns that leave a picture's shape as it is.
+[[nodiscard]] std::size_t turns_of(const ImageFormat& format) {
+  return format.height == format.width ? 4 : 2;
+}
+
+/// The net of a classifier: pictures without classes are sorted by their turn.
+[[nodiscard]] ClassifierNet make_net(ImageFormat format, const ClassifierSettings& settings) {
+  if (format.classes == 0) format.classes = turns_of(format);
+  return ClassifierNet(format, settings.width, settings.seed);
+}
+
+/// Writes a picture (H, W, C) that is turned counter-clockwise.
+void turn(std::span<const std::uint8_t> picture, const ImageFormat& format, std::size_t quarters,
+          std::uint8_t* to) {
+  const std::size_t h = format.height, w = format.width, c = format.channels;
+  for (std::size_t y = 0; y < h; ++y)
+    for (std::size_t x = 0; x < w; ++x, to += c) {
+      const std::size_t from = quarters == 0   ? y * w + x
+                               : quarters == 1 ? x * w + (w - 1 - y)
+                               : quarters == 2 ? (h - 1 - y) * w + (w - 1 - x)
+                                               : (h - 1 - x) * w + y;
+      std::copy_n(&picture[from * c], c, to);
+    }
+}
+
 constexpr const char* description_key = "cifar10.classifier";
 
 }  // namespace
@@ -115,7 +149,8 @@ ClassifierNet::ClassifierNet(const ImageFormat& format, std::size_t width, std::
 
 std::string Classifier::name() const {
   return "convolutional classifier of 4 layers, width " + std::to_string(settings.width) + ", " +
-         std::to_string(settings.epochs) + " epochs";
+         std::to_string(settings.epochs) + " epochs" +
+         (task() == ClassifierTask::turns ? ", of how pictures without classes are turned" : "");
 }
 
 Tensor<float> Classifier::features(const Tensor<float>& pictures) const {
@@ -140,9 +175,12 @@ std::vector<std::int32_t> Classifier::classes(const Tensor<float>& features) con
 Classifier train_classifier(const ClassifierSettings& settings, const meanflow::ImageSet& training,
                             const meanflow::ImageSet& test, bool flip) {
   const ImageFormat format = format_of(training);
-  Classifier classifier{.format = format,
-                        .settings = settings,
-                        .net = ClassifierNet(format, settings.width, settings.seed)};
+  if (format.classes == 0) {
+    Classifier classifier = train_classifier(settings, turned(training), turned(test), false);
+    classifier.format = format;
+    return classifier;
+  }
+  Classifier classifier{.format = format, .settings = settings, .net = make_net(format, settings)};
   const std::size_t batch = std::min(settings.batch, training.count);
   const std::uint64_t each = training.count / batch, steps = settings.epochs * each;
   meanflow::Prefetched source(meanflow::ImageSource(training, {.flip = flip}));
@@ -160,12 +198,31 @@ Classifier train_classifier(const ClassifierSettings& settings, const meanflow::
                    static_cast<unsigned long long>((step + 1) / each), settings.epochs);
   }
   classifier.test_accuracy = accuracy(classifier, test);
+  classifier.chance = share_of_most_frequent(test.labels);
   return classifier;
+}
+
+meanflow::ImageSet turned(const meanflow::ImageSet& set) {
+  ImageFormat format = format_of(set);
+  const std::size_t turns = turns_of(format);
+  meanflow::ImageSet all = set;
+  all.count = turns * set.count;
+  all.classes = turns;
+  all.pixels.resize(all.count * set.image_size());
+  all.labels.resize(all.count);
+  for (std::size_t i = 0; i < all.count; ++i) {
+    const std::size_t label = i % turns;
+    turn(set.image(i / turns), format, turns == 4 ? label : 2 * label,
+         &all.pixels[i * set.image_size()]);
+    all.labels[i] = static_cast<std::int32_t>(label);
+  }
+  return all;
 }
 
 void save_classifier(const std::filesystem::path& path, const Classifier& classifier) {
   nlohmann::json description{{"format", classifier.format},
-                             {"test_accuracy", classifier.test_accuracy}};
+                             {"test_accuracy", classifier.test_accuracy},
+                             {"chance", classifier.chance}};
   ClassifierSettings settings = classifier.settings;
   describe(settings, [&](const char* key, auto value, const Range& = {}) {
     description["settings"][key] = value;
@@ -194,8 +251,9 @@ Classifier load_classifier(const std::filesystem::path& path, const ImageFormat&
     });
     Classifier classifier{.format = format,
                           .settings = settings,
-                          .net = ClassifierNet(format, settings.width, settings.seed),
-                          .test_accuracy = description.at("test_accuracy").get<double>()};
+                          .net = make_net(format, settings),
+                          .test_accuracy = description.at("test_accuracy").get<double>(),
+                          .chance = description.value("chance", 0.0)};
     meanflow::load_parameters(path, classifier.net.parameters());
     return classifier;
   } catch (const nlohmann::json::exception& error) {

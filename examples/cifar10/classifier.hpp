@@ -53,12 +53,21 @@ class ClassifierNet {
   std::size_t features_ = 0;
 };
 
+/// What a classifier tells apart: the classes of the pictures, or, of pictures without classes, by
+/// how many quarter turns they were turned (Gidaris et al. 2018, arXiv 1803.07728).
+enum class ClassifierTask { classes, turns };
+
 /// A trained classifier and how good it is.
 struct Classifier {
-  ImageFormat format;
+  ImageFormat format;  ///< of the pictures
   ClassifierSettings settings;
   ClassifierNet net;
   double test_accuracy = 0;
+  double chance = 0;  ///< accuracy of answering the most frequent class of the test pictures
+
+  [[nodiscard]] ClassifierTask task() const {
+    return format.classes > 0 ? ClassifierTask::classes : ClassifierTask::turns;
+  }
 
   /// What it is and how it was trained.
   [[nodiscard]] std::string name() const;
@@ -70,8 +79,12 @@ struct Classifier {
   [[nodiscard]] std::vector<std::int32_t> classes(const meanflow::Tensor<float>& features) const;
 };
 
-/// Trains a classifier on the one set, which must have classes, and measures its accuracy on the
-/// other.
+/// Every picture turned by 0, 90, 180 and 270 degrees, or by 0 and 180 if it is not square, with
+/// the turn for its class.
+[[nodiscard]] meanflow::ImageSet turned(const meanflow::ImageSet& set);
+
+/// Trains a classifier on the one set and measures its accuracy on the other. `flip` mirrors half
+/// of the pictures, unless it learns turns, which mirroring would confuse.
 [[nodiscard]] Classifier train_classifier(const ClassifierSettings& settings,
                                           const meanflow::ImageSet& training,
                                           const meanflow::ImageSet& test, bool flip);

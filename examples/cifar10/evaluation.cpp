@@ -90,14 +90,35 @@ struct Distance {
 
 [[nodiscard]] Classifier find_classifier(const std::filesystem::path& path,
                                          const Settings& settings, const Pictures& pictures) {
-  if (std::filesystem::exists(path))
-    return load_classifier(path, format_of(pictures.training), settings.classifier);
+  const ImageFormat format = format_of(pictures.training);
+  if (std::filesystem::exists(path)) return load_classifier(path, format, settings.classifier);
   prepare_output(path);
   std::fprintf(stderr, "training the classifier for features; it is saved as %s\n", path.c_str());
   const Classifier classifier =
       train_classifier(settings.classifier, pictures.training, pictures.test, settings.data.flip);
   save_classifier(path, classifier);
   return classifier;
+}
+
+/// Features that cannot tell classes apart can hardly tell samples from pictures.
+void warn_of_chance(const Classifier& classifier) {
+  const double better_than_chance =
+      (classifier.test_accuracy - classifier.chance) / (1 - classifier.chance);
+  if (better_than_chance > 0.2) return;
+  std::fprintf(
+      stderr,
+      "warning: the classifier is right in %.1f %% of the test pictures, where guessing is "
+      "right in %.1f %%: its features say little, and so do these distances. Train it "
+      "longer (--set classifier.epochs=%zu, with another file by --classifier) or on more "
+      "pictures\n",
+      100 * classifier.test_accuracy, 100 * classifier.chance, 10 * classifier.settings.epochs);
+}
+
+/// Evaluations of the net for one picture.
+[[nodiscard]] std::size_t evaluations(const Sampling& sampling) {
+  const bool twice = sampling.solver == meanflow::Solver::heun;
+  const std::size_t in_steps = twice ? 2 * sampling.nfe - 1 : sampling.nfe;
+  return in_steps * (sampling.guidance == 1 ? 1 : 2);
 }
 
 void write_json(const std::filesystem::path& path, const nlohmann::json& json) {
@@ -134,7 +155,9 @@ struct Evaluation {
         });
     nlohmann::json result = to_json(distance(features, reference));
     result["nfe"] = sampling.nfe;
-    result["evaluations_per_picture"] = sampling.nfe * (sampling.guidance == 1 ? 1 : 2);
+    if (sampling.solver)
+      result["solver"] = *sampling.solver == meanflow::Solver::heun ? "heun" : "euler";
+    result["evaluations_per_picture"] = evaluations(sampling);
     result["guidance"] = sampling.guidance;
     result["seed"] = sampling.seed;
     if (labels)
@@ -176,10 +199,6 @@ void evaluate(const EvaluateRequest& request) {
         request.data.string() + ": its pictures are not of the format that the net was trained on");
   const std::filesystem::path path =
       request.classifier.empty() ? default_classifier(request.checkpoint) : request.classifier;
-  if (pictures.training.labels.empty())
-    throw meanflow::SettingError(request.data.string() +
-                                 ": evaluate trains a classifier to measure with, but these "
-                                 "pictures have no classes");
   if (pictures.test.count < 2)
     throw meanflow::SettingError(request.data.string() +
                                  ": evaluate needs 2 test pictures, but has " +
@@ -188,6 +207,7 @@ void evaluate(const EvaluateRequest& request) {
   const Classifier classifier = find_classifier(path, settings, pictures);
   std::printf("classifier: %s, test accuracy %.1f %%\n", classifier.name().c_str(),
               100 * classifier.test_accuracy);
+  warn_of_chance(classifier);
 
   const std::size_t count = request.count > 0 ? request.count : settings.evaluate.count;
   const Features reference = features_of(classifier, pictures.training, pictures.training.count);
@@ -204,6 +224,7 @@ void evaluate(const EvaluateRequest& request) {
     const Sampling sampling{.nfe = nfe,
                             .seed = request.seed.value_or(settings.evaluate.seed),
                             .guidance = request.guidance.value_or(settings.sample.guidance),
+                            .solver = request.solver,
                             .batch = request.batch};
     check_guidance(settings, sampling);
     results.push_back(Evaluation{model, classifier, reference, count}.run(sampling));

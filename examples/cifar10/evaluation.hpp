@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include <meanflow/flow/sampler.hpp>
+
 #include "settings.hpp"
 
 namespace cifar10 {
@@ -22,6 +24,7 @@ struct EvaluateRequest {
   std::vector<std::size_t> nfe;      ///< empty: as configured
   std::optional<std::uint64_t> seed;
   std::optional<double> guidance;
+  std::optional<meanflow::Solver> solver;
   std::vector<std::string> changes;  ///< of the sections evaluate and classifier
   std::size_t batch = 64;
   int average = 0;

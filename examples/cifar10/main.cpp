@@ -2,6 +2,7 @@
 // cifar10: trains one-step generators of pictures, samples from them, and measures the samples.
 #include <cstdio>
 #include <exception>
+#include <map>
 #include <optional>
 #include <string>
 #include <system_error>
@@ -71,6 +72,18 @@ constexpr const char* about_data =
     "images.npy";
 constexpr const char* about_checkpoint = "checkpoint, or the folder of a run for its newest one";
 
+void add_solver(CLI::App& app, std::optional<meanflow::Solver>& solver) {
+  static const std::map<std::string, meanflow::Solver> names{{"euler", meanflow::Solver::euler},
+                                                             {"heun", meanflow::Solver::heun}};
+  app.add_option_function<std::string>(
+         "--solver", [&solver](const std::string& name) { solver = names.at(name); },
+         "follow the velocity u(z, t, t) by this rule in --nfe steps, instead of jumping: euler, "
+         "or "
+         "heun with two evaluations a step")
+      ->type_name("RULE")
+      ->check(CLI::IsMember(names));
+}
+
 void add_train(CLI::App& app, cifar10::TrainRequest& request) {
   app.add_option("--config", request.config, "YAML file; examples/cifar10/configs has some")
       ->type_name("FILE")
@@ -109,6 +122,7 @@ void add_sample(CLI::App& app, cifar10::SampleRequest& request) {
   app.add_option("--class", request.label, "only pictures of this class, counted from 0");
   app.add_option("--guidance", request.guidance,
                  "guidance scale at sampling; doubles the work; 1: none (default: as configured)");
+  add_solver(app, request.solver);
   app.add_option("--average", request.average, "index of the average to use; -1: the last step")
       ->default_val(0);
   app.add_option("--batch", request.batch, "pictures at a time; bounds the memory")
@@ -135,6 +149,7 @@ void add_evaluate(CLI::App& app, cifar10::EvaluateRequest& request) {
   app.add_option("--seed", request.seed, "seed of the noise (default: as configured)")
       ->check(check_seed);
   app.add_option("--guidance", request.guidance, "guidance scale (default: as configured)");
+  add_solver(app, request.solver);
   app.add_option("--average", request.average, "index of the average to use; -1: the last step")
       ->default_val(0);
   app.add_option("--batch", request.batch, "pictures at a time; bounds the memory")

@@ -83,7 +83,8 @@ Model::Model(const std::filesystem::path& checkpoint, int average, Where where,
 
 meanflow::Tensor<float> Model::sample(std::size_t first, std::size_t count, const Labels& labels,
                                       Sampling sampling) const {
-  sampling.solve = instantaneous(make_objective(identity_.settings));
+  if (!sampling.solver && instantaneous(make_objective(identity_.settings)))
+    sampling.solver = meanflow::Solver::euler;
   return sample_(first, count, labels, sampling);
 }
 
@@ -97,6 +98,7 @@ void sample(const SampleRequest& request) {
   const Sampling sampling{.nfe = request.nfe > 0 ? request.nfe : defaults.nfe,
                           .seed = request.seed.value_or(defaults.seed),
                           .guidance = request.guidance.value_or(defaults.guidance),
+                          .solver = request.solver,
                           .batch = request.batch};
   Labels labels = grid_labels(count, model.classes());
   std::size_t columns = grid_columns(count, model.classes());

@@ -55,7 +55,8 @@ class Model {
     return identity_.settings.data.labels ? identity_.format.classes : 0;
   }
 
-  /// Pictures [first, first + count) (count, H, W, C).
+  /// Pictures [first, first + count) (count, H, W, C). A net that learned the velocity alone is
+  /// solved by Euler's rule unless another is given.
   [[nodiscard]] meanflow::Tensor<float> sample(std::size_t first, std::size_t count,
                                                const Labels& labels, Sampling sampling) const;
 
@@ -71,6 +72,7 @@ struct SampleRequest {
   std::optional<std::uint64_t> seed;
   std::optional<std::int32_t> label;
   std::optional<double> guidance;
+  std::optional<meanflow::Solver> solver;  ///< none: steps along u, as the net was trained
   int average = 0;
   Where where{};
 };

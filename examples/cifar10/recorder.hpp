@@ -104,10 +104,8 @@ class Recorder {
   template <class Trainer>
   void write_pictures(Trainer& trainer) {
     const SampleSettings& s = settings_.sample;
-    const Sampling sampling{.nfe = s.nfe,
-                            .seed = s.seed,
-                            .guidance = s.guidance,
-                            .solve = instantaneous(make_objective(settings_))};
+    Sampling sampling{.nfe = s.nfe, .seed = s.seed, .guidance = s.guidance};
+    if (instantaneous(make_objective(settings_))) sampling.solver = meanflow::Solver::euler;
     const std::size_t classes = settings_.data.labels ? format_.classes : 0;
     const meanflow::UseValues averaged(trainer.net().parameters(), trainer.best_values());
     const auto samples =

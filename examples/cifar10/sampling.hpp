@@ -11,8 +11,7 @@
 #include <string>
 #include <utility>
 
-#include <meanflow/flow/guidance.hpp>
-#include <meanflow/flow/sampler.hpp>
+#include <meanflow/flow/generate.hpp>
 #include <meanflow/io/image.hpp>
 #include <meanflow/io/parameters.hpp>
 #include <meanflow/tensor/transfer.hpp>
@@ -25,9 +24,9 @@ namespace cifar10 {
 struct Sampling {
   std::size_t nfe = 1;  ///< evaluations of the net; with guidance twice as many
   std::uint64_t seed = 0;
-  double guidance = 1;     ///< scale of guidance at sampling; 1: none
-  bool solve = false;      ///< by Euler's rule, as nets trained by flow matching need it
-  std::size_t batch = 64;  ///< pictures at a time
+  double guidance = 1;                       ///< scale of guidance at sampling; 1: none
+  std::optional<meanflow::Solver> solver{};  ///< of the velocity, instead of steps along u
+  std::size_t batch = 64;                    ///< pictures at a time
 };
 
 /// Throws meanflow::SettingError if the net cannot be guided, since it never saw a null class.
@@ -39,16 +38,6 @@ inline void check_guidance(const Settings& settings, const Sampling& sampling) {
 }
 
 using Labels = std::function<std::int32_t(std::size_t picture)>;
-
-template <meanflow::Net N, class Device>
-[[nodiscard]] meanflow::Tensor<float, Device> denoise(const N& net,
-                                                      const meanflow::Tensor<float, Device>& noise,
-                                                      const meanflow::ConditionOf<N>& condition,
-                                                      const Sampling& sampling) {
-  if (sampling.solve)
-    return meanflow::solve(net, noise, sampling.nfe, meanflow::Solver::euler, condition);
-  return meanflow::sample(net, noise, sampling.nfe, condition);
-}
 
 /// Pictures [first, first + count), (count, H, W, C). `labels` may be empty.
 template <meanflow::Net N>
@@ -64,12 +53,11 @@ template <meanflow::Net N>
     for (std::size_t i = 0; i < count; ++i) known[i] = labels(first + i);
     condition.labels = meanflow::to_device<Device>(known);
   }
-  if (sampling.guidance == 1) return meanflow::to_host(denoise(net, noise, condition, sampling));
-  if constexpr (requires { net.null_class(); })
-    if (labels)
-      return meanflow::to_host(
-          denoise(meanflow::GuidedSampling(net, sampling.guidance), noise, condition, sampling));
-  throw meanflow::SettingError("guidance at sampling needs a net that was trained with classes");
+  if (sampling.guidance != 1 && !labels)
+    throw meanflow::SettingError("guidance at sampling needs a net that was trained with classes");
+  return meanflow::to_host(meanflow::generate(
+      net, noise, {.steps = sampling.nfe, .solver = sampling.solver, .guidance = sampling.guidance},
+      condition));
 }
 
 /// Gives pictures [first, first + count) (count, H, W, C) of the host, on whatever device.

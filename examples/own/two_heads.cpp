@@ -64,8 +64,9 @@ int main() {
   MeanFlowTrainer trainer(TwoHeadNet{}, {.steps = 2000, .batch = 256}, Recipe<TwoHeadObjective>{});
   trainer.fit(Toy2dSource{Toy2d::two_moons}, [](const StepReport& report) {
     if (report.step % 500 == 499)
-      std::printf("step %llu: u %.3f, v %.3f\n", static_cast<unsigned long long>(report.step + 1),
-                  report.metrics["u_error"], report.metrics["v_error"]);
+      std::printf("step %llu: u %.3f, v %.3f\n",
+                  static_cast<unsigned long long>(report.steps_done()), report.metrics["u_error"],
+                  report.metrics["v_error"]);
   });
   return status_of(trainer, 0.06);
 }

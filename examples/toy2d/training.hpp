@@ -99,7 +99,7 @@ struct Recorder {
 };
 
 template <class Device, class Times>
-[[nodiscard]] Trained train_with(const Settings& s, const Data& data, const std::string& title,
+[[nodiscard]] Trained train_with(const Settings& s, const Data& data, const std::string& name,
                                  std::uint64_t steps, Times times, meanflow::AnyFlow objective) {
   Trained trained{.net = make_net<>(s, s.seed)};
   times.jump_fraction = s.jump_fraction;
@@ -107,7 +107,7 @@ template <class Device, class Times>
       make_net<Device>(s, s.seed),
       {.steps = steps,
        .batch = s.batch,
-       .learning_rate = {.peak = s.lr, .decay = meanflow::Decay::cosine},
+       .learning_rate = {.peak = learning_rate(s, name), .decay = meanflow::Decay::cosine},
        .averages = {meanflow::WarmupEma{s.ema}},
        .seed = s.seed,
        .warnings = !s.quiet},
@@ -119,7 +119,7 @@ template <class Device, class Times>
   if (s.quiet)
     trainer.fit(data, Recorder{trained});
   else
-    trainer.fit(data, Recorder{trained}, meanflow::ProgressBar(title));
+    trainer.fit(data, Recorder{trained}, meanflow::ProgressBar(name));
   trained.net.parameters().assign(meanflow::to_host(trainer.best_values()));
   return trained;
 }

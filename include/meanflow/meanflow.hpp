@@ -35,6 +35,7 @@
 #include <meanflow/flow/generate.hpp>
 #include <meanflow/flow/guidance.hpp>
 #include <meanflow/flow/interpolate.hpp>
+#include <meanflow/flow/lipschitz_penalty.hpp>
 #include <meanflow/flow/loss_weighting.hpp>
 #include <meanflow/flow/mean_flow.hpp>
 #include <meanflow/flow/objective.hpp>

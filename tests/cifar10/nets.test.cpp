@@ -8,6 +8,7 @@
 
 #include <doctest/doctest.h>
 
+#include "classifier.hpp"
 #include "configuration.hpp"
 #include "data.hpp"
 #include "information.hpp"
@@ -45,7 +46,26 @@ TEST_CASE("every configuration that is shipped parses and builds its net") {
     CHECK(to_yaml(parse_configuration(text, "again")) == text);
     ++count;
   }
-  CHECK(count == 7);
+  CHECK(count == 8);
+}
+
+TEST_CASE("pictures without classes get their turn for a class") {
+  meanflow::ImageSet square{.count = 1, .height = 2, .width = 2, .channels = 1};
+  square.pixels = {1, 2,  //
+                   3, 4};
+  const meanflow::ImageSet four = turned(square);
+  four.check();
+  CHECK(four.labels == std::vector<std::int32_t>{0, 1, 2, 3});
+  CHECK(four.pixels == std::vector<std::uint8_t>{1, 2, 3, 4,  //
+                                                 2, 4, 1, 3,  //
+                                                 4, 3, 2, 1,  //
+                                                 3, 1, 4, 2});
+  meanflow::ImageSet wide{.count = 1, .height = 1, .width = 2, .channels = 3};
+  wide.pixels = {1, 2, 3, 4, 5, 6};
+  const meanflow::ImageSet two = turned(wide);
+  two.check();
+  CHECK(two.classes == 2);
+  CHECK(two.pixels == std::vector<std::uint8_t>{1, 2, 3, 4, 5, 6, 4, 5, 6, 1, 2, 3});
 }
 
 TEST_CASE("parameters and work are those of the published nets") {

@@ -146,13 +146,20 @@ def check_own_pictures(folder: Path) -> None:
     plain, classed = folder / "plain", folder / "classed"
     plain.mkdir()
     classed.mkdir()
-    write_npy(plain / "images.npy", "|u1", (24, 30, 22, 1), draw.randbytes(24 * 30 * 22))
+    write_npy(plain / "images.npy", "|u1", (24, 30, 22, 1), b"".join(bytes([9 * i]) * 660 for i in range(24)))
     unlabelled = ["data.kind=array", "data.labels=false", "train.label_dropout.rate=0"]
     fresh_training(folder / "plain-run", plain, unlabelled)
     run("sample", "--checkpoint", folder / "plain-run", "--count", "3", "--npy", folder / "p.npy",
         "--out", folder / "p.png")
     assert npy_shape(folder / "p.npy") == (3, 30, 22, 1)
-    refused("no classes", "evaluate", "--checkpoint", folder / "plain-run", "--data", plain)
+    measured = folder / "plain.json"
+    text = run("evaluate", "--checkpoint", folder / "plain-run", "--data", plain, "--count", "4", "--nfe", "1",
+               "--out", measured)
+    # A picture of one grey looks the same however it is turned.
+    assert "warning: the classifier is right in" in text and "where guessing is right in 50.0 %" in text, text
+    measures = json.loads(measured.read_text())
+    assert "how pictures without classes are turned" in measures["classifier"]["name"], measures
+    assert "class_agreement" not in measures["results"][0], measures
     refused("divisible by 4, but these have 30 x 22", *train_command(
         folder / "plain-refused", plain, [*unlabelled, "net.multipliers=[1, 1, 1]"]))
     assert not (folder / "plain-refused").exists()
@@ -280,8 +287,11 @@ def check_samples(folder: Path, checkpoint: Path) -> None:
                  sample("d", "--count", "20", "--seed", "5", "--batch", "8", "--nfe", "2"),
                  sample("e", "--count", "20", "--seed", "5", "--batch", "8", "--average", "-1"),
                  sample("f", "--count", "20", "--seed", "5", "--batch", "8", "--guidance", "3"),
-                 sample("g", "--count", "20", "--seed", "5", "--batch", "8", "--class", "4")]
-    assert len({path.read_bytes() for path in [first, *differing]}) == 6
+                 sample("g", "--count", "20", "--seed", "5", "--batch", "8", "--class", "4"),
+                 sample("h", "--count", "20", "--seed", "5", "--batch", "8", "--nfe", "2", "--solver", "euler"),
+                 sample("i", "--count", "20", "--seed", "5", "--batch", "8", "--nfe", "2", "--solver", "heun")]
+    assert len({path.read_bytes() for path in [first, *differing]}) == 8
+    refused("--solver", "sample", "--checkpoint", checkpoint, "--solver", "rk4")
     assert png_size(folder / "g.png") == (5 * 34 + 2, 4 * 34 + 2)
     refused("--class is 10", "sample", "--checkpoint", checkpoint, "--class", "10")
     refused("--average is 1", "sample", "--checkpoint", checkpoint, "--average", "1")

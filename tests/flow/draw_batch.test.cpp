@@ -126,7 +126,7 @@ TEST_CASE("every row is one process's, and all have as many, whatever the number
 }
 
 TEST_CASE("dropped rows are told the null condition; the batch itself is not changed") {
-  const auto batch = drawn({0, jumps, jumps, rows}, {.rate = 0.3});
+  const auto batch = drawn({0, jumps, jumps, rows}, {.rate = 1.0 / 3, .count = DropCount::exact});
   for (std::size_t row = 0; row < rows; ++row)
     CHECK(batch.condition.labels[row] == (row < 8 ? static_cast<std::int32_t>(row) : -1));
 }

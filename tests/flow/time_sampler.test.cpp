@@ -97,11 +97,6 @@ TEST_CASE("the number of jumps is exact, or by chance") {
   UniformTimes times{.jump_fraction = 0.25};
   RandomStream stream(1, Purpose::times);
   CHECK(times.jump_rows(1000, stream) == 250);
-  CHECK(times.jump_rows(2, stream) == 1);
-  CHECK_THROWS_WITH_AS(static_cast<void>(times.jump_rows(1, stream)),
-                       "jump_fraction 0.250000 of a batch of 1 rows rounds to none: use a larger "
-                       "batch, or JumpCount::by_chance",
-                       SettingError);
   times.jump_fraction = 0;
   CHECK(times.jump_rows(1000, stream) == 0);
   times.jump_fraction = 1;
@@ -116,6 +111,23 @@ TEST_CASE("the number of jumps is exact, or by chance") {
     CHECK(std::abs(static_cast<double>(counts.back()) - 250) < 80);
   }
   CHECK(std::adjacent_find(counts.begin(), counts.end(), std::not_equal_to<>()) != counts.end());
+}
+
+TEST_CASE("an exact share that is no whole number of rows is exact in the mean") {
+  for (const std::size_t batch : {1, 6, 14, 33}) {
+    const UniformTimes times{.jump_fraction = 0.1};
+    std::size_t sum = 0;
+    constexpr std::size_t steps = 4000;
+    for (std::uint64_t step = 0; step < steps; ++step) {
+      RandomStream stream(1, Purpose::times, step);
+      const std::size_t jumps = times.jump_rows(batch, stream);
+      const double share = 0.1 * static_cast<double>(batch);
+      CHECK(std::abs(static_cast<double>(jumps) - share) < 1);
+      sum += jumps;
+    }
+    CHECK(static_cast<double>(sum) / steps ==
+          doctest::Approx(0.1 * static_cast<double>(batch)).epsilon(0.15));
+  }
 }
 
 TEST_CASE("a fraction outside [0, 1] is refused") {

@@ -137,6 +137,24 @@ TEST_CASE("after an exception from a net the next step is as if nothing had happ
                        "trainer: labels of shape (23) for a batch of 24 rows", ShapeError);
 }
 
+TEST_CASE("messages about shapes tell of the batch, not of the tiles that it is cut into") {
+  MeanFlowTrainer trainer(make_net(), {.batch = batch, .tile_rows = 4});
+  const Tensor<float> wide = normal_noise({batch, 5}, 1);
+  const auto rows_in = [](auto f) {
+    try {
+      f();
+    } catch (const ShapeError& error) {
+      return std::string(error.what());
+    }
+    return std::string("nothing was thrown");
+  };
+  for (const std::string& message : {rows_in([&] { trainer.step(wide); }),
+                                     rows_in([&] { (void)sample(trainer.net(), wide); })}) {
+    CAPTURE(message);
+    CHECK(message.find("(24, ") != std::string::npos);
+  }
+}
+
 TEST_CASE("settings that cannot work are refused") {
   CHECK_THROWS_WITH_AS((MeanFlowTrainer(make_net(), {.batch = 0})),
                        "batch is 0, but must be at least 1", SettingError);

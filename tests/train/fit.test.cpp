@@ -23,7 +23,7 @@ struct All {
   int begun = 0, steps = 0, ended = 0;
   void on_begin(auto& trainer) { begun += trainer.steps_done() == 0; }
   void on_step(auto& trainer, const StepReport& report) {
-    steps += trainer.steps_done() == report.step + 1;
+    steps += trainer.steps_done() == report.steps_done();
   }
   void on_end(auto& trainer) { ended += trainer.steps_done() > 0; }
 };

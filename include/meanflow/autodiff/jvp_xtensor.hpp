@@ -9,12 +9,9 @@
 #include <cstddef>
 #include <utility>
 
-#include <xtensor/xarray.hpp>
-#include <xtensor/xeval.hpp>
-#include <xtensor/xtensor.hpp>
-
 #include <meanflow/autodiff/jvp.hpp>
 #include <meanflow/scalar/dual_xtensor.hpp>
+#include <meanflow/tensor/xtensor_headers.hpp>
 
 namespace meanflow {
 

@@ -14,11 +14,17 @@ namespace meanflow {
 template <class T, class Device = Cpu, Condition C = NoCondition<T, Device>>
 struct FlowBatch {
   Tensor<T, Device> z;        ///< z_t (B, ...)
-  Tensor<T, Device> v;        ///< conditional velocity dz/dt (B, ...)
+  Tensor<T, Device> v;        ///< conditional velocity dz/dt, or the guided one (B, ...)
   Tensor<T, Device> r, t;     ///< times, r <= t (B, 1)
   std::size_t jump_rows = 0;  ///< K: rows from here on have r = t, and some before may have
   C condition{};
   Tensor<T, Device> data{}, noise{};  ///< the ends of the path, x and e (B, ...)
+  Tensor<T, Device> unguided{};       ///< dz/dt where `Guided` has changed v, else empty
+
+  /// dz/dt (B, ...), whether v is guided or not.
+  [[nodiscard]] const Tensor<T, Device>& path_velocity() const {
+    return unguided.empty() ? v : unguided;
+  }
 };
 
 /// The batch that a net is trained on.

@@ -21,21 +21,28 @@ enum class DropCount { exact, by_chance };
 /// Which rows lose their condition; a rule for every step, which devices can call.
 struct DroppedRows {
   double rate = 0;
-  DropCount count = DropCount::exact;
-  std::size_t kept = 0;  ///< rows that come before the dropped ones, by `exact`
+  DropCount count = DropCount::by_chance;
+  std::size_t batch = 0;  ///< rows of all processes
   std::uint64_t seed = 0;
 
   /// About a row by its number among those of all processes.
   [[nodiscard]] MEANFLOW_HOST_DEVICE bool operator()(std::size_t row, std::uint64_t step) const {
-    if (count == DropCount::exact) return row >= kept;
-    return RandomStream(seed, Purpose::labels, step, row).uniform<double>() < rate;
+    if (count == DropCount::by_chance)
+      return RandomStream(seed, Purpose::labels, step, row).uniform<double>() < rate;
+    RandomStream of_batch(seed, Purpose::labels, step, batch);
+    return row >= batch - of_batch.round_by_chance(rate * static_cast<double>(batch));
   }
 };
 
 /// Which rows of a batch are told the net's null condition instead of their own.
+///
+/// By chance, the default, jumps are learned without a condition as well, which guidance at
+/// sampling asks for. `exact` drops the condition of the last rows, those with r = t first: enough
+/// for guidance in the target (`Guided`), which asks the net for u(z, t, t | null) alone, but
+/// u(z, r, t | null) with r < t is then never trained.
 struct ConditionDropout {
   double rate = 0;  ///< share of rows, in [0, 1]
-  DropCount count = DropCount::exact;
+  DropCount count = DropCount::by_chance;
 
   static constexpr void fields(auto f, auto&... c) {
     f("rate", c.rate...);
@@ -49,16 +56,9 @@ struct ConditionDropout {
                          ", but must be in [0, 1]");
   }
 
-  /// The rule for batches of `batch` rows, of all processes. By `exact`, the last rows lose theirs:
-  /// those with r = t come last, and they are dropped first, as the published code has it. Throws
-  /// SettingError if the exact share of so few rows rounds to none.
+  /// The rule for batches of `batch` rows, of all processes.
   [[nodiscard]] DroppedRows rule(std::size_t batch, std::uint64_t seed) const {
-    const auto dropped = static_cast<std::size_t>(std::llround(rate * static_cast<double>(batch)));
-    if (dropped == 0 && rate > 0 && count == DropCount::exact && batch > 0)
-      throw SettingError("condition dropout: " + std::to_string(rate) + " of a batch of " +
-                         std::to_string(batch) +
-                         " rows rounds to none: use a larger batch, or DropCount::by_chance");
-    return {rate, count, batch - dropped, seed};
+    return {rate, count, batch, seed};
   }
 };
 

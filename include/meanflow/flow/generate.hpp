@@ -59,8 +59,14 @@ template <Net N>
     return settings.solver ? solve(sampled, noise, settings.steps, *settings.solver, told)
                            : sample(sampled, noise, settings.steps, told);
   };
-  if (settings.guidance == 1) return draw(net);
-  return draw(GuidedSampling(net, settings.guidance));
+  try {
+    if (settings.guidance == 1) return draw(net);
+    return draw(GuidedSampling(net, settings.guidance));
+  } catch (const OutOfMemoryError& error) {
+    throw OutOfMemoryError(std::string(error.what()) + "; " + std::to_string(noise.rows()) +
+                           " samples were to be drawn at once: sample_batches with a lower "
+                           "SamplingSettings::batch needs less");
+  }
 }
 
 /// Draws `count` samples, rows of shape `row_shape`, at most `settings.batch` at a time, and calls

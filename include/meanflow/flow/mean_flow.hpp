@@ -13,8 +13,8 @@
 
 namespace meanflow {
 
-/// What the objectives of this file report of a row: |u - target|^2, |u - v|^2, and |du/dt| of the
-/// rows that jump.
+/// What the objectives of this file report of a row: |u - target|^2; |u - dz/dt|^2, without
+/// guidance even where guidance is trained in; and |du/dt| of the rows that jump.
 inline constexpr std::array flow_metrics{Metric{"squared_error"}, Metric{"velocity_error"},
                                          Metric{"jvp_norm", MetricRows::jumping}};
 
@@ -27,12 +27,13 @@ struct FlowError {
   static constexpr std::size_t sums = 3;
   WeighRow<W, T> weigh;
   std::size_t jump_rows;
-  const T *u, *dudt, *v, *r, *t;
+  const T *u, *dudt, *v, *path_velocity, *r, *t;
   T *error, *velocity_errors, *jvp_norms;
   template <class At>
   [[nodiscard]] MEANFLOW_HOST_DEVICE auto term(std::size_t row, At at, At /*column*/) const {
-    const auto difference = at.load(u) - at.load(v);
-    auto e = difference, slope = difference;  // the sum of slopes is read where rows jump
+    const auto difference = at.load(u) - at.load(path_velocity);
+    auto e = at.load(u) - at.load(v);
+    auto slope = e;  // the sum of slopes is read where rows jump
     if (row < jump_rows) {
       slope = at.load(dudt);
       e = e + (t[row] - r[row]) * slope;
@@ -70,11 +71,11 @@ template <class N, class W, class T, class Device>
   Values scales({rows});
   const detail::WeighRow<W, T> weigh{context.weighting,  columns,       context.batch,
                                      result.loss.data(), scales.data(), squared_error.data()};
-  reduce_rows(
-      Device{}, rows, columns,
-      detail::FlowError<W, T>{weigh, net.dudt.empty() ? 0 : net.dudt.rows(), net.u.data(),
-                              net.dudt.data(), batch.v.data(), batch.r.data(), batch.t.data(),
-                              error.data(), velocity_error.data(), jvp_norm.data()});
+  reduce_rows(Device{}, rows, columns,
+              detail::FlowError<W, T>{weigh, net.dudt.empty() ? 0 : net.dudt.rows(), net.u.data(),
+                                      net.dudt.data(), batch.v.data(), batch.path_velocity().data(),
+                                      batch.r.data(), batch.t.data(), error.data(),
+                                      velocity_error.data(), jvp_norm.data()});
   for_each_in_rows(Device{}, rows, columns,
                    detail::ScaleRows<T>{scales.data(), error.data(), error.data()});
   return result;

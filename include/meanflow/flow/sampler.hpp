@@ -65,8 +65,12 @@ template <class T, class Device, Condition C, class F>
       return z;
     } catch (const OutOfMemoryError&) {
       if (tiles >= z.rows()) throw;
-      copy(Device{}, z.size(), noise.data(), z.data());
+    } catch (const ShapeError&) {
+      // Once more in one piece, so that the message tells of all rows and not of a tile's.
+      if (tiles > 1) f(noise.clone(), condition);
+      throw;
     }
+    copy(Device{}, z.size(), noise.data(), z.data());
   }
 }
 

@@ -72,7 +72,9 @@ enum class Pairing {
   equal_then_min,  ///< t keeps its own distribution; r = min(r, t). The improved CIFAR-10 recipe's.
 };
 
-/// Whether exactly that fraction of rows jumps in every batch, or each row by chance.
+/// Whether that fraction of rows jumps in every batch, or each row by chance. An exact share that
+/// is no whole number of rows is rounded down in some batches and up in others, so that the mean is
+/// exact.
 enum class JumpCount { exact, by_chance };
 
 /// Two draws from `Time`, paired. `r`, if given, draws the second time from a distribution of its
@@ -98,15 +100,8 @@ struct PairedTimes {
     if (!(jump_fraction >= 0 && jump_fraction <= 1))
       throw SettingError("jump_fraction is " + std::to_string(jump_fraction) +
                          ", but must be in [0, 1]");
-    if (count == JumpCount::exact) {
-      const auto rows =
-          static_cast<std::size_t>(std::llround(jump_fraction * static_cast<double>(batch)));
-      if (rows == 0 && jump_fraction > 0 && batch > 0)
-        throw SettingError("jump_fraction " + std::to_string(jump_fraction) + " of a batch of " +
-                           std::to_string(batch) +
-                           " rows rounds to none: use a larger batch, or JumpCount::by_chance");
-      return rows;
-    }
+    if (count == JumpCount::exact)
+      return stream.round_by_chance(jump_fraction * static_cast<double>(batch));
     std::size_t rows = 0;
     for (std::size_t row = 0; row < batch; ++row) rows += stream.uniform<double>() < jump_fraction;
     return rows;

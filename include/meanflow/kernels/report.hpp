@@ -59,7 +59,7 @@ namespace detail {
 
 inline void describe_blas(KernelReport& report) {
   if (!openblas_get_corename || !openblas_get_config || !openblas_get_parallel) {
-    report.blas = "a BLAS other than OpenBLAS";
+    report.blas = "not OpenBLAS, or left out by the linker since nothing calls it";
     return;
   }
   const std::string config = openblas_get_config(), core = openblas_get_corename();

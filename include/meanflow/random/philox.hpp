@@ -42,6 +42,7 @@ enum class Purpose : std::uint32_t {
   permutation,
   sampling,
   user,
+  directions,
 };
 
 /// One stream of random numbers. Cheap to create (no state is shared or seeded): make one per row.
@@ -141,6 +142,16 @@ class RandomStream {
   /// True with the probability given; one word. Probabilities are kept to 2^-24.
   MEANFLOW_HOST_DEVICE bool bernoulli(double probability) {
     return uniform<float>() < static_cast<float>(probability);
+  }
+
+  /// x >= 0 rounded down or up by chance, so that the mean is x. A whole number, up to rounding
+  /// errors of the last bits, stays itself and draws nothing.
+  MEANFLOW_HOST_DEVICE std::uint64_t round_by_chance(double x) {
+    const auto nearest = static_cast<std::uint64_t>(x + 0.5);
+    const double away = x - static_cast<double>(nearest);
+    if (-1e-9 < away && away < 1e-9) return nearest;
+    const auto below = static_cast<std::uint64_t>(x);
+    return below + (uniform<double>() < x - static_cast<double>(below));
   }
 
  private:

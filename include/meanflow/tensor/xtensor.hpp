@@ -6,11 +6,8 @@
 #include <array>
 #include <type_traits>
 
-#include <xtensor/xadapt.hpp>
-#include <xtensor/xarray.hpp>
-#include <xtensor/xtensor.hpp>
-
 #include <meanflow/tensor/tensor.hpp>
+#include <meanflow/tensor/xtensor_headers.hpp>
 
 namespace meanflow {
 

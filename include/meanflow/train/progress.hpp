@@ -40,7 +40,7 @@ class ProgressBar {
     loss_ = keep * loss_ + (1 - keep) * report.loss;
     if (report.metrics.size() > 0) first_ = keep * first_ + (1 - keep) * report.metrics.value(0);
     ++count_;
-    const std::uint64_t done = report.step + 1;
+    const std::uint64_t done = report.steps_done();
     const bool last = done == report.steps;
     if (!last && !due(report, done)) return;
     shown_at_ = report.seconds;

@@ -59,17 +59,20 @@ class Metrics {
 
 /// What happened in a step.
 struct StepReport {
-  std::uint64_t step = 0;   ///< from 0
+  std::uint64_t step = 0;   ///< from 0: the first step is 0
   std::uint64_t steps = 0;  ///< of the whole run
   double loss = 0;          ///< weighted; with adaptive p = 1 near 1 all the time
   /// What the objective names. Those of `mean_flow.hpp`: "squared_error", the mean of a row, is the
-  /// one to watch; "velocity_error", the mean |u - v|^2; "jvp_norm", the mean |du/dt| of the rows
-  /// that jump.
+  /// one to watch; "velocity_error", the mean |u - v|^2 with v as the data have it, not guided;
+  /// "jvp_norm", the mean |du/dt| of the rows that jump.
   Metrics metrics{};
   double gradient_norm = 0;  ///< before clipping
   double learning_rate = 0;
   std::size_t jump_rows = 0;
   double seconds = 0;  ///< since `fit` began
+
+  /// Steps done with this one, from 1: the number that logs and files' names count by.
+  [[nodiscard]] std::uint64_t steps_done() const { return step + 1; }
 };
 
 /// Held-out numbers: `MeanFlowTrainer::evaluate`.

@@ -110,7 +110,7 @@ class StepEngine {
     pass.step = step;
     pass.net_dropout = false;
     pass.draws.dropout = {};
-    forward(pass);
+    with_batch_in_messages(pass, [](const auto& tiles) { forward(tiles); });
     return reports_of(to_host(report));
   }
 
@@ -222,7 +222,7 @@ class StepEngine {
     workers_.prepare(std::min(workers(Device{}), pass.split.tiles), pass.net.parameters(),
                      gradient_, update.frozen_entries());
     fill(Device{}, gradient_.size(), T(0), gradient_.data());
-    forward_backward(pass, workers_);
+    with_batch_in_messages(pass, [&](const auto& tiles) { forward_backward(tiles, workers_); });
     reduce_rows(Device{}, 1, pass.x.rows(), detail::Poison<T>{pass.report, gradient_.data()});
     double* const squared_norm = report_.data();
     workers_.add_up(squared_norm);

@@ -195,4 +195,19 @@ void forward(const TilePass<N, R>& pass) {
   }
 }
 
+/// f(pass). Where shapes do not fit, all rows are tried in one tile, so that the message tells of
+/// the batch and not of a tile, whose rows depend on the number of threads.
+template <class N, class R, class F>
+void with_batch_in_messages(const TilePass<N, R>& pass, F f) {
+  try {
+    f(pass);
+  } catch (const ShapeError&) {
+    if (pass.split.tiles <= 1) throw;
+    TilePass<N, R> whole = pass;
+    whole.split.tiles = 1;
+    f(whole);
+    throw;
+  }
+}
+
 }  // namespace meanflow
