@@ -188,6 +188,7 @@ struct Trained {
                      .octaves = s.octaves,
                      .residual = true,
                      .condition = task.observables(),
+                     .time = meanflow::low_frequencies(),
                      .seed = s.seed});
 }
 
@@ -199,6 +200,7 @@ template <class Objective>
       .objective = objective,
       .weighting = meanflow::AdaptiveWeighting{.p = s.weighting_p},
       .times = meanflow::LogitNormalTimes{.t = {-0.4, 1.6}, .jump_fraction = s.jump_fraction},
+      .optimizer = meanflow::Adam{.beta2 = 0.99},
       .coupling = meanflow::OptimalTransport{.block = s.coupling_block,
                                              .condition_weight = s.condition_weight}};
 }
@@ -254,7 +256,7 @@ class KeepBest {
                                      .clip_norm = 1,
                                      .seed = s.seed,
                                      .warnings = !s.quiet},
-                                    make_recipe(s, meanflow::ImprovedMeanFlow{}));
+                                    make_recipe(s, meanflow::MeanFlow{}));
   KeepBest keep_best(task, simulations, s, trained);
   if (s.quiet)
     trainer.fit(simulations.training(), keep_best);

@@ -47,6 +47,9 @@ void add_training_options(CLI::App& app, toy2d::Settings& s) {
                  "peak learning rate, which falls to 0 as a half cosine; 0: 0.005, or 0.001 for "
                  "improved-meanflow")
       ->check(CLI::NonNegativeNumber);
+  app.add_option("--weight-decay", s.weight_decay,
+                 "of AdamW; keeps samples of rare noise from straying")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--ema", s.ema, "decay of the averaged parameters, which are used for sampling")
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--jump-fraction", s.jump_fraction, "share of the rows with r < t")

@@ -27,6 +27,7 @@ struct Settings {
   std::size_t octaves = 4;
   bool residual = true;
   double lr = 0;  ///< 0: what suits the objective
+  double weight_decay = 0.03;
   double ema = 0.999;
   double jump_fraction = 0.75;
   std::string times = "logit-normal:-0.4,1.6";
@@ -46,8 +47,8 @@ struct Settings {
 };
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Settings, dataset, data, objective, steps, batch, hidden, layers,
-                                   octaves, residual, coupling, coupling_block, lr, ema,
-                                   jump_fraction, times, weighting_p, tangent, time_inputs,
+                                   octaves, residual, coupling, coupling_block, lr, weight_decay,
+                                   ema, jump_fraction, times, weighting_p, tangent, time_inputs,
                                    time_encoding, seed, threads, samples, baseline_steps)
 
 /// The peak learning rate. Improved Mean Flows, which follow their own velocity, end in noise at
@@ -114,11 +115,9 @@ struct ChosenCoupling {
 /// The net that the settings describe.
 template <class Device = meanflow::Cpu>
 [[nodiscard]] meanflow::Mlp<float, Device> make_net(const Settings& s, std::uint64_t seed) {
-  meanflow::TimeEmbeddingSettings time;
-  time.inputs = time_inputs_by_name.at(s.time_inputs);
+  meanflow::TimeEmbeddingSettings time =
+      meanflow::low_frequencies(time_inputs_by_name.at(s.time_inputs));
   time.encoding = time_encodings_by_name.at(s.time_encoding);
-  time.dimension = 16;
-  time.fourier_deviation = 0.5;
   if (time.encoding == meanflow::TimeEncoding::sinusoidal) {
     time.scale = 6.283185307179586;
     time.max_period = 16;

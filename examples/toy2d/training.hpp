@@ -114,7 +114,7 @@ template <class Device, class Times>
       meanflow::Recipe{.objective = objective,
                        .weighting = meanflow::AdaptiveWeighting{.p = s.weighting_p},
                        .times = times,
-                       .optimizer = meanflow::Adam{.beta2 = 0.99},
+                       .optimizer = meanflow::Adam{.beta2 = 0.99, .weight_decay = s.weight_decay},
                        .coupling = make_coupling(s)});
   if (s.quiet)
     trainer.fit(data, Recorder{trained});

@@ -45,6 +45,15 @@ struct TimeEmbeddingSettings {
   }
 };
 
+/// Random Fourier features of few and low frequencies, which help nets for points in few
+/// dimensions.
+[[nodiscard]] inline TimeEmbeddingSettings low_frequencies(TimeInputs inputs = TimeInputs::t_h) {
+  return {.inputs = inputs,
+          .encoding = TimeEncoding::fourier,
+          .dimension = 16,
+          .fourier_deviation = 0.5};
+}
+
 /// The frequencies of a sinusoidal embedding, (dimension / 2).
 template <class T, class Device = Cpu>
 [[nodiscard]] Tensor<T, Device> sinusoid_frequencies(std::size_t dimension,
