@@ -37,7 +37,7 @@ struct Variant {
   std::size_t octaves = 0;
   bool residual = false;
   bool low_frequencies = false;
-  double learning_rate = 1e-3;
+  double learning_rate = 1e-3, beta2 = 0.999;
   double lipschitz = -1;        // weight of a LipschitzPenalty; below 0: none
   std::size_t affine_rank = 0;  // of an AffineNet instead of the Mlp; 2: full
 };
@@ -71,9 +71,10 @@ std::vector<Variant> variants() {
   add(n, "AffineNet").affine_rank = 2;
   add(n, "Mlp");
   add(n, "Mlp, optimal transport").block = 256;
-  Variant& faster = add(n, "Mlp, optimal transport, learning rate 5e-3");
+  Variant& faster = add(n, "Mlp, optimal transport, learning rate 5e-3, beta2 0.99");
   faster.block = 256;
   faster.learning_rate = 5e-3;
+  faster.beta2 = 0.99;
   Variant best = faster;
   const auto grow = [&](const std::string& name) {
     best.name = "... and " + name;
@@ -119,7 +120,7 @@ Scores train(const Settings& s, const Variant& variant, const N& net, const O& o
       Recipe{.objective = objective,
              .weighting = AdaptiveWeighting{.p = variant.p},
              .times = LogitNormalTimes{.t = {-0.4, 1.6}, .jump_fraction = variant.jump_fraction},
-             .optimizer = Adam{.beta2 = variant.learning_rate > 1e-3 ? 0.99 : 0.999},
+             .optimizer = Adam{.beta2 = variant.beta2},
              .coupling = OptimalTransport{.block = variant.block}});
   try {
     trainer.fit(Toy2dSource{set});
@@ -203,12 +204,14 @@ int main(int argc, char** argv) {
   app.add_option("--batch", s.batch, "rows per step")->check(CLI::PositiveNumber);
   app.add_option("--hidden", s.hidden, "width of the hidden layers")->check(CLI::PositiveNumber);
   app.add_option("--seeds", s.seeds, "runs of each variant")->check(CLI::PositiveNumber);
-  app.add_option("--samples", s.samples, "points to sample and to compare with");
+  app.add_option("--samples", s.samples, "points to sample and to compare with")
+      ->check(CLI::Range(4, 1'000'000));
   app.add_option("--only", s.only, "the tables whose names begin so, such as 1a or net");
   try {
     app.parse(argc, argv);
     std::vector<Variant> all = variants();
     std::erase_if(all, [&](const Variant& v) { return !v.table.starts_with(s.only); });
+    if (all.empty()) throw SettingError("--only " + s.only + " is the beginning of no table");
     std::vector<std::vector<Scores>> scores(all.size(), std::vector<Scores>(s.seeds));
     std::size_t done = 0;
     // Runs side by side, one thread each: nothing is lost to waiting.

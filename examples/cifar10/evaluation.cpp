@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
 #include <string>
 #include <utility>
 
@@ -11,8 +10,8 @@
 
 #include <meanflow/eval/frechet.hpp>
 #include <meanflow/eval/kernel_distance.hpp>
-#include <meanflow/io/file.hpp>
 
+#include "../json_file.hpp"
 #include "classifier.hpp"
 #include "data.hpp"
 #include "model.hpp"
@@ -121,12 +120,6 @@ void warn_of_chance(const Classifier& classifier) {
   return in_steps * (sampling.guidance == 1 ? 1 : 2);
 }
 
-void write_json(const std::filesystem::path& path, const nlohmann::json& json) {
-  meanflow::AtomicFile file(path);
-  file.write(json.dump(2) + "\n");
-  file.commit();
-}
-
 /// Everything that stays the same from one number of steps to the next.
 struct Evaluation {
   const Model& model;
@@ -193,6 +186,13 @@ void evaluate(const EvaluateRequest& request) {
   prepare_output(request.out);
   const Model model(request.checkpoint, request.average, request.where);
   const Settings settings = with_changes(model.identity().settings, request.changes);
+  const Sampling how{.seed = request.seed.value_or(settings.evaluate.seed),
+                     .guidance = request.guidance.value_or(settings.sample.guidance),
+                     .solver = request.solver,
+                     .batch = request.batch};
+  check_guidance(settings, how);
+  if (how.guidance != 1 && model.classes() == 0)
+    throw meanflow::SettingError("guidance at sampling needs a net that was trained with classes");
   const Pictures pictures = load_pictures(settings.data, request.data);
   if (format_of(pictures.training) != model.identity().format)
     throw meanflow::SettingError(
@@ -221,12 +221,8 @@ void evaluate(const EvaluateRequest& request) {
 
   nlohmann::json results = nlohmann::json::array();
   for (const std::size_t nfe : request.nfe.empty() ? settings.evaluate.nfe : request.nfe) {
-    const Sampling sampling{.nfe = nfe,
-                            .seed = request.seed.value_or(settings.evaluate.seed),
-                            .guidance = request.guidance.value_or(settings.sample.guidance),
-                            .solver = request.solver,
-                            .batch = request.batch};
-    check_guidance(settings, sampling);
+    Sampling sampling = how;
+    sampling.nfe = nfe;
     results.push_back(Evaluation{model, classifier, reference, count}.run(sampling));
     print_row(std::to_string(count) + " samples in " + std::to_string(nfe) +
                   (nfe == 1 ? " step" : " steps") + (sampling.guidance == 1 ? "" : ", guided"),

@@ -35,6 +35,11 @@ inline void check_guidance(const Settings& settings, const Sampling& sampling) {
     throw meanflow::SettingError(
         "guidance at sampling is away from what the net learns without classes, but it was trained "
         "with train.label_dropout.rate 0: set guidance to 1");
+  if (sampling.guidance != 1 && !sampling.solver &&
+      settings.train.label_dropout.count == meanflow::DropCount::exact)
+    throw meanflow::SettingError(
+        "guidance at sampling is away from what the net learns of jumps without classes, but "
+        "train.label_dropout.count is exact, which trains none: set guidance to 1, or --solver");
 }
 
 using Labels = std::function<std::int32_t(std::size_t picture)>;

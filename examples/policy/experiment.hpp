@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <string>
 #include <utility>
@@ -17,6 +16,7 @@
 
 #include <meanflow/meanflow.hpp>
 
+#include "../json_file.hpp"
 #include "expert.hpp"
 #include "pictures.hpp"
 #include "policies.hpp"
@@ -102,9 +102,7 @@ inline void write_metrics(const std::filesystem::path& path, const Settings& s,
                                {"pairs", shown.chunks.rows()},
                                {"settings", s},
                                {"kernels", to_string(kernels)}};
-  std::ofstream file(path);
-  file << metrics.dump(2) << '\n';
-  if (!file.flush()) throw meanflow::FileError(path.string() + ": cannot be written");
+  write_json(path, metrics);
 }
 
 /// Learns, drives, compares, and writes everything to `settings.out`.

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <limits>
 #include <span>
 #include <string>
@@ -17,6 +16,7 @@
 #include <meanflow/eval/classifier_test.hpp>
 #include <meanflow/meanflow.hpp>
 
+#include "../json_file.hpp"
 #include "pictures.hpp"
 #include "settings.hpp"
 #include "tasks.hpp"
@@ -220,11 +220,8 @@ inline void run(const Settings& s) {
     const auto task = make_task(name);
     outcomes.push_back(Experiment(s, *task).measure(out / name));
     metrics["tasks"][name] = to_json(outcomes.back());
+    write_json(out / "metrics.json", metrics);  // after each: a task takes minutes
   }
-  std::ofstream file(out / "metrics.json");
-  file << metrics.dump(2) << '\n';
-  if (!file.flush())
-    throw meanflow::FileError((out / "metrics.json").string() + ": cannot be written");
   print_table(outcomes);
   std::printf("\nwritten to %s: metrics.json, and samples of every task\n", s.out.c_str());
 }

@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -17,6 +16,7 @@
 
 #include <meanflow/meanflow.hpp>
 
+#include "../json_file.hpp"
 #include "pictures.hpp"
 #include "settings.hpp"
 #include "training.hpp"
@@ -193,9 +193,14 @@ inline void run(const Settings& s) {
   if (!s.quiet) std::cerr << "kernels: " << to_string(kernels) << '\n';
   const std::filesystem::path out = s.out;
   const Data data(s);
+  data.check_held_out();
   std::filesystem::create_directories(out);
 
   const Trained trained = train(s, data, s.objective, s.steps);
+  meanflow::save_model(out / "model.safetensors", trained.net,
+                       {.scaling = data.scaling(),
+                        .instantaneous = s.objective == "flow-matching",
+                        .metadata = {{"toy2d.settings", nlohmann::json(s).dump()}}});
   const Points fresh = data.fresh(s.samples, s.seed + 1);
   const Measure best = compare("fresh data", 0, data.training(s.samples, s.seed + 2), fresh);
 
@@ -212,11 +217,6 @@ inline void run(const Settings& s) {
     meanflow::save_npy(out / ("samples_" + key + ".npy"), std::vector<std::size_t>{s.samples, 2},
                        original);
   }
-  meanflow::save_model(out / "model.safetensors", trained.net,
-                       {.scaling = data.scaling(),
-                        .instantaneous = s.objective == "flow-matching",
-                        .metadata = {{"toy2d.settings", nlohmann::json(s).dump()}}});
-
   std::vector<std::pair<std::string, std::vector<Points>>> all_paths{
       {s.objective, paths(trained.net, s.objective, s.seed)}};
   if (s.baseline_steps > 0) {
@@ -244,10 +244,7 @@ inline void run(const Settings& s) {
       {"velocity_error", mean_of_last(trained.velocity_error)},
       {"settings", s},
       {"kernels", kernels_json(kernels)}};
-  std::ofstream file(out / "metrics.json");
-  file << metrics.dump(2) << '\n';
-  if (!file.flush())
-    throw meanflow::FileError((out / "metrics.json").string() + ": cannot be written");
+  write_json(out / "metrics.json", metrics);
   print_table(measures, best);
   std::printf(
       "\nwritten to %s: samples.png, paths.png, loss.png, metrics.json, model.safetensors\n",

@@ -74,7 +74,7 @@ void add_training_options(CLI::App& app, toy2d::Settings& s) {
       ->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_option("--out", s.out, "folder to write to");
   app.add_option("--samples", s.samples, "points to sample and to compare with")
-      ->check(CLI::Range(2, 1'000'000));
+      ->check(CLI::Range(4, 1'000'000));
   app.add_flag("--quiet", s.quiet, "no progress bar");
 }
 

@@ -56,6 +56,15 @@ class Data {
     return points;
   }
 
+  /// Throws meanflow::FileError if a file holds out too few points to compare with.
+  void check_held_out() const {
+    constexpr std::size_t least = 4;  // precision and recall look at the third neighbour
+    if (points_ && points_->held_out().size() / 2 < least)
+      throw meanflow::FileError("--data: a tenth of the points is held out to compare with, and " +
+                                std::to_string(points_->held_out().size() / 2) +
+                                " are too few; give 40 or more");
+  }
+
   /// Points as training sees them, for the noise floor.
   [[nodiscard]] Points training(std::size_t count, std::uint64_t seed) const {
     auto x = Tensor<float>({count, 2});

@@ -114,6 +114,18 @@ TEST_CASE("Columns of very different scales are seen alike, and equal ones are l
   CHECK(back[2] == 7);
 }
 
+TEST_CASE("Scalings of the wrong size are refused") {
+  std::vector<double> three{1, 2, 3};
+  const Scaling two{.mean = {0, 0}, .scale = {1, 1}};
+  CHECK_THROWS_WITH_AS(two.apply(std::span(three)),
+                       "Scaling: 3 values are not a whole number of rows of 2", ShapeError);
+  const Scaling unequal{.mean = {0, 0, 0}, .scale = {1, 1}};
+  CHECK_THROWS_WITH_AS(unequal.undo(std::span(three)), "Scaling: 3 means for 2 factors",
+                       ShapeError);
+  CHECK_THROWS_WITH_AS(static_cast<void>(measure_scaling(three, 2)),
+                       "measure_scaling: 3 values are not one or more rows of 2", ShapeError);
+}
+
 TEST_CASE("Points from a CSV file with a header") {
   const TemporaryFolder folder;
   const auto path = folder / "points.csv";

@@ -135,7 +135,7 @@ TEST_CASE("precision and recall of what cannot be compared are refused") {
   std::vector<double> bad = four;
   bad[3] = std::numeric_limits<double>::quiet_NaN();
   CHECK_THROWS_WITH_AS(static_cast<void>(density_coverage(four, bad, 2, 1)),
-                       "density_coverage: row 1 is not finite", Error);
+                       "density_coverage: row 1 of the second set is not finite", Error);
 }
 
 TEST_CASE("the example of the documentation") {

@@ -81,7 +81,7 @@ TEST_CASE("sliced distances of what cannot be compared are refused") {
   std::vector<double> bad = four;
   bad[3] = std::numeric_limits<double>::infinity();
   CHECK_THROWS_WITH_AS(static_cast<void>(sliced_wasserstein(four, bad, 2)),
-                       "sliced_wasserstein: row 1 is not finite", Error);
+                       "sliced_wasserstein: row 1 of the second set is not finite", Error);
 }
 
 TEST_CASE("the example of the documentation") {

@@ -177,6 +177,34 @@ TEST_CASE("Sinkhorn's coupling lies between independence and optimal transport")
   CHECK(square(SinkhornCoupling{.block = count, .regularization = 1e4}) > 2);
 }
 
+TEST_CASE("data that are not finite stay in their places, where a step reports them") {
+  const auto couple_bad = [](const auto& coupling) {
+    Tensor<float> x = normal_noise({8, 2}, 1);
+    x.row(5)[1] = std::numeric_limits<float>::quiet_NaN();
+    const Tensor<float> before = x.clone();
+    NoCondition<float> none;
+    couple(coupling, {0, 0, 0, 8}, 3, 4, x, none);
+    for (std::size_t i = 0; i < x.size(); ++i)
+      CHECK((x[i] == before[i] || (std::isnan(x[i]) && std::isnan(before[i]))));
+  };
+  couple_bad(OptimalTransport{.block = 8});
+  couple_bad(SinkhornCoupling{.block = 8});
+}
+
+TEST_CASE("Sinkhorn's coupling draws all rows of data equally often") {
+  constexpr std::size_t count = 16, seeds = 400;
+  std::vector<double> drawn(count);
+  for (std::uint64_t seed = 0; seed < seeds; ++seed) {
+    Tensor<float> x({count, 1});
+    for (std::size_t i = 0; i < count; ++i) x[i] = static_cast<float>(i) / 8 - 1;
+    NoCondition<float> none;
+    couple(SinkhornCoupling{.block = count, .regularization = 0.1}, {0, 0, 0, count}, seed, 1, x,
+           none);
+    for (const float value : x.span()) drawn[static_cast<std::size_t>(8 * (value + 1) + 0.5F)] += 1;
+  }
+  for (const double times : drawn) CHECK(times == doctest::Approx(seeds).epsilon(0.15));
+}
+
 TEST_CASE("couplings with settings out of range are refused") {
   Tensor<float> x = normal_noise({4, 2}, 1);
   NoCondition<float> none;
@@ -184,4 +212,7 @@ TEST_CASE("couplings with settings out of range are refused") {
                        "coupling: block is 0, but must be at least 1", SettingError);
   CHECK_THROWS_AS(couple(SinkhornCoupling{.regularization = 0}, {0, 0, 0, 4}, 1, 1, x, none),
                   SettingError);
+  CHECK_THROWS_WITH_AS(
+      couple(OptimalTransport{.condition_weight = -1}, {0, 0, 0, 4}, 1, 1, x, none),
+      "coupling: condition_weight is -1.000000, but must be finite and at least 0", SettingError);
 }

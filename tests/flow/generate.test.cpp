@@ -75,6 +75,13 @@ TEST_CASE("samples that cannot be drawn are refused") {
   CHECK_THROWS_AS(sample_batches(net(), 5, {2}, {.steps = 0}, nothing), SettingError);
 }
 
+TEST_CASE("guidance at sampling without a condition is refused") {
+  CHECK_THROWS_WITH_AS(
+      static_cast<void>(generate(net(), normal_noise({3, 2}, 1), {.guidance = 2})),
+      "guidance at sampling: there is no condition to guide towards; give one to sample",
+      ShapeError);
+}
+
 TEST_CASE("the example of the documentation") {
   // [docs:batches]
   std::vector<float> points;

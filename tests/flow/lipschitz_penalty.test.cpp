@@ -144,7 +144,7 @@ TEST_CASE("what cannot work is refused in one sentence") {
   CHECK_THROWS_WITH_AS(LipschitzPenalty<MeanFlow>{.weight = -1}.check(),
                        "LipschitzPenalty: weight is -1.000000, but must be finite and at least 0",
                        SettingError);
-  CHECK_THROWS_WITH_AS(LipschitzPenalty<MeanFlow>{.step = 0}.check(),
-                       "LipschitzPenalty: step is 0.000000, but must be finite and above 0",
-                       SettingError);
+  CHECK_THROWS_WITH_AS(
+      LipschitzPenalty<MeanFlow>{.step = 0}.check(),
+      "LipschitzPenalty: step is 0.000000, but must be finite and at least 0.00001", SettingError);
 }

@@ -68,6 +68,9 @@ def check_refusals(folder):
     wide = folder / "wide.csv"
     wide.write_text("1,2,3\n4,5,6\n")
     assert "has 3 columns, expected 2" in run("--data", wide, status=2).stderr
+    few = folder / "few.csv"
+    few.write_text("1,2\n3,4\n" * 10)
+    assert "2 are too few; give 40 or more" in run("--data", few, status=2).stderr
     other = folder / "other.safetensors"
     other.write_bytes(struct.pack("<Q", 2) + b"{}")
     assert "is not a model" in run("sample", "--model", other, status=2).stderr

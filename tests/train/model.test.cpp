@@ -194,9 +194,27 @@ TEST_CASE("files that are no model, or another one, are refused by what differs"
   more["time"]["scale"] = "large";
   CHECK(contains(damaged("meanflow.settings", more.dump()),
                  "setting time.scale is \"large\", which is of another type."));
+  more["time"]["scale"] = 1.0;
+  for (const auto& wrong : {nlohmann::json(2.7), nlohmann::json(-1)}) {
+    more["hidden"] = wrong;
+    CHECK(contains(damaged("meanflow.settings", more.dump()),
+                   "setting hidden is " + wrong.dump() + ", which is of another type."));
+  }
+  more["time"] = 3;
+  more["hidden"] = 8;
+  CHECK(contains(damaged("meanflow.settings", more.dump()), "setting time is not a JSON object."));
   CHECK(contains(damaged("meanflow.row_shape", "[1, 2, 3, 4, 5]"), "has 5 extents."));
   CHECK(contains(damaged("meanflow.scaling", R"({"mean": [1], "scale": []})"),
                  "has 1 means for 0 factors."));
+}
+
+TEST_CASE("a scaling that does not fit the rows is not saved") {
+  const TemporaryFolder folder;
+  const auto path = folder / "model.safetensors";
+  CHECK_THROWS_WITH_AS(
+      save_model(path, small_net(), {.scaling = {.mean = {0, 0, 0}, .scale = {1, 1, 1}}}),
+      "save_model: a scaling of 3 columns for rows of shape (2)", ShapeError);
+  CHECK_FALSE(std::filesystem::exists(path));
 }
 
 TEST_CASE("a net of one's own is loaded into one that is there") {

@@ -115,6 +115,9 @@ class PointSet {
     held_out_ = std::min(held_out_, count - 1);
     std::vector<double> scaled = table.values;
     scaling_.apply(std::span(scaled));
+    for (const double value : scaled)
+      if (!std::isfinite(static_cast<float>(value)))
+        throw FileError(name + " holds values too large for single precision.");
     rows_.reserve(scaled.size());
     for (const std::size_t row : permutation(count, options.seed))
       for (std::size_t d = 0; d < dim_; ++d)

@@ -33,7 +33,7 @@ struct Scaling {
   }
 
   /// From the table's own units to those that a net sees, in place. Throws ShapeError if the values
-  /// are not a whole number of rows.
+  /// are not a whole number of rows, or means and factors are not as many.
   template <class T>
   void apply(std::span<T> values) const {
     check(values.size());
@@ -55,6 +55,9 @@ struct Scaling {
 
  private:
   void check(std::size_t values) const {
+    if (mean.size() != scale.size())
+      throw ShapeError("Scaling: " + std::to_string(mean.size()) + " means for " +
+                       std::to_string(scale.size()) + " factors");
     if (!identity() && values % mean.size() != 0)
       throw ShapeError("Scaling: " + std::to_string(values) +
                        " values are not a whole number of rows of " + std::to_string(mean.size()));
@@ -68,6 +71,9 @@ struct Scaling {
                                              ScalingRule rule = ScalingRule::per_column,
                                              const std::string& name = "the table") {
   if (rule == ScalingRule::none) return {};
+  if (dim == 0 || values.empty() || values.size() % dim != 0)
+    throw ShapeError("measure_scaling: " + std::to_string(values.size()) +
+                     " values are not one or more rows of " + std::to_string(dim));
   const double count = static_cast<double>(values.size() / dim);
   Scaling scaling{std::vector<double>(dim), std::vector<double>(dim)};
   for (std::size_t i = 0; i < values.size(); ++i) scaling.mean[i % dim] += values[i] / count;

@@ -18,6 +18,7 @@
 #include <nanoflann.hpp>
 
 #include <meanflow/error.hpp>
+#include <meanflow/eval/points.hpp>
 
 namespace meanflow {
 
@@ -90,13 +91,8 @@ void check_neighbour_sets(const char* who, std::span<const T> x, std::span<const
     throw ShapeError(std::string(who) + ": " + std::to_string(x.size()) + " and " +
                      std::to_string(y.size()) + " values are not more than " + std::to_string(k) +
                      " rows of " + std::to_string(dim) + " each");
-  const auto check = [&](std::span<const T> values) {
-    for (std::size_t i = 0; i < values.size(); ++i)
-      if (!std::isfinite(values[i]))
-        throw Error(std::string(who) + ": row " + std::to_string(i / dim) + " is not finite");
-  };
-  check(x);
-  check(y);
+  check_finite(who, "the first set", x, dim);
+  check_finite(who, "the second set", y, dim);
 }
 
 /// How the points fill the balls around the centres that reach to their k-th nearest neighbours.

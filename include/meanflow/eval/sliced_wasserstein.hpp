@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <meanflow/error.hpp>
+#include <meanflow/eval/points.hpp>
 #include <meanflow/random/philox.hpp>
 
 namespace meanflow {
@@ -62,13 +63,8 @@ template <class T>
     throw ShapeError("sliced_wasserstein: " + std::to_string(x.size()) + " and " +
                      std::to_string(y.size()) + " values are not one or more rows of " +
                      std::to_string(dim) + " each");
-  const auto check = [dim](std::span<const T> values) {
-    for (std::size_t i = 0; i < values.size(); ++i)
-      if (!std::isfinite(values[i]))
-        throw Error("sliced_wasserstein: row " + std::to_string(i / dim) + " is not finite");
-  };
-  check(x);
-  check(y);
+  detail::check_finite("sliced_wasserstein", "the first set", x, dim);
+  detail::check_finite("sliced_wasserstein", "the second set", y, dim);
   std::vector<double> squares(options.projections);
 #pragma omp parallel for schedule(dynamic)
   for (std::size_t p = 0; p < squares.size(); ++p) {

@@ -33,7 +33,8 @@ namespace meanflow {
 template <class T>
 struct PairingProblem {
   std::size_t size = 0;
-  std::span<const T> cost;  ///< (n, n): half the squared distance of noise i and data j
+  std::span<const T> cost;  ///< (n, n), finite: half the squared distance of noise i and data j,
+                            ///< and what the difference of their conditions costs
   RandomStream random;      ///< of this problem alone
 };
 
@@ -78,13 +79,14 @@ struct OptimalTransport {
 };
 
 /// Entropic optimal transport: the partner of every row of noise is drawn from the plan that has
-/// the least sum of costs minus `regularization` times its entropy (Cuturi, arXiv 1306.0895).
-/// Softer than `OptimalTransport` and slower; data rows may occur more or less than once in a
-/// batch.
+/// the least sum of costs minus epsilon times its entropy (Cuturi, arXiv 1306.0895), with epsilon
+/// `regularization` times the mean cost. Softer than `OptimalTransport` and slower; data rows may
+/// occur more or less than once in a batch, and keep their distribution as far as the iterations
+/// converge, which a low regularization delays.
 struct SinkhornCoupling {
   std::size_t block = 256;       ///< rows that are paired among each other
   double condition_weight = 10;  ///< as in `OptimalTransport`
-  double regularization = 0.05;  ///< beside half the squared distance; > 0
+  double regularization = 0.03;  ///< beside the mean cost of a pair; > 0
   std::size_t iterations = 100;  ///< at most
   double tolerance = 1e-3;       ///< of the plan's column sums, beside what they should be
 
@@ -196,7 +198,11 @@ void SinkhornCoupling::pair(const PairingProblem<T>& problem,
   if (!(regularization > 0))
     throw SettingError("SinkhornCoupling: regularization is " + std::to_string(regularization) +
                        ", but must be greater than 0");
-  detail::SinkhornPlan<T> plan(problem, static_cast<T>(regularization));
+  if (problem.size == 0) return;
+  const double mean = std::accumulate(problem.cost.begin(), problem.cost.end(), 0.0) /
+                      static_cast<double>(problem.cost.size());
+  const double epsilon = std::max(regularization * mean, 1e-30);  // where all costs are 0
+  detail::SinkhornPlan<T> plan(problem, static_cast<T>(epsilon));
   plan.solve(iterations, tolerance);
   RandomStream random = problem.random;
   for (std::size_t i = 0; i < problem.size; ++i) data_of_noise[i] = plan.draw(i, random);
@@ -281,6 +287,15 @@ void pairing_costs(const Tensor<T>& noise, const Tensor<T>& data, const C& condi
       condition);
 }
 
+/// Whether all costs are finite.
+template <class T>
+[[nodiscard]] bool finite_costs(std::span<const T> cost) {
+  T sum = 0;  // 0, or NaN
+#pragma omp simd reduction(+ : sum)
+  for (std::size_t i = 0; i < cost.size(); ++i) sum += cost[i] * T(0);
+  return sum == T(0);
+}
+
 /// The rows of a tensor in another order.
 template <class T>
 [[nodiscard]] Tensor<T> in_order(const Tensor<T>& all, std::span<const std::int32_t> order) {
@@ -310,6 +325,9 @@ void couple(const K& coupling, const TileRows& rows, std::uint64_t seed, std::ui
     draw(rows.jumps, rows.count - rows.jumps);
     double weight = 0;
     if constexpr (requires { coupling.condition_weight; }) weight = coupling.condition_weight;
+    if (!(weight >= 0) || !std::isfinite(weight))
+      throw SettingError("coupling: condition_weight is " + std::to_string(weight) +
+                         ", but must be finite and at least 0");
     const auto groups = detail::pairing_groups(condition, x.rows(), coupling.block);
     std::vector<std::int32_t> order(x.rows());
     parallel_tasks(Cpu{}, groups.size(), [&](std::size_t g, std::size_t) {
@@ -317,9 +335,12 @@ void couple(const K& coupling, const TileRows& rows, std::uint64_t seed, std::ui
       std::vector<T> cost;
       detail::pairing_costs(noise, x, condition, weight, group, cost);
       std::vector<std::int32_t> pairs(group.size());
-      coupling.pair(PairingProblem<T>{group.size(), cost,
-                                      RandomStream(seed, Purpose::noise, step, ~rows[group[0]])},
-                    std::span(pairs));
+      // Data that are not finite stay in their places, where the step reports them.
+      std::iota(pairs.begin(), pairs.end(), 0);
+      if (detail::finite_costs<T>(cost))
+        coupling.pair(PairingProblem<T>{group.size(), cost,
+                                        RandomStream(seed, Purpose::noise, step, ~rows[group[0]])},
+                      std::span(pairs));
       for (std::size_t i = 0; i < group.size(); ++i)
         order[group[i]] = static_cast<std::int32_t>(group[static_cast<std::size_t>(pairs[i])]);
     });

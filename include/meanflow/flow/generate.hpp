@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -29,6 +30,9 @@ struct SamplingSettings {
   void check() const {
     if (steps == 0) throw SettingError("sampling needs at least 1 step");
     if (batch == 0) throw SettingError("sampling: batch is 0, but must be at least 1");
+    if (!std::isfinite(guidance))
+      throw SettingError("sampling: guidance is " + std::to_string(guidance) +
+                         ", but must be finite");
   }
 };
 

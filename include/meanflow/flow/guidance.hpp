@@ -168,6 +168,12 @@ class GuidedSampling {
   template <Differentiable X>
   [[nodiscard]] X operator()(const X& z, const X& r, const X& t,
                              const condition_type& condition) const {
+    detail::for_each_null(condition, null_, [&](const auto& given, const auto&) {
+      if (given.empty())
+        throw ShapeError(
+            "guidance at sampling: there is no condition to guide towards; give one to sample");
+    });
+    detail::check_null("guidance at sampling", condition, null_);
     const X null = evaluate(net_, z, r, t, with_null<device_type>(condition, null_, z.rows()));
     return null + (evaluate(net_, z, r, t, condition) - null) * scale_;
   }

@@ -67,7 +67,10 @@ template <class T, class Device, Condition C, class F>
       if (tiles >= z.rows()) throw;
     } catch (const ShapeError&) {
       // Once more in one piece, so that the message tells of all rows and not of a tile's.
-      if (tiles > 1) f(noise.clone(), condition);
+      try {
+        if (tiles > 1) f(noise.clone(), condition);
+      } catch (const OutOfMemoryError&) {  // then a tile's message must do
+      }
       throw;
     }
     copy(Device{}, z.size(), noise.data(), z.data());

@@ -83,7 +83,9 @@ template <class Time>
 struct PairedTimes {
   Time t{};
   std::optional<Time> r{};
-  double jump_fraction = 0.75;  ///< share of the rows with r < t, in [0, 1]
+  /// Share of the rows that may have r < t, in [0, 1]. With `equal_then_min` about half of them do,
+  /// where both times have the same distribution.
+  double jump_fraction = 0.75;
   Pairing pairing = Pairing::sort_then_equal;
   JumpCount count = JumpCount::exact;
 

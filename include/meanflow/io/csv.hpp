@@ -66,10 +66,18 @@ namespace detail {
   return value;
 }
 
+/// The first of comma, semicolon and tab that stands outside quotation marks.
 [[nodiscard]] inline char csv_separator(std::string_view line) {
   for (const char separator : {',', ';', '\t'})
-    if (line.find(separator) != std::string_view::npos) return separator;
+    if (csv_fields(line, separator).size() > 1) return separator;
   return ' ';  // as numpy.savetxt writes it; a single column has none
+}
+
+/// Fields that blanks separate, one or more of them.
+[[nodiscard]] inline std::vector<std::string_view> blank_separated(std::string_view line) {
+  auto fields = csv_fields(line, ' ');
+  std::erase_if(fields, [](std::string_view field) { return field.empty(); });
+  return fields;
 }
 
 /// Calls f(line, its number from 1) for each line that is not blank.
@@ -88,10 +96,10 @@ void for_each_line(std::string_view text, F f) {
 
 }  // namespace detail
 
-/// Reads a text file of numbers, one row a line, in columns that commas, semicolons, tabs or single
-/// spaces separate. A first line with a field that is no number is the header. Numbers are written
-/// as in C, with a point. Throws FileError, naming the line and the column, on a field that is no
-/// number and on lines of different lengths.
+/// Reads a text file of numbers, one row a line, in columns that commas, semicolons, tabs or spaces
+/// separate. A first line without any number is the header, whether or not it begins with "#", as
+/// numpy.savetxt writes it. Numbers are written as in C, with a point. Throws FileError, naming the
+/// line and the column, on a field that is no number and on lines of different lengths.
 [[nodiscard]] inline CsvTable load_csv(const std::filesystem::path& path) {
   const FileReader file(path);
   std::string text(static_cast<std::size_t>(file.size()), '\0');
@@ -102,9 +110,11 @@ void for_each_line(std::string_view text, F f) {
   char separator = 0;
   bool first = true;
   detail::for_each_line(rest, [&](std::string_view line, std::size_t number) {
+    if (first && line.starts_with('#')) line.remove_prefix(1);
     if (first) separator = detail::csv_separator(line);
-    const auto fields = detail::csv_fields(line, separator);
-    const bool is_header = first && !std::ranges::all_of(fields, [](std::string_view field) {
+    const auto fields =
+        separator == ' ' ? detail::blank_separated(line) : detail::csv_fields(line, separator);
+    const bool is_header = first && std::ranges::none_of(fields, [](std::string_view field) {
                              return detail::csv_number(field).has_value();
                            });
     if (first) table.columns = fields.size();

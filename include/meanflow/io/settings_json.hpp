@@ -22,6 +22,24 @@ struct AnySetting {
 
 }  // namespace detail
 
+namespace detail {
+
+/// Whether a number has the form that a member asks for: the reader of JSON would make 2 of 2.7,
+/// and a huge number of -1.
+template <class V>
+[[nodiscard]] bool may_hold(const nlohmann::json& value) {
+  if constexpr (std::is_same_v<V, bool>)
+    return value.is_boolean();
+  else if constexpr (std::is_unsigned_v<V> || std::is_enum_v<V>)
+    return value.is_number_integer() && value >= 0;
+  else if constexpr (std::is_integral_v<V>)
+    return value.is_number_integer();
+  else
+    return true;
+}
+
+}  // namespace detail
+
 /// Settings that can be written to a file: `S::fields(f, settings...)` calls f(name, member...) for
 /// every member.
 template <class S>
@@ -52,7 +70,9 @@ template <ListedSettings S>
 [[nodiscard]] S settings_from_json(const nlohmann::json& json, const std::string& where = "") {
   S settings{};
   std::size_t known = 0;
-  if (!json.is_object()) throw SettingError("settings" + where + " are not a JSON object");
+  if (!json.is_object())
+    throw SettingError((where.empty() ? "the settings are" : "setting " + where + " is") +
+                       " not a JSON object");
   S::fields(
       [&](const char* name, auto& value) {
         using V = std::remove_cvref_t<decltype(value)>;
@@ -60,6 +80,11 @@ template <ListedSettings S>
         const auto found = json.find(name);
         if (found == json.end()) throw SettingError("setting " + path + " is missing");
         ++known;
+        const auto wrong_type = [&] {
+          return SettingError("setting " + path + " is " + found->dump() +
+                              ", which is of another type");
+        };
+        if (!detail::may_hold<V>(*found)) throw wrong_type();
         try {
           if constexpr (ListedSettings<V>)
             value = settings_from_json<V>(*found, path);
@@ -68,8 +93,7 @@ template <ListedSettings S>
           else
             value = found->template get<V>();
         } catch (const nlohmann::json::exception&) {
-          throw SettingError("setting " + path + " is " + found->dump() +
-                             ", which is of another type");
+          throw wrong_type();
         }
       },
       settings);

@@ -136,6 +136,10 @@ void write_model(const std::filesystem::path& path, const N& net,
     writer.metadata(key, value);
   }
   info.row_shape = options.row_shape.rank() > 0 ? options.row_shape : info.row_shape;
+  if (const std::size_t width = options.scaling.mean.size();
+      width > 0 && info.row_shape.rank() > 0 && info.row_shape.size() % width != 0)
+    throw ShapeError("save_model: a scaling of " + std::to_string(width) +
+                     " columns for rows of shape " + to_string(info.row_shape));
   const auto note = [&](const char* key, const std::string& value) {
     writer.metadata(std::string("meanflow.") + key, value);
   };
@@ -267,7 +271,16 @@ template <Net N>
   detail::check_kind<N>(file);
   const S settings = detail::parse_note(
       file, "settings", [](const nlohmann::json& json) { return settings_from_json<S>(json); });
-  Model<N> model{N(settings), detail::read_info(file)};
+  const auto build = [&] {
+    try {
+      return N(settings);
+    } catch (const FileError&) {
+      throw;
+    } catch (const Error& error) {
+      throw FileError(detail::quoted(path) + ": its settings make no net: " + error.what() + ".");
+    }
+  };
+  Model<N> model{build(), detail::read_info(file)};
   load_parameters(path, model.net.parameters());
   return model;
 }

@@ -205,7 +205,10 @@ void with_batch_in_messages(const TilePass<N, R>& pass, F f) {
     if (pass.split.tiles <= 1) throw;
     TilePass<N, R> whole = pass;
     whole.split.tiles = 1;
-    f(whole);
+    try {
+      f(whole);
+    } catch (const OutOfMemoryError&) {  // then a tile's message must do
+    }
     throw;
   }
 }
