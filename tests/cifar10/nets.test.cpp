@@ -50,9 +50,13 @@ TEST_CASE("every configuration that is shipped parses and builds its net") {
 }
 
 TEST_CASE("pictures without classes get their turn for a class") {
-  meanflow::ImageSet square{.count = 1, .height = 2, .width = 2, .channels = 1};
-  square.pixels = {1, 2,  //
-                   3, 4};
+  const meanflow::ImageSet square{.count = 1,
+                                  .height = 2,
+                                  .width = 2,
+                                  .channels = 1,
+                                  .pixels = {1, 2,  //
+                                             3, 4},
+                                  .labels = {}};
   const meanflow::ImageSet four = turned(square);
   four.check();
   CHECK(four.labels == std::vector<std::int32_t>{0, 1, 2, 3});
@@ -60,8 +64,12 @@ TEST_CASE("pictures without classes get their turn for a class") {
                                                  2, 4, 1, 3,  //
                                                  4, 3, 2, 1,  //
                                                  3, 1, 4, 2});
-  meanflow::ImageSet wide{.count = 1, .height = 1, .width = 2, .channels = 3};
-  wide.pixels = {1, 2, 3, 4, 5, 6};
+  const meanflow::ImageSet wide{.count = 1,
+                                .height = 1,
+                                .width = 2,
+                                .channels = 3,
+                                .pixels = {1, 2, 3, 4, 5, 6},
+                                .labels = {}};
   const meanflow::ImageSet two = turned(wide);
   two.check();
   CHECK(two.classes == 2);
