@@ -287,15 +287,6 @@ void pairing_costs(const Tensor<T>& noise, const Tensor<T>& data, const C& condi
       condition);
 }
 
-/// Whether all costs are finite.
-template <class T>
-[[nodiscard]] bool finite_costs(std::span<const T> cost) {
-  T sum = 0;  // 0, or NaN
-#pragma omp simd reduction(+ : sum)
-  for (std::size_t i = 0; i < cost.size(); ++i) sum += cost[i] * T(0);
-  return sum == T(0);
-}
-
 /// The rows of a tensor in another order.
 template <class T>
 [[nodiscard]] Tensor<T> in_order(const Tensor<T>& all, std::span<const std::int32_t> order) {
@@ -337,7 +328,8 @@ void couple(const K& coupling, const TileRows& rows, std::uint64_t seed, std::ui
       std::vector<std::int32_t> pairs(group.size());
       // Data that are not finite stay in their places, where the step reports them.
       std::iota(pairs.begin(), pairs.end(), 0);
-      if (detail::finite_costs<T>(cost))
+      const bool finite = std::ranges::all_of(cost, [](T c) { return std::isfinite(c); });
+      if (finite)
         coupling.pair(PairingProblem<T>{group.size(), cost,
                                         RandomStream(seed, Purpose::noise, step, ~rows[group[0]])},
                       std::span(pairs));
