@@ -34,7 +34,7 @@ struct Settings {
   std::size_t batch = 512;
   std::size_t hidden = 256;
   std::size_t layers = 4;
-  double lr = 2e-3;
+  double lr = 4e-3;
   std::size_t episodes = 500;
   std::uint64_t seed = 0;
   int threads = 0;
@@ -79,6 +79,7 @@ struct Regression {
               .layers = s.layers,
               .residual = true,
               .condition = s.history * observed,
+              .time = meanflow::low_frequencies(),
               .seed = s.seed});
 }
 
@@ -95,7 +96,10 @@ template <class Objective>
        .seed = s.seed,
        .warnings = !s.quiet},
       meanflow::Recipe{.objective = objective,
-                       .times = meanflow::LogitNormalTimes{.t = {-0.4, 1.6}}});
+                       .weighting = meanflow::AdaptiveWeighting{.p = 0.3},
+                       .times = meanflow::LogitNormalTimes{.t = {-0.4, 1.6}},
+                       .optimizer = meanflow::Adam{.beta2 = 0.99},
+                       .coupling = meanflow::OptimalTransport{}});
   if (s.quiet)
     trainer.fit(ChunkSource{shown});
   else
