@@ -58,7 +58,7 @@ void add_training_options(CLI::App& app, toy2d::Settings& s) {
                  "distribution of r and t: uniform, logit-normal or logit-normal:MEAN,STD");
   app.add_option("--weighting-p", s.weighting_p,
                  "power of the adaptive weighting; 0: every row alike. More makes samples more "
-                 "precise, and above 0.5 less varied");
+                 "precise, and less varied");
   app.add_option("--tangent", s.tangent, "direction of the derivative; all but v,0,1 are wrong")
       ->check(CLI::IsMember(keys(toy2d::tangents_by_name)));
   app.add_option("--time-inputs", s.time_inputs, "times that the net sees, h = t - r")

@@ -3,7 +3,6 @@
 /// Rows without a condition, so that a net learns the unconditional u beside the conditional.
 #pragma once
 
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -111,6 +110,14 @@ void for_each_null(Given& given, const C& null, F f) {
         if (!nothing.empty()) f(part, nothing);
       },
       given, null);
+}
+
+/// Throws ShapeError with the message if a part that the null condition speaks of is not given.
+template <Condition C>
+void check_given(const char* message, const C& given, const C& null) {
+  for_each_null(given, null, [&](const auto& part, const auto&) {
+    if (part.empty()) throw ShapeError(message);
+  });
 }
 
 /// Throws ShapeError, naming `who`, unless a null condition is one row like those that are given.

@@ -95,10 +95,8 @@ template <class N>
   guidance.check();
   const std::size_t rows = batch.z.rows();
   const ConditionOf<N> null = null_condition_of(net, "guidance");
-  detail::for_each_null(batch.condition, null, [&](const auto& given, const auto&) {
-    if (given.empty())
-      throw ShapeError("guidance: the batch comes without the condition that the net is guided by");
-  });
+  detail::check_given("guidance: the batch comes without the condition that the net is guided by",
+                      batch.condition, null);
   detail::check_null("guidance", batch.condition, null);
   const auto is_null = null_rows<Device>(batch.condition, null, rows);
   Tensor<T, Device> of_data({rows}), of_null({rows}), of_condition({rows});
@@ -168,11 +166,9 @@ class GuidedSampling {
   template <Differentiable X>
   [[nodiscard]] X operator()(const X& z, const X& r, const X& t,
                              const condition_type& condition) const {
-    detail::for_each_null(condition, null_, [&](const auto& given, const auto&) {
-      if (given.empty())
-        throw ShapeError(
-            "guidance at sampling: there is no condition to guide towards; give one to sample");
-    });
+    detail::check_given(
+        "guidance at sampling: there is no condition to guide towards; give one to sample",
+        condition, null_);
     detail::check_null("guidance at sampling", condition, null_);
     const X null = evaluate(net_, z, r, t, with_null<device_type>(condition, null_, z.rows()));
     return null + (evaluate(net_, z, r, t, condition) - null) * scale_;

@@ -41,8 +41,8 @@ struct ConstantWeighting {
 
 /// loss = square / (square + epsilon)^p (arXiv 2505.13447, equation 22). With p = 1 it is near 1
 /// whatever happens: watch the raw squared error. In low dimensions it biases the regression away
-/// from the mean, which is what the method needs to learn: little with p = 0.3, which makes samples
-/// more precise, and clearly from p = 0.5 on.
+/// from the mean, which is what the method needs to learn: p = 0.3 already makes samples more
+/// precise, and those of thin shapes less varied.
 struct AdaptiveWeighting {
   double p = 1;
   double epsilon = 1e-2;

@@ -45,8 +45,7 @@ struct TimeEmbeddingSettings {
   }
 };
 
-/// Random Fourier features of few and low frequencies, which help nets for points in few
-/// dimensions.
+/// Random Fourier features of few and low frequencies, for nets of points in few dimensions.
 [[nodiscard]] inline TimeEmbeddingSettings low_frequencies(TimeInputs inputs = TimeInputs::t_h) {
   return {.inputs = inputs,
           .encoding = TimeEncoding::fourier,
