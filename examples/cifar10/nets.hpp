@@ -11,7 +11,7 @@
 #include <meanflow/flow/guidance.hpp>
 #include <meanflow/flow/mean_flow.hpp>
 #include <meanflow/flow/time_sampler.hpp>
-#include <meanflow/kernels/attention.hpp>
+#include <meanflow/kernels/cpu/attention.hpp>
 #include <meanflow/kernels/cpu.hpp>
 #include <meanflow/kernels/cpu/conv.hpp>
 #include <meanflow/kernels/cpu/norm.hpp>

@@ -13,5 +13,6 @@
 #include <meanflow/kernels/cuda/norm.hpp>
 #include <meanflow/kernels/cuda/product.hpp>
 #include <meanflow/kernels/cuda/reductions.hpp>
+#include <meanflow/kernels/cuda/row_norm.hpp>
 #include <meanflow/kernels/cuda/shapes.hpp>
 #include <meanflow/meanflow.hpp>

@@ -91,27 +91,6 @@ TEST_CASE("bodies over two parts and over columns") {
   for (std::size_t c = 0; c < columns; ++c) CHECK(total[c] == doctest::Approx(expected[c]));
 }
 
-TEST_CASE("attention of a device derived from this one is this one's") {
-  const AttentionShape shape{.heads = 2, .tokens = 3, .channels = 4};
-  const auto q = normal_noise<double, Cuda>({2, 3, 4}, 1),
-             k = normal_noise<double, Cuda>({2, 3, 4}, 2),
-             v = normal_noise<double, Cuda>({2, 3, 4}, 3);
-  Tensor<double, Cuda> p({2, 3, 3}), y({2, 3, 4}), y_derived({2, 3, 4});
-  const auto launches_of = [](auto run) {
-    const auto before = kernels::cuda::work().launches;
-    run();
-    return kernels::cuda::work().launches - before;
-  };
-  const auto own = launches_of(
-      [&] { attention(Cuda{}, shape, q.data(), k.data(), v.data(), p.data(), y.data()); });
-  const auto of_derived = launches_of([&] {
-    attention(Derived{}, shape, q.data(), k.data(), v.data(), p.data(), y_derived.data());
-  });
-  CHECK(of_derived == own);  // one by one, as on other devices, each head would launch its own
-  const Tensor<double> expected = to_host(y), found = to_host(y_derived);
-  for (std::size_t i = 0; i < found.size(); ++i) CHECK(found[i] == expected[i]);
-}
-
 TEST_CASE("columns are summed whatever their length, and each term is asked for once") {
   for (const std::size_t matrices : {0, 1, 3})
     for (const std::size_t rows : {0, 1, 31, 64, 1000})

@@ -16,7 +16,7 @@ using test::Values;
 namespace {
 
 template <class Device = Cpu>
-DropoutDraw<Device> draw_of(std::size_t rows, std::uint64_t first = 0, std::uint64_t step = 3) {
+RowDraws<Device> draw_of(std::size_t rows, std::uint64_t first = 0, std::uint64_t step = 3) {
   Tensor<std::uint64_t> numbers({rows});
   for (std::size_t row = 0; row < rows; ++row) numbers[row] = first + row;
   return {7, Tensor<std::uint64_t, Device>::full({1}, step), to_device<Device>(numbers)};
@@ -63,7 +63,7 @@ TEST_CASE("a mask depends on seed, step, row and layer, and on nothing else") {
 
 TEST_CASE("nothing is dropped in sampling or at the rate 0") {
   const Values x = numbers({3, 4}, 1);
-  CHECK(same_bits(dropout(x, 0.5, DropoutDraw<>{}, 0), x));
+  CHECK(same_bits(dropout(x, 0.5, RowDraws<>{}, 0), x));
   CHECK(same_bits(dropped(x, 0), x));
 }
 
@@ -73,7 +73,7 @@ TEST_CASE("invalid rates and draws are refused") {
                        SettingError);
   CHECK_THROWS_WITH_AS((void)dropout(x, 0.5, draw_of(2), 0),
                        "dropout: masks for 2 rows, but the batch has 3", ShapeError);
-  DropoutDraw<> draw = draw_of(3);
+  RowDraws<> draw = draw_of(3);
   draw.step = {};
   CHECK_THROWS_WITH_AS((void)dropout(x, 0.5, draw, 0), "dropout: the draw has no step number",
                        ShapeError);

@@ -7,7 +7,6 @@
 
 #include <meanflow/kernels/cpu/conv.hpp>
 #include <meanflow/kernels/cpu/norm.hpp>
-#include <meanflow/ops/attention.hpp>
 #include <meanflow/ops/broadcast.hpp>
 #include <meanflow/ops/conv.hpp>
 #include <meanflow/ops/elementwise.hpp>
@@ -117,21 +116,6 @@ TEST_CASE("upsample_nearest repeats every pixel four times") {
   const Values y = upsample_nearest(Values::from({1, 1, 2, 1}, {3, 5}));
   CHECK(std::vector<double>(y.span().begin(), y.span().end()) ==
         std::vector<double>{3, 3, 5, 5, 3, 3, 5, 5});
-}
-
-TEST_CASE("attention of no rows") {
-  const DualTensor<double> none({0, 2, 4, 3}, 0);
-  CHECK(attention(none, none, none).shape() == Shape{0, 2, 4, 3});
-}
-
-TEST_CASE("attention of one head and of several") {
-  expect_op(
-      [](const auto&, const auto& q, const auto& k, const auto& v) { return attention(q, k, v); },
-      std::array<Values, 3>{numbers({4, 5, 3}, 1), numbers({4, 5, 3}, 2), numbers({4, 5, 3}, 3)});
-  expect_op(
-      [](const auto&, const auto& q, const auto& k, const auto& v) { return attention(q, k, v); },
-      std::array<Values, 3>{numbers({3, 2, 4, 3}, 4), numbers({3, 2, 4, 3}, 5),
-                            numbers({3, 2, 4, 3}, 6)});
 }
 
 TEST_CASE("broadcast_rows repeats a parameter for every row") {

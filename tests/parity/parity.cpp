@@ -131,20 +131,44 @@ class Case {
     return to_device<Device>(on_the_host(name));
   }
   /// What the net is told besides z, r and t.
-  /// Rows that the file drops have class `null_class`.
+  /// Rows that the file drops have class `null_class`, or their own if that is not given.
   template <class Net>
   [[nodiscard]] ConditionOf<Net> condition(std::int32_t null_class = -1) const {
     ConditionOf<Net> c;
     std::vector<std::int32_t> labels, drop;
     if (has("y")) labels = file_.template read<std::int32_t>("y");
-    if (has("drop")) drop = file_.template read<std::int32_t>("drop");
+    if (has("drop") && null_class >= 0) drop = file_.template read<std::int32_t>("drop");
     for (std::size_t row = 0; row < drop.size(); ++row)
       if (drop[row] != 0) labels[row] = null_class;
     if constexpr (requires { c.labels; }) {
       if (!labels.empty()) c.labels = Tensor<std::int32_t, Device>::from({labels.size()}, labels);
-      if (has("aug")) c.augmentation = raw("aug");
+      if constexpr (requires { c.augmentation; })
+        if (has("aug")) c.augmentation = raw("aug");
+      if constexpr (requires { c.omega; }) {
+        c.omega = column("omega");
+        c.t_min = column("t_min");
+        c.t_max = column("t_max");
+      }
     }
     return c;
+  }
+  /// 1 in rows that the file drops, (B).
+  [[nodiscard]] Tensor<std::uint8_t, Device> dropped() const {
+    const auto drop = file_.template read<std::int32_t>("drop");
+    Tensor<std::uint8_t> marks({drop.size()});
+    for (std::size_t row = 0; row < drop.size(); ++row) marks[row] = drop[row] != 0;
+    return to_device<Device>(marks);
+  }
+  /// The condition with the scale 1 outside of its interval, and an interval that is everything.
+  template <class Condition>
+  [[nodiscard]] Condition masked(const Condition& given, const Values& t) const {
+    const Tensor<T> low = to_host(given.t_min), high = to_host(given.t_max), time = to_host(t);
+    Tensor<T> omega = to_host(given.omega).clone();
+    for (std::size_t row = 0; row < omega.size(); ++row)
+      if (time[row] < low[row] || time[row] > high[row]) omega[row] = 1;
+    Condition result = with_guidance(given, {}, omega.size());
+    result.omega = to_device<Device>(omega);
+    return result;
   }
   /// A vector (B) as a column (B, 1).
   [[nodiscard]] Values column(const std::string& name) const {
@@ -205,6 +229,8 @@ void net_case(const Case<T, Device>& c, const Net& net) {
   c.value("dudt", total.tangent());
   c.value("du", along(c.input("dz"), c.column("dr"), c.column("dt")).tangent());
   c.value("v_theta", evaluate(net, z, t, t, given));
+  if constexpr (requires { net.heads(z, r, t, given).v; })
+    c.value("v_head", net.heads(z, r, t, given).v);
 
   Tape<T, Device> tape;
   const auto input = variable(tape, z);
@@ -258,6 +284,43 @@ void loss_case(const Case<T, Device>& c, const Net& net, const Objective& object
   c.gradients(net.parameters(), flat);
 }
 
+/// Improved Mean Flows with two heads. The labels are those before any is dropped.
+template <class T, class Device, class Net>
+void imf_case(const Case<T, Device>& c, const Net& net, const AdaptiveWeighting& weighting,
+              std::int32_t null_class) {
+  using Values = Tensor<T, Device>;
+  const Values x = c.input("x"), e = c.input("eps"), t = c.column("t");
+  const std::size_t rows = x.rows();
+  FlowBatchOf<Net> batch{Values(x.shape()), Values(x.shape()), c.column("r"), t, rows,
+                         c.template condition<Net>(), x, e};
+  interpolate(LinearPath{}, t, x, e, batch.z, batch.v);
+  const auto is_null = c.dropped();
+  c.value("v_guided", imf_velocities(net, batch, is_null).guided);
+  // In rows with r = t, whose derivative has no effect, the file has that of the masked scale.
+  const Values tangent = net.velocity(batch.z, t, c.masked(batch.condition, t));
+  c.value("tangent", tangent);
+  const auto flat = Values::zeros({net.parameters().flat_size()});
+  Tape<T, Device> tape, unbound;
+  {
+    const auto [z, r, to] = inputs_along(batch, tangent, unbound);
+    const auto heads = net.heads(z, r, to, c.template condition<Net>(null_class));
+    c.value("u", heads.u.value().primal());
+    c.value("dudt", heads.u.value().tangent());
+    c.value("v_head", heads.v.value());
+  }
+  tape.bind(net.parameters(), flat);
+  auto losses =
+      imf_losses(net, batch, is_null, StepContext<Net, AdaptiveWeighting>{tape, weighting, rows});
+  c.value("square", losses.metrics[0]);
+  c.value("square_v", losses.metrics[3]);
+  double mean = 0;
+  for (double loss : doubles(to_host(losses.loss))) mean += loss / static_cast<double>(rows);
+  c.value("loss", std::vector<double>{mean});
+  for (auto& output : losses.outputs) tape.add_gradient(output.node, output.gradient);
+  tape.backward();
+  c.gradients(net.parameters(), flat);
+}
+
 template <class T, class Device, class Net>
 bool run_net_case(const Json& entry, const fs::path& folder, const Net& net, Report& report) {
   load_parameters(folder / entry.at("params").get<std::string>(), net.parameters());
@@ -269,6 +332,11 @@ bool run_net_case(const Json& entry, const fs::path& folder, const Net& net, Rep
   if (entry.at("case") != "loss") return false;
   const AdaptiveWeighting weighting{.p = entry.at("p"), .epsilon = entry.at("c")};
   const std::string loss = entry.at("loss");
+  if constexpr (TwoHeadNet<Net>) {
+    if (loss != "imf_aux") return false;
+    imf_case(c, net, weighting, entry.at("null_class"));
+    return true;
+  }
   if (entry.contains("omega")) {
     if (loss != "meanflow") return false;
     loss_case(c, net, MeanFlow{}, weighting,
@@ -330,6 +398,29 @@ bool run_net(const Json& entry, const fs::path& folder, Report& report) {
          .blocks = number("num_blocks", 4),
          .attention_resolutions = numbers("attn_resolutions", {16}),
          .resample_filter = config.value("resample_filter", std::vector<double>{1, 3, 3, 1})}));
+  if (kind == "DiT")
+    return run(DiT<T, Device>({.input_size = number("input_size", 32),
+                               .patch_size = number("patch_size", 4),
+                               .in_channels = number("in_channels", 4),
+                               .hidden_size = number("hidden_size", 768),
+                               .depth = number("depth", 12),
+                               .heads = number("num_heads", 12),
+                               .mlp_ratio = config.value("mlp_ratio", 4.0),
+                               .classes = number("num_classes", 1000)}));
+  if (kind == "ImfTransformer")
+    return run(ImfTransformer<T, Device>({.input_size = number("input_size", 32),
+                                          .patch_size = number("patch_size", 2),
+                                          .in_channels = number("in_channels", 4),
+                                          .hidden_size = number("hidden_size", 768),
+                                          .depth = number("depth", 12),
+                                          .head_depth = number("aux_head_depth", 8),
+                                          .heads = number("num_heads", 12),
+                                          .mlp_ratio = config.value("mlp_ratio", 8.0 / 3),
+                                          .classes = number("num_classes", 1000),
+                                          .class_tokens = number("class_tokens", 8),
+                                          .omega_tokens = number("cfg_tokens", 4),
+                                          .interval_tokens = number("interval_tokens", 2),
+                                          .time_tokens = number("time_tokens", 4)}));
   return false;
 }
 
@@ -430,7 +521,12 @@ bool run_op(const std::string& op, const Json& about, const fs::path& file, Repo
       const Shape rows{x[1].shape()[0], 1, x[1].shape()[1]};  // (B, 1, C)
       return x[0] * (reshape(x[2], rows) + 1) + reshape(x[1], rows);
     });
-  if (op == "swiglu") return run([](const auto& x) { return silu(x[0]) * x[1]; });
+  if (op == "swiglu") return run([](const auto& x) { return swiglu(x[0], x[1]); });
+  if (op == "rope")
+    return run([](const auto& x) {
+      const Shape s = x[0].shape();
+      return rope(x[0], rope_angles<T, Device>(s[2], s[3]));
+    });
   if (op == "sinusoid_cos_sin") return sinusoidal(SinusoidOrder::cosines_first, false);
   if (op == "sinusoid_sin_cos_endpoint") return sinusoidal(SinusoidOrder::sines_first, true);
   return false;

@@ -49,6 +49,28 @@ constinit inline thread_local ThreadValues<T, Device> thread_values{};
 
 }  // namespace detail
 
+namespace detail {
+
+[[nodiscard]] inline bool& undrawn() {
+  thread_local bool is = false;
+  return is;
+}
+
+}  // namespace detail
+
+/// While in scope, parameters that the calling thread adds are neither cleared nor drawn, so that a
+/// net can be asked for its size without touching the memory that it would need.
+class Undrawn {
+ public:
+  Undrawn() : saved_(std::exchange(detail::undrawn(), true)) {}
+  Undrawn(const Undrawn&) = delete;
+  Undrawn& operator=(const Undrawn&) = delete;
+  ~Undrawn() { detail::undrawn() = saved_; }
+
+ private:
+  bool saved_;
+};
+
 /// One named part of a `Parameters` buffer, as a layer holds it. It reads through the buffer, so it
 /// sees values that are swapped in later.
 template <class T, class Device = Cpu>
@@ -163,10 +185,12 @@ class Parameters {
     const bool own = size == 0 || store_->values.data() == store_->memory.data();
     if (!own || end > store_->memory.size()) {
       Tensor<T, Device> memory({std::max(end, 2 * store_->memory.size())});
-      Memory::copy(size * sizeof(T), store_->values.data(), memory.data());
+      if (!detail::undrawn())
+        Memory::copy(size * sizeof(T), store_->values.data(), memory.data());
       store_->memory = memory;
     }
     store_->values = store_->memory.rows(0, end);
+    if (detail::undrawn()) return;
     Memory::zero((end - size) * sizeof(T), store_->values.data() + size);
   }
 
@@ -208,5 +232,12 @@ class Teacher {
  private:
   detail::ThreadValues<T, Device> saved_;
 };
+
+/// The number of parameters of `Net(settings)`, whose memory is not touched.
+template <class Net, class Settings>
+[[nodiscard]] std::size_t parameter_count(const Settings& settings) {
+  const Undrawn scope;
+  return Net(settings).parameters().count();
+}
 
 }  // namespace meanflow

@@ -147,6 +147,16 @@ class Tape {
     arena_.reset();
   }
 
+  /// A tape for a part of what is recorded here that is computed again in the backward pass; it
+  /// adds to the same gradient of the parameters. Its memory is kept as well.
+  [[nodiscard]] Tape& nested() {
+    if (!nested_) nested_ = std::make_unique<Tape>();
+    nested_->owner_ = owner_;
+    nested_->parameter_gradient_ = parameter_gradient_;
+    nested_->frozen_ = frozen_;
+    return *nested_;
+  }
+
   /// The number of operations on the tape.
   [[nodiscard]] std::size_t size() const { return operations_.size(); }
 
@@ -167,6 +177,7 @@ class Tape {
   const void* owner_ = nullptr;
   Values parameter_gradient_;
   std::shared_ptr<const std::vector<bool>> frozen_;
+  std::unique_ptr<Tape> nested_;
 };
 
 /// A value (a `Tensor` or a `DualTensor`) whose backward pass is recorded on a tape. Its gradient,

@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include <meanflow/nn/condition.hpp>
+#include <meanflow/tensor/row_draws.hpp>
 #include <meanflow/tensor/tensor.hpp>
 
 namespace meanflow {
@@ -20,6 +21,7 @@ struct FlowBatch {
   C condition{};
   Tensor<T, Device> data{}, noise{};  ///< the ends of the path, x and e (B, ...)
   Tensor<T, Device> unguided{};       ///< dz/dt where `Guided` has changed v, else empty
+  RowDraws<Device> draws{};           ///< for objectives that draw more; empty outside of training
 
   /// dz/dt (B, ...), whether v is guided or not.
   [[nodiscard]] const Tensor<T, Device>& path_velocity() const {

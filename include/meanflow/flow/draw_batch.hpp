@@ -92,8 +92,7 @@ template <class T, class Device, Condition C, PathSchedule Path, TimeSampler Tim
       Values(shape),           Values(shape), Values({rows.count, 1}),
       Values({rows.count, 1}), rows.jumps,    detail::gather(condition, rows),
       gather(x, rows),         Values(shape)};
-  constexpr bool numbered = requires { batch.condition.dropout.rows; };
-  Tensor<std::uint64_t, Device> numbers({numbered ? rows.count : 0});
+  Tensor<std::uint64_t, Device> numbers({rows.count});
   const DroppedRows dropped =
       draws.dropout.rate > 0 ? draws.dropout.rule(draws.all_rows, draws.seed) : DroppedRows{};
   const auto step = [&] {
@@ -110,8 +109,7 @@ template <class T, class Device, Condition C, PathSchedule Path, TimeSampler Tim
     for_each_index(Device{}, count,
                    detail::DrawTimes<Times, T>{times, draws.seed, draws.step, draws.jump_end,
                                                number, batch.r.row(to), batch.t.row(to)});
-    if constexpr (numbered)
-      for_each_index(Device{}, count, detail::CountUp{number, numbers.row(to)});
+    for_each_index(Device{}, count, detail::CountUp{number, numbers.row(to)});
     if (draws.dropout.rate > 0)
       detail::for_each_null(batch.condition, draws.null, [&](auto& part, const auto& null) {
         using E = typename std::remove_cvref_t<decltype(part)>::value_type;
@@ -131,11 +129,10 @@ template <class T, class Device, Condition C, PathSchedule Path, TimeSampler Tim
   draw_run(rows.jump_begin, 0, rows.jumps);
   draw_run(rows.rest_begin, rows.jumps, rows.count - rows.jumps);
   interpolate(path, batch.t, batch.data, batch.noise, batch.z, batch.v);
-  if constexpr (numbered)
-    batch.condition.dropout = {
-        draws.seed,
-        Tensor<std::uint64_t, Device>::borrow(const_cast<std::uint64_t*>(draws.step), {1}),
-        numbers};
+  batch.draws = {
+      draws.seed,
+      Tensor<std::uint64_t, Device>::borrow(const_cast<std::uint64_t*>(draws.step), {1}), numbers};
+  if constexpr (requires { batch.condition.dropout.rows; }) batch.condition.dropout = batch.draws;
   return batch;
 }
 

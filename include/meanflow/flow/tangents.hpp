@@ -121,19 +121,4 @@ template <class T, class Device>
   return {u.node(), u.value().primal(), u.value().tangent()};
 }
 
-/// x without its tangents: the same values and the same gradient.
-template <class T, class Device>
-[[nodiscard]] Var<Tensor<T, Device>> without_tangent(const Var<DualTensor<T, Device>>& x) {
-  return {x.tape(), x.value().primal(), x.node()};
-}
-template <class T, class Device>
-[[nodiscard]] Tensor<T, Device> without_tangent(const DualTensor<T, Device>& x) {
-  return x.primal();
-}
-template <class X>
-  requires(!detail::is_dual_tensor<X>)
-[[nodiscard]] const X& without_tangent(const X& x) {
-  return x;
-}
-
 }  // namespace meanflow

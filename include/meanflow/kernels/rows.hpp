@@ -47,6 +47,17 @@ struct AddToRows {
 };
 
 template <class T>
+struct AddToEachRow {
+  using value_type = T;
+  const T *table, *x;
+  T* y;
+  template <class At>
+  MEANFLOW_HOST_DEVICE void operator()(std::size_t /*row*/, At at, At column) const {
+    at.store(y, at.load(x) + column.load(table));
+  }
+};
+
+template <class T>
 struct GatherRows {
   using value_type = T;
   std::size_t columns, classes;
@@ -109,6 +120,13 @@ void sum_rows(Device device, std::size_t rows, std::size_t columns, T scale, con
 template <class Device, class T>
 void add_to_rows(Device device, std::size_t rows, std::size_t columns, T scale, const T* g, T* gx) {
   for_each_in_rows(device, rows, columns, detail::AddToRows<T>{scale, g, gx});
+}
+
+/// y[r] = x[r] + table
+template <class Device, class T>
+void add_to_each_row(Device device, std::size_t rows, std::size_t columns, const T* table,
+                     const T* x, T* y) {
+  for_each_in_rows(device, rows, columns, detail::AddToEachRow<T>{table, x, y});
 }
 
 /// y[r] = table[labels[r]]; NaN for a label outside [0, classes), the table's rows.

@@ -29,7 +29,7 @@ struct AnyField {
 /// Parts of a batch's condition, row by row; a part that is empty is not given.
 ///
 /// Syntax: `C::fields(f, conditions...)` calls f(name, part of each condition) for every part, a
-/// `Tensor` of B rows. Optional: a member `dropout`, a `DropoutDraw`, for nets with dropout.
+/// `Tensor` of B rows. Optional: a member `dropout`, a `RowDraws`, for nets with dropout.
 /// A template over <T, Device> can be moved between devices.
 template <class C>
 concept Condition = std::default_initializable<C> && std::copyable<C> &&
@@ -57,12 +57,27 @@ struct VectorCondition {
   static constexpr void fields(auto f, auto&... c) { f("values", c.values...); }
 };
 
+/// For nets that are told a class and how much to be guided towards it.
+template <class T = float, class Device = Cpu>
+struct GuidanceCondition {
+  Tensor<std::int32_t, Device> labels{};  ///< (B) classes; the null class is their number
+  Tensor<T, Device> omega{};              ///< (B, 1) guidance scale, at least 1; empty for 1
+  Tensor<T, Device> t_min{}, t_max{};     ///< (B, 1) where it guides; empty for [0, 1]
+
+  static constexpr void fields(auto f, auto&... c) {
+    f("labels", c.labels...);
+    f("omega", c.omega...);
+    f("t_min", c.t_min...);
+    f("t_max", c.t_max...);
+  }
+};
+
 /// For the image nets.
 template <class T = float, class Device = Cpu>
 struct ImageCondition {
   Tensor<std::int32_t, Device> labels{};  ///< (B) classes; the null class is their number
   Tensor<T, Device> augmentation{};       ///< (B, A) what was done to the image
-  DropoutDraw<Device> dropout{};          ///< set in training; empty in sampling
+  RowDraws<Device> dropout{};          ///< set in training; empty in sampling
 
   static constexpr void fields(auto f, auto&... c) {
     f("labels", c.labels...);

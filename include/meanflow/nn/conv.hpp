@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <optional>
 #include <string>
 
 #include <meanflow/nn/initializers.hpp>
@@ -16,12 +17,14 @@ namespace meanflow {
 struct ConvSettings {
   std::size_t kernel = 3;
   std::size_t stride = 1;
+  std::optional<std::size_t> padding{};  ///< on each side; kernel / 2 if it is not given
   bool bias = true;
   Initializer weight_init{};
   Initializer bias_init{};
 };
 
-/// y = x * W + b on images (B, H, W, in), padded so that stride 1 keeps their size; parameters
+/// y = x * W + b on images (B, H, W, in), padded so that stride 1 keeps their size
+/// unless the settings say otherwise; parameters
 /// NAME.weight (out, in, k, k) and NAME.bias (out).
 template <class T = float, class Device = Cpu>
 class Conv2d {
@@ -30,7 +33,7 @@ class Conv2d {
          std::size_t out, const ConvSettings& settings = {})
       : weight(parameters.add(name + ".weight", {out, in, settings.kernel, settings.kernel})),
         stride_(settings.stride),
-        padding_(settings.kernel / 2) {
+        padding_(settings.padding.value_or(settings.kernel / 2)) {
     initialize(weight, settings.weight_init);
     if (!settings.bias) return;
     bias = parameters.add(name + ".bias", {out});

@@ -35,6 +35,7 @@ struct Initializer {
 template <class T, class Device>
 void initialize(const Parameter<T, Device>& parameter, const Initializer& initializer,
                 std::size_t fan_in = 0, std::size_t fan_out = 0) {
+  if (detail::undrawn()) return;
   const Shape& shape = parameter.shape();
   if (fan_in == 0) fan_in = shape.row_size();
   if (fan_out == 0)

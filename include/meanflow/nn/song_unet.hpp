@@ -128,7 +128,7 @@ class SongBlock {
 
   template <Differentiable X>
   [[nodiscard]] X operator()(const X& x, const X& condition,
-                             const DropoutDraw<Device>& draw) const {
+                             const RowDraws<Device>& draw) const {
     const X shift = affine_(condition);  // (B, out)
     const X h = conv0_(resampled(norm0_(x, Silu{})));
     const X a = norm1_(h + reshape(shift, {x.rows(), 1, 1, shift.shape().last()}), Silu{});

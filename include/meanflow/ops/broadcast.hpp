@@ -33,6 +33,28 @@ template <ValueLike X, class T, class Device>
                           });
 }
 
+/// y[b] = x[b] + table for every row b: x (B, ...), table (...) as large as a row of x. The table is
+/// a constant: dy = dx, gx = g. Throws ShapeError if it does not fit.
+template <class T, class Device, ValueLike X>
+[[nodiscard]] X add_table(const X& x, const Tensor<T, Device>& table) {
+  if (table.size() != x.shape().row_size())
+    throw_shape_error("add_table", table.shape(), x.shape(), "the table must be as large as a row");
+  X y = detail::make_like(x, x.shape());
+  const std::size_t values = detail::value_size(x);
+  add_to_each_row(Device{}, x.rows(), table.size(), table.data(), detail::buffer(x),
+                  detail::buffer(y));
+  copy(Device{}, detail::tangent_size(x), detail::buffer(x) + values, detail::buffer(y) + values);
+  return y;
+}
+
+template <class T, class Device, ValueLike X>
+[[nodiscard]] Var<X> add_table(const Var<X>& x, const Tensor<T, Device>& table) {
+  return detail::recorded(x.tape(), add_table(x.value(), table), !x.constant(),
+                          [node = x.node()](auto& tape, Tensor<T, Device> g) {
+                            tape.add_gradient(node, std::move(g));
+                          });
+}
+
 /// Given numbers, as a constant of the kind of `like`: no tangent, no gradient.
 /// values (B, ...), B the rows of `like`.
 template <class T, class Device>

@@ -10,18 +10,9 @@
 
 #include <meanflow/autodiff/differentiable.hpp>
 #include <meanflow/kernels/reference.hpp>
+#include <meanflow/tensor/row_draws.hpp>
 
 namespace meanflow {
-
-/// Where the random masks of dropout come from: a mask is a function of the seed, the step, the
-/// number of its row in the whole batch and the layer. So the value, its tangent and every repeated
-/// evaluation of a step see the same one, whatever the threads and pieces of the batch.
-template <class Device = Cpu>
-struct DropoutDraw {
-  std::uint64_t seed = 0;
-  Tensor<std::uint64_t, Device> step{};  ///< (1) number of the step, where the device reads it
-  Tensor<std::uint64_t, Device> rows{};  ///< (B) numbers of the rows; empty: nothing is dropped
-};
 
 namespace detail {
 
@@ -31,7 +22,7 @@ namespace detail {
 }
 
 template <ValueLike X>
-[[nodiscard]] X dropped(const X& x, double rate, const DropoutDraw<typename X::device_type>& draw,
+[[nodiscard]] X dropped(const X& x, double rate, const RowDraws<typename X::device_type>& draw,
                         std::size_t layer) {
   if (!(rate >= 0 && rate < 1))
     throw SettingError("dropout: rate is " + std::to_string(rate) + ", but must be in [0, 1)");
@@ -55,7 +46,7 @@ template <ValueLike X>
 /// elements in a row have masks of their own.
 /// Throws SettingError on a rate outside [0, 1), ShapeError if the draw is for another batch.
 template <ValueLike X>
-[[nodiscard]] X dropout(const X& x, double rate, const DropoutDraw<typename X::device_type>& draw,
+[[nodiscard]] X dropout(const X& x, double rate, const RowDraws<typename X::device_type>& draw,
                         std::size_t layer) {
   if (rate == 0 || draw.rows.empty()) return x;
   return detail::dropped(x, rate, draw, layer);
@@ -63,7 +54,7 @@ template <ValueLike X>
 
 template <ValueLike X>
 [[nodiscard]] Var<X> dropout(const Var<X>& x, double rate,
-                             const DropoutDraw<typename X::device_type>& draw, std::size_t layer) {
+                             const RowDraws<typename X::device_type>& draw, std::size_t layer) {
   if (rate == 0 || draw.rows.empty()) return x;
   using Values = Tensor<typename X::value_type, typename X::device_type>;
   return detail::recorded(x.tape(), detail::dropped(x.value(), rate, draw, layer), !x.constant(),

@@ -250,5 +250,10 @@ template <Differentiable X>
 [[nodiscard]] X min(const X& x, const X& y) {
   return binary(Minimum{}, x, y);
 }
+/// silu(a) b
+template <Differentiable X>
+[[nodiscard]] X swiglu(const X& a, const X& b) {
+  return binary(Swiglu{}, a, b);
+}
 
 }  // namespace meanflow

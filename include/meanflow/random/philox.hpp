@@ -43,6 +43,8 @@ enum class Purpose : std::uint32_t {
   sampling,
   user,
   directions,
+  guidance,
+  objective,
 };
 
 /// One stream of random numbers. Cheap to create (no state is shared or seeded): make one per row.

@@ -192,4 +192,13 @@ struct Minimum {
   }
 };
 
+/// a sigmoid(a) b, the gate of SwiGLU (Shazeer, arXiv 2002.05202)
+struct Swiglu {
+  static constexpr const char* name = "swiglu";
+  template <class T>
+  [[nodiscard]] MEANFLOW_HOST_DEVICE constexpr T operator()(const T& a, const T& b) const {
+    return silu(a) * b;
+  }
+};
+
 }  // namespace meanflow

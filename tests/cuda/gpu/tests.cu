@@ -6,6 +6,7 @@
 
 #include <meanflow/cuda.hpp>
 
+#include "cuda/attention.test.cpp"
 #include "cuda/memory.test.cpp"
 #include "cuda/on_cuda.cpp"
 #include "cuda/recipes.test.cpp"

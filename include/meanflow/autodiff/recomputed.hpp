@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// Activation checkpointing: a part of a net that keeps its inputs alone, and is computed again in
+/// the backward pass.
+#pragma once
+
+#include <array>
+#include <tuple>
+#include <utility>
+
+#include <meanflow/autodiff/differentiable.hpp>
+
+namespace meanflow {
+
+/// f(x, more...), nothing of whose inside is kept for the backward pass. There f is called again
+/// over the values alone, since tangents are never differentiated: a training step costs one
+/// evaluation more, without its tangents. f must give the same values each time, and must live
+/// until the backward pass has run, as a net's layers do (Chen et al., arXiv 1604.06174).
+template <class F, ValueLike X, std::same_as<X>... More>
+[[nodiscard]] X recomputed(const F& f, const X& x, const More&... more) {
+  return f(x, more...);
+}
+
+template <class F, ValueLike X, std::same_as<Var<X>>... More>
+[[nodiscard]] Var<X> recomputed(const F& f, const Var<X>& x, const More&... more) {
+  using Values = Tensor<typename X::value_type, typename X::device_type>;
+  using Tape = typename Var<X>::Tape;
+  constexpr std::size_t count = 1 + sizeof...(More);
+  const std::array<std::size_t, count> nodes{x.node(), more.node()...};
+  return detail::recorded(
+      x.tape(), f(x.value(), more.value()...), true,
+      [&f, nodes, inputs = std::array<Values, count>{Values(primal(x)), Values(primal(more))...}](
+          Tape& tape, Values g) {
+        Tape& inner = tape.nested();
+        std::array<Var<Values>, count> again;
+        for (std::size_t i = 0; i < count; ++i) again[i] = variable(inner, inputs[i]);
+        const Var<Values> y = std::apply([&f](const auto&... in) { return f(in...); }, again);
+        inner.backward(y.node(), std::move(g));
+        for (std::size_t i = 0; i < count; ++i)
+          tape.add_gradient(nodes[i], inner.take_gradient(again[i].node()));
+        inner.clear();
+      });
+}
+
+}  // namespace meanflow
