@@ -8,8 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include <meanflow/kernels/cpu/attention.hpp>
 #include <meanflow/kernels/cpu.hpp>
+#include <meanflow/kernels/cpu/attention.hpp>
 #include <meanflow/kernels/cpu/conv.hpp>
 #include <meanflow/kernels/cpu/norm.hpp>
 

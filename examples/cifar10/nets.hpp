@@ -8,11 +8,12 @@
 #include <variant>
 
 #include <meanflow/data/augment.hpp>
+#include <meanflow/flow/any_flow.hpp>
 #include <meanflow/flow/guidance.hpp>
 #include <meanflow/flow/mean_flow.hpp>
 #include <meanflow/flow/time_sampler.hpp>
-#include <meanflow/kernels/cpu/attention.hpp>
 #include <meanflow/kernels/cpu.hpp>
+#include <meanflow/kernels/cpu/attention.hpp>
 #include <meanflow/kernels/cpu/conv.hpp>
 #include <meanflow/kernels/cpu/norm.hpp>
 #include <meanflow/nn/mean_flow_net.hpp>

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include <meanflow/flow/any_flow.hpp>
 #include <meanflow/flow/guidance.hpp>
 #include <meanflow/flow/loss_weighting.hpp>
 #include <meanflow/flow/mean_flow.hpp>

@@ -17,6 +17,8 @@
 #include <meanflow/data/image_folder.hpp>
 #include <meanflow/data/image_set.hpp>
 #include <meanflow/data/image_source.hpp>
+#include <meanflow/data/latent_set.hpp>
+#include <meanflow/data/latent_source.hpp>
 #include <meanflow/data/mnist.hpp>
 #include <meanflow/data/point_set.hpp>
 #include <meanflow/data/scaling.hpp>
@@ -28,10 +30,13 @@
 #include <meanflow/eval/kernel_distance.hpp>
 #include <meanflow/eval/precision_recall.hpp>
 #include <meanflow/eval/sliced_wasserstein.hpp>
+#include <meanflow/flow/alpha_flow.hpp>
+#include <meanflow/flow/any_flow.hpp>
 #include <meanflow/flow/assignment.hpp>
 #include <meanflow/flow/batch.hpp>
 #include <meanflow/flow/condition_dropout.hpp>
 #include <meanflow/flow/coupling.hpp>
+#include <meanflow/flow/distillation.hpp>
 #include <meanflow/flow/draw_batch.hpp>
 #include <meanflow/flow/generate.hpp>
 #include <meanflow/flow/guidance.hpp>
@@ -43,12 +48,16 @@
 #include <meanflow/flow/mean_flow.hpp>
 #include <meanflow/flow/objective.hpp>
 #include <meanflow/flow/path_schedule.hpp>
+#include <meanflow/flow/regression.hpp>
 #include <meanflow/flow/row_losses.hpp>
 #include <meanflow/flow/sampler.hpp>
+#include <meanflow/flow/split_mean_flow.hpp>
 #include <meanflow/flow/squared_error.hpp>
+#include <meanflow/flow/tangent_options.hpp>
 #include <meanflow/flow/tangents.hpp>
 #include <meanflow/flow/tiles.hpp>
 #include <meanflow/flow/time_sampler.hpp>
+#include <meanflow/io/array_file.hpp>
 #include <meanflow/io/csv.hpp>
 #include <meanflow/io/csv_log.hpp>
 #include <meanflow/io/image.hpp>
@@ -59,8 +68,8 @@
 #include <meanflow/io/scatter.hpp>
 #include <meanflow/io/settings_json.hpp>
 #include <meanflow/io/tensorboard.hpp>
-#include <meanflow/kernels/cpu/attention.hpp>
 #include <meanflow/kernels/cpu.hpp>
+#include <meanflow/kernels/cpu/attention.hpp>
 #include <meanflow/kernels/cpu/conv.hpp>
 #include <meanflow/kernels/cpu/norm.hpp>
 #include <meanflow/kernels/cpu/row_norm.hpp>
@@ -70,6 +79,7 @@
 #include <meanflow/kernels/reference/norm.hpp>
 #include <meanflow/kernels/reference/row_norm.hpp>
 #include <meanflow/kernels/report.hpp>
+#include <meanflow/nn/attention_unet.hpp>
 #include <meanflow/nn/baselines.hpp>
 #include <meanflow/nn/condition.hpp>
 #include <meanflow/nn/conv.hpp>
@@ -85,6 +95,7 @@
 #include <meanflow/nn/song_unet.hpp>
 #include <meanflow/nn/time_embedding.hpp>
 #include <meanflow/nn/token_layers.hpp>
+#include <meanflow/nn/x_prediction.hpp>
 #include <meanflow/ops/attention.hpp>
 #include <meanflow/ops/broadcast.hpp>
 #include <meanflow/ops/concat.hpp>

@@ -60,13 +60,12 @@ struct Operands {
                [](auto... a) { kernels::cuda::attention_backward_by_tiles<double>(a...); });
   }
   [[nodiscard]] std::vector<double> by_products() const {
-    return run([](auto... a) { kernels::cuda::attention_by_products<double>(a...); },
-               [](const AttentionShape& shape, const double* a, const double* b, const double* c,
-                  const double*, const double* sums, const double* up, double* x, double* y,
-                  double* z) {
-                 kernels::cuda::attention_backward_by_products<double>(shape, a, b, c, sums, up, x,
-                                                                       y, z);
-               });
+    return run(
+        [](auto... a) { kernels::cuda::attention_by_products<double>(a...); },
+        [](const AttentionShape& shape, const double* a, const double* b, const double* c,
+           const double*, const double* sums, const double* up, double* x, double* y, double* z) {
+          kernels::cuda::attention_backward_by_products<double>(shape, a, b, c, sums, up, x, y, z);
+        });
   }
 };
 
@@ -74,7 +73,8 @@ void check_close(const std::vector<double>& found, const std::vector<double>& ex
   REQUIRE(found.size() == expected.size());
   double worst = 0;
   for (std::size_t i = 0; i < found.size(); ++i)
-    worst = std::max(worst, std::abs(found[i] - expected[i]) / std::max(1.0, std::abs(expected[i])));
+    worst =
+        std::max(worst, std::abs(found[i] - expected[i]) / std::max(1.0, std::abs(expected[i])));
   CHECK(worst <= 1e-12);
 }
 

@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 #include <expect_op.hpp>
 
+#include <meanflow/flow/any_flow.hpp>
 #include <meanflow/flow/guidance.hpp>
 #include <meanflow/flow/lipschitz_penalty.hpp>
 #include <meanflow/flow/mean_flow.hpp>

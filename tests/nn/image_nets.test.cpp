@@ -12,6 +12,7 @@
 #include <meanflow/flow/mean_flow.hpp>
 #include <meanflow/kernels/cpu/conv.hpp>
 #include <meanflow/kernels/cpu/norm.hpp>
+#include <meanflow/nn/attention_unet.hpp>
 #include <meanflow/nn/mean_flow_net.hpp>
 #include <meanflow/nn/net.hpp>
 #include <meanflow/nn/song_unet.hpp>
@@ -20,7 +21,7 @@
 
 using namespace meanflow;
 
-static_assert(Net<MeanFlowNet<float>> && Net<SongUNet<float>>);
+static_assert(Net<MeanFlowNet<float>> && Net<SongUNet<float>> && Net<AttentionUNet<float>>);
 
 using test::numbers;
 using test::same_bits;
@@ -74,6 +75,49 @@ SongUNet<double> dropping_net() {
 }
 
 }  // namespace
+
+TEST_CASE("AttentionUNet is differentiated, and needs no sizes that are not there") {
+  const AttentionUNetSettings small{
+      .dimension = 4, .multipliers = {1, 2}, .blocks = 1, .heads = 2, .classes = 3};
+  expect_derivatives(stirred(AttentionUNet<double>(small)), condition_of({2, 0}));
+  CHECK(parameter_count<AttentionUNet<float>>(AttentionUNetSettings{}) == 38631939);
+  AttentionUNetSettings wrong = small;
+  wrong.heads = 3;
+  CHECK(test::message_of<SettingError>([&] { AttentionUNet<double>{wrong}; }) ==
+        "AttentionUNet: a level has 4 channels, but they must be divisible by heads, which is 3");
+}
+
+TEST_CASE("image nets that recompute their blocks give the same gradients") {
+  // Sums of a feature map's gradients are made in another order.
+  const auto expect_same = [](auto settings, auto make) {
+    const auto gradient = [&] {
+      const auto net = stirred(make(settings));
+      Tape<double> tape;
+      const auto flat = Values::zeros({net.parameters().flat_size()});
+      tape.bind(net.parameters(), flat);
+      const auto u =
+          net(Var(tape, numbers({rows, 8, 8, 3}, 1)), Var(tape, numbers({rows, 1}, 2, 0, 0.5)),
+              Var(tape, numbers({rows, 1}, 3, 0.5, 1)), condition_of({2, 0}));
+      tape.backward(u.node(), numbers(u.shape(), 4));
+      return flat;
+    };
+    const Values kept = gradient();
+    settings.recompute = true;
+    CHECK(test::relative_error(gradient(), kept) <= 1e-13);
+  };
+  expect_same(
+      AttentionUNetSettings{
+          .dimension = 4, .multipliers = {1, 2}, .blocks = 1, .heads = 2, .classes = 3},
+      [](const auto& s) { return AttentionUNet<double>(s); });
+  expect_same(MeanFlowNetSettings{.base = 4,
+                                  .multipliers = {1, 2},
+                                  .blocks = 1,
+                                  .classes = 3,
+                                  .embedding = 4,
+                                  .condition = 8},
+              [](const auto& s) { return MeanFlowNet<double>(s); });
+  expect_same(dropping_net().settings(), [](const auto& s) { return SongUNet<double>(s); });
+}
 
 TEST_CASE("MeanFlowNet with attention is differentiated") {
   expect_derivatives(stirred(MeanFlowNet<double>({.base = 4,

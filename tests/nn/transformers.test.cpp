@@ -194,10 +194,9 @@ TEST_CASE("ImfTransformer samples the same without the weights of its v head") {
   }
   const Inputs in;
   CHECK(same_bits(half(in.z, in.r, in.t, guided(2)), whole(in.z, in.r, in.t, guided(2))));
-  CHECK(same_bits(whole.heads(in.z, in.r, in.t, guided(2)).u,
-                  whole(in.z, in.r, in.t, guided(2))));
-  CHECK(same_bits(whole.heads(in.z, in.t, in.t, guided(2)).v,
-                  whole.velocity(in.z, in.t, guided(2))));
+  CHECK(same_bits(whole.heads(in.z, in.r, in.t, guided(2)).u, whole(in.z, in.r, in.t, guided(2))));
+  CHECK(
+      same_bits(whole.heads(in.z, in.t, in.t, guided(2)).v, whole.velocity(in.z, in.t, guided(2))));
   CHECK(message_of<SettingError>([&] { (void)half.velocity(in.z, in.t, guided(2)); }) ==
         "ImfTransformer: the net was built without its v head, which training needs");
 }
@@ -226,6 +225,7 @@ TEST_CASE("transformers that cannot be built say why") {
         "ImfTransformer: a head has 1 channels, but they must be divisible by 2");
   const DiT<double> net(small_dit());
   const Inputs in;
-  CHECK(message_of<ShapeError>([&] { (void)net(numbers({rows, 6, 4, 3}, 1), in.r, in.t, {}); }) ==
-        "DiT: z has shape (2, 6, 4, 3), but must be (B, 4, 4, 3)");
+  CHECK(message_of<ShapeError>([&] {
+          (void)net(numbers({rows, 6, 4, 3}, 1), in.r, in.t, {});
+        }) == "DiT: z has shape (2, 6, 4, 3), but must be (B, 4, 4, 3)");
 }

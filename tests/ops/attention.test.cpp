@@ -66,9 +66,12 @@ TEST_CASE("a causal query sees no later key") {
   expect_op(causal, operands({2, 6, 3}, {2, 6, 3}));
   const auto [q, k, v] = operands({1, 300, 4}, {1, 300, 4});
   const Values all = attention(q, k, v, {.causal = true});
-  const auto first = [](const Values& x) { return Values::borrow(const_cast<double*>(x.data()), {1, 100, 4}); };
+  const auto first = [](const Values& x) {
+    return Values::borrow(const_cast<double*>(x.data()), {1, 100, 4});
+  };
   const Values part = attention(first(q), first(k), first(v), {.causal = true});
-  for (std::size_t i = 0; i < part.size(); ++i) CHECK(all[i] == doctest::Approx(part[i]).epsilon(1e-13));
+  for (std::size_t i = 0; i < part.size(); ++i)
+    CHECK(all[i] == doctest::Approx(part[i]).epsilon(1e-13));
 }
 
 TEST_CASE("keys that are not kept do not matter") {
@@ -121,9 +124,9 @@ TEST_CASE("attention of lengths around its blocks is what the plain loops comput
                    c = variable(tape, dual(v, dv));
         const auto y = attention(a, b, c, AttentionSettings<Device>{.heads = 2});
         tape.backward(y.node(), copy_on<Device>(numbers(y.shape(), 9)));
-        return std::vector<Values>{to_host(y.value().buffer()), to_host(tape.take_gradient(a.node())),
-                                   to_host(tape.take_gradient(b.node())),
-                                   to_host(tape.take_gradient(c.node()))};
+        return std::vector<Values>{
+            to_host(y.value().buffer()), to_host(tape.take_gradient(a.node())),
+            to_host(tape.take_gradient(b.node())), to_host(tape.take_gradient(c.node()))};
       };
       const auto found = run(Cpu{}), expected = run(OtherDevice{});
       for (std::size_t i = 0; i < found.size(); ++i)
@@ -140,13 +143,16 @@ TEST_CASE("attention keeps its precision where scores are large") {
 
 TEST_CASE("attention says which shapes do not fit") {
   const Values x = numbers({2, 4, 6}, 1);
-  CHECK(message_of<ShapeError>([&] { (void)attention(x, numbers({2, 4, 5}, 2), x); }) ==
+  CHECK(message_of<ShapeError>([&] {
+          (void)attention(x, numbers({2, 4, 5}, 2), x);
+        }) ==
         "attention: shape (2, 4, 6) does not fit shape (2, 4, 5) (q and k must be (B, ..., tokens, "
         "channels) alike)");
   CHECK(message_of<ShapeError>([&] { (void)attention(x, x, x, {.heads = 4}); }) ==
         "attention: 6 channels cannot be cut into 4 heads");
-  CHECK(message_of<ShapeError>([&] { (void)self_attention(numbers({2, 4, 7}, 2)); }) ==
-        "self_attention: qkv has shape (2, 4, 7), but must be (B, tokens, 3 channels)");
+  CHECK(message_of<ShapeError>([&] {
+          (void)self_attention(numbers({2, 4, 7}, 2));
+        }) == "self_attention: qkv has shape (2, 4, 7), but must be (B, tokens, 3 channels)");
   CHECK(message_of<ShapeError>([&] {
           (void)attention(x, numbers({2, 3, 6}, 2), numbers({2, 3, 6}, 2), {.causal = true});
         }) == "attention: causal attention of 4 queries to 3 keys, but they must be as many");

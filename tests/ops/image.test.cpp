@@ -110,6 +110,34 @@ TEST_CASE("a constant image stays constant inside when it is resampled") {
   }
 }
 
+TEST_CASE("conv_transpose2d is the adjoint of conv2d") {
+  struct Case {
+    std::size_t kernel, stride, padding;
+  };
+  for (const auto& [k, stride, padding] : {Case{4, 2, 1}, Case{3, 1, 1}, Case{2, 2, 0}}) {
+    INFO("kernel ", k, ", stride ", stride);
+    const std::size_t step = stride, pad = padding;
+    expect_op(
+        [=](const auto& p, const auto& x) { return conv_transpose2d(x, p[0], p[1], step, pad); },
+        std::array<Values, 1>{numbers({3, 3, 2, 2}, 1)},
+        {{"w", numbers({2, 3, k, k}, 2)}, {"b", numbers({3}, 3)}});
+    Parameters<double> parameters;
+    const auto w = parameters.add("w", {2, 3, k, k});
+    const Values noise = numbers(w.shape(), 4);
+    std::copy_n(noise.data(), noise.size(), w.data());
+    const Values x = numbers({2, 3, 2, 2}, 5), up = conv_transpose2d(x, w, {}, step, pad);
+    const Values y = numbers(up.shape(), 6), down = conv2d(y, w, {}, step, pad);
+    CHECK(test::inner_product(up, y) == doctest::Approx(test::inner_product(x, down)));
+  }
+  Parameters<double> parameters;
+  const auto w = parameters.add("w", {2, 3, 2, 2});
+  CHECK(test::message_of<ShapeError>([&] {
+          (void)conv_transpose2d(numbers({1, 2, 2, 2}, 1), w, {}, 3);
+        }) ==
+        "conv_transpose2d: shape (1, 2, 2, 2) does not fit shape (2, 3, 2, 2) (the kernel must be "
+        "at least the stride and more than twice the padding)");
+}
+
 TEST_CASE("upsample_nearest repeats every pixel four times") {
   expect_op([](const auto&, const auto& x) { return upsample_nearest(x); },
             std::array<Values, 1>{image});

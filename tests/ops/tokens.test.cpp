@@ -36,8 +36,9 @@ TEST_CASE("unpatchify lays patches side by side") {
             std::array<Values, 1>{numbers({3, 6, 4}, 1)});
   const Values y = unpatchify(Values::from({1, 2, 4}, {1, 2, 3, 4, 5, 6, 7, 8}), 1, 2, 2);
   CHECK(same_bits(y, Values::from({1, 2, 4, 1}, {1, 2, 5, 6, 3, 4, 7, 8})));
-  CHECK(message_of<ShapeError>([] { (void)unpatchify(numbers({1, 5, 4}, 1), 2, 2, 2); }) ==
-        "unpatchify: shape (1, 5, 4) is not (B, 4, channels) of 2 x 2 patches");
+  CHECK(message_of<ShapeError>([] {
+          (void)unpatchify(numbers({1, 5, 4}, 1), 2, 2, 2);
+        }) == "unpatchify: shape (1, 5, 4) is not (B, 4, channels) of 2 x 2 patches");
 }
 
 TEST_CASE("rope of one head and of several, in a row and on a grid") {
@@ -45,7 +46,10 @@ TEST_CASE("rope of one head and of several, in a row and on a grid") {
     return [=](const auto&, const auto& x) {
       using Device = typename std::remove_cvref_t<decltype(x)>::device_type;
       const std::size_t width = x.shape().last() / heads;
-      return rope(x, grid ? rope_angles_2d<double, Device>(2, 3, width) : rope_angles<double, Device>(6, width), heads);
+      return rope(x,
+                  grid ? rope_angles_2d<double, Device>(2, 3, width)
+                       : rope_angles<double, Device>(6, width),
+                  heads);
     };
   };
   expect_op(turned(1, false), std::array<Values, 1>{numbers({3, 6, 8}, 1)});
@@ -94,7 +98,8 @@ TEST_CASE("modulated_layer_norm is a layer norm, scaled and shifted for each row
     };
     expect_op(fused, x);
     const Shape row{4, 1, columns};
-    const Values apart = layer_norm(x[0], {}, {}, 1e-2) * (reshape(x[2], row) + 1) + reshape(x[1], row);
+    const Values apart =
+        layer_norm(x[0], {}, {}, 1e-2) * (reshape(x[2], row) + 1) + reshape(x[1], row);
     CHECK(test::relative_error(modulated_layer_norm(x[0], x[1], x[2], 1e-2), apart) <= 1e-15);
   }
   expect_op(
@@ -116,8 +121,9 @@ TEST_CASE("add_gated with a gate for each row, and with one for all") {
   expect_op(of_rows, std::array<Values, 3>{x, numbers({4, 5}, 3), a});
   expect_op([](const auto& p, const auto& y, const auto& b) { return add_gated(y, p[0], b); },
             std::array<Values, 2>{x, a}, {{"gate", numbers({5}, 3)}});
-  CHECK(message_of<ShapeError>([&] { (void)add_gated(x, numbers({4, 3}, 1), a); }) ==
-        "add_gated: shape (4, 3) does not fit shape (4, 3, 5) (the gate must be (B, C))");
+  CHECK(message_of<ShapeError>([&] {
+          (void)add_gated(x, numbers({4, 3}, 1), a);
+        }) == "add_gated: shape (4, 3) does not fit shape (4, 3, 5) (the gate must be (B, C))");
 }
 
 TEST_CASE("swiglu") {
@@ -132,8 +138,11 @@ TEST_CASE("add_table adds the same numbers to every row") {
     return add_table(x, test::copy_on<Device>(table));
   };
   expect_op(added, std::array<Values, 1>{numbers({4, 3, 2}, 1)});
-  CHECK(message_of<ShapeError>([&] { (void)add_table(numbers({4, 3, 3}, 1), table); }) ==
-        "add_table: shape (3, 2) does not fit shape (4, 3, 3) (the table must be as large as a row)");
+  CHECK(
+      message_of<ShapeError>([&] {
+        (void)add_table(numbers({4, 3, 3}, 1), table);
+      }) ==
+      "add_table: shape (3, 2) does not fit shape (4, 3, 3) (the table must be as large as a row)");
 }
 
 TEST_CASE("sine tables hold the sines of column and row") {

@@ -291,8 +291,14 @@ void imf_case(const Case<T, Device>& c, const Net& net, const AdaptiveWeighting&
   using Values = Tensor<T, Device>;
   const Values x = c.input("x"), e = c.input("eps"), t = c.column("t");
   const std::size_t rows = x.rows();
-  FlowBatchOf<Net> batch{Values(x.shape()), Values(x.shape()), c.column("r"), t, rows,
-                         c.template condition<Net>(), x, e};
+  FlowBatchOf<Net> batch{Values(x.shape()),
+                         Values(x.shape()),
+                         c.column("r"),
+                         t,
+                         rows,
+                         c.template condition<Net>(),
+                         x,
+                         e};
   interpolate(LinearPath{}, t, x, e, batch.z, batch.v);
   const auto is_null = c.dropped();
   c.value("v_guided", imf_velocities(net, batch, is_null).guided);
@@ -332,7 +338,7 @@ bool run_net_case(const Json& entry, const fs::path& folder, const Net& net, Rep
   if (entry.at("case") != "loss") return false;
   const AdaptiveWeighting weighting{.p = entry.at("p"), .epsilon = entry.at("c")};
   const std::string loss = entry.at("loss");
-  if constexpr (TwoHeadNet<Net>) {
+  if constexpr (ImfNet<Net>) {
     if (loss != "imf_aux") return false;
     imf_case(c, net, weighting, entry.at("null_class"));
     return true;

@@ -40,7 +40,7 @@ struct Seen {
 };
 struct Watching {
   Seen* seen;
-  static constexpr bool changes_with_step = true;
+  [[nodiscard]] static constexpr bool changes_with_step() { return true; }
   static constexpr std::array metrics = flow_metrics;
   auto operator()(const SmallNet& net, const FlowBatchOf<SmallNet>& rows,
                   const StepContext<SmallNet, ConstantWeighting>& context) const {

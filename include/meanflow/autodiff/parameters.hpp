@@ -185,8 +185,7 @@ class Parameters {
     const bool own = size == 0 || store_->values.data() == store_->memory.data();
     if (!own || end > store_->memory.size()) {
       Tensor<T, Device> memory({std::max(end, 2 * store_->memory.size())});
-      if (!detail::undrawn())
-        Memory::copy(size * sizeof(T), store_->values.data(), memory.data());
+      if (!detail::undrawn()) Memory::copy(size * sizeof(T), store_->values.data(), memory.data());
       store_->memory = memory;
     }
     store_->values = store_->memory.rows(0, end);

@@ -14,8 +14,9 @@ namespace meanflow {
 
 /// f(x, more...), nothing of whose inside is kept for the backward pass. There f is called again
 /// over the values alone, since tangents are never differentiated: a training step costs one
-/// evaluation more, without its tangents. f must give the same values each time, and must live
-/// until the backward pass has run, as a net's layers do (Chen et al., arXiv 1604.06174).
+/// evaluation more, without its tangents. f is copied, and must give the same values each time; of
+/// a layer, which lives until the backward pass has run, pass `std::cref(layer)`
+/// (Chen et al., arXiv 1604.06174).
 template <class F, ValueLike X, std::same_as<X>... More>
 [[nodiscard]] X recomputed(const F& f, const X& x, const More&... more) {
   return f(x, more...);
@@ -29,7 +30,7 @@ template <class F, ValueLike X, std::same_as<Var<X>>... More>
   const std::array<std::size_t, count> nodes{x.node(), more.node()...};
   return detail::recorded(
       x.tape(), f(x.value(), more.value()...), true,
-      [&f, nodes, inputs = std::array<Values, count>{Values(primal(x)), Values(primal(more))...}](
+      [f, nodes, inputs = std::array<Values, count>{Values(primal(x)), Values(primal(more))...}](
           Tape& tape, Values g) {
         Tape& inner = tape.nested();
         std::array<Var<Values>, count> again;

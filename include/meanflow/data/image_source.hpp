@@ -21,6 +21,7 @@
 #include <omp.h>
 
 #include <meanflow/data/augment.hpp>
+#include <meanflow/data/epoch_order.hpp>
 #include <meanflow/data/image_set.hpp>
 #include <meanflow/error.hpp>
 #include <meanflow/kernels/cpu.hpp>
@@ -152,24 +153,12 @@ class ImageSource {
   /// The pictures of a step's rows.
   const std::vector<std::uint32_t>& choose(std::size_t batch, std::uint64_t seed,
                                            std::uint64_t step) {
-    chosen_.resize(batch);
-    for (std::size_t i = 0; i < batch; ++i) {
-      const std::uint64_t place = step * batch + i;
-      const std::uint64_t epoch = place / images_->count;
-      if (order_.empty() || order_seed_ != seed || order_epoch_ != epoch) {
-        order_ = permutation<std::uint32_t>(images_->count, seed, epoch);
-        order_seed_ = seed;
-        order_epoch_ = epoch;
-      }
-      chosen_[i] = order_[place % images_->count];
-    }
-    return chosen_;
+    return order_.choose(batch, images_->count, seed, step);
   }
 
   std::shared_ptr<const ImageSet> images_;
   Settings settings_;
-  std::vector<std::uint32_t> order_, chosen_;
-  std::uint64_t order_seed_ = 0, order_epoch_ = 0;
+  detail::EpochOrder order_;
 };
 
 /// A source (`DataSource`) whose next batch is prepared on a thread of its own after the one for

@@ -129,9 +129,9 @@ template <class T, class Device, Condition C, PathSchedule Path, TimeSampler Tim
   draw_run(rows.jump_begin, 0, rows.jumps);
   draw_run(rows.rest_begin, rows.jumps, rows.count - rows.jumps);
   interpolate(path, batch.t, batch.data, batch.noise, batch.z, batch.v);
-  batch.draws = {
-      draws.seed,
-      Tensor<std::uint64_t, Device>::borrow(const_cast<std::uint64_t*>(draws.step), {1}), numbers};
+  batch.draws = {draws.seed,
+                 Tensor<std::uint64_t, Device>::borrow(const_cast<std::uint64_t*>(draws.step), {1}),
+                 numbers};
   if constexpr (requires { batch.condition.dropout.rows; }) batch.condition.dropout = batch.draws;
   return batch;
 }

@@ -131,7 +131,9 @@ struct Guided {
     f("guidance", o.guidance...);
     f("objective", o.objective...);
   }
-  static constexpr bool changes_with_step = detail::changes_with_step<O>();
+  [[nodiscard]] constexpr bool changes_with_step() const {
+    return meanflow::changes_with_step(objective);
+  }
   void check() const {
     guidance.check();
     if constexpr (requires { objective.check(); }) objective.check();

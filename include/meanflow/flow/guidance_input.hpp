@@ -82,8 +82,8 @@ struct GuidanceDraw {
   /// Throws SettingError if a number is out of range.
   void check() const {
     if (!(omega_max >= 1) || !std::isfinite(omega_max) || !std::isfinite(beta))
-      throw SettingError("GuidanceDraw: omega_max is " + std::to_string(omega_max) +
-                         " and beta " + std::to_string(beta) +
+      throw SettingError("GuidanceDraw: omega_max is " + std::to_string(omega_max) + " and beta " +
+                         std::to_string(beta) +
                          ", but both must be finite and omega_max at least 1");
     if (!(0 <= t_min_max && t_min_max <= t_max_min && t_max_min <= 1))
       throw SettingError("GuidanceDraw: t_min_max is " + std::to_string(t_min_max) +

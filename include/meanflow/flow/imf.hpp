@@ -22,7 +22,7 @@ namespace meanflow {
 /// A net with two heads that is told guidance: `net.heads(z, r, t, condition)` gives `u` and `v`,
 /// `net.velocity(z, t, condition)` v alone at r = t. `ImfTransformer` is one.
 template <class N>
-concept TwoHeadNet =
+concept ImfNet =
     Net<N> && TellsGuidance<ConditionOf<N>> &&
     requires(const N& net, const Tensor<typename N::value_type, typename N::device_type>& x,
              const ConditionOf<N>& c) {
@@ -107,12 +107,11 @@ struct ImfVelocities {
 /// The velocities of the v head at r = t: with w = omega where t is in [t_min, t_max] or r = t, and
 /// 1 elsewhere,
 ///   tangent v_c = v(z, t | condition, w),   guided = v + (1 - 1 / w) (v_c - v(z, t | null, 1)),
-/// and guided = v in rows for which `is_null` is not 0. The condition must hold guidance. Nothing is
-/// recorded.
-template <TwoHeadNet N>
-[[nodiscard]] auto imf_velocities(
-    const N& net, const FlowBatchOf<N>& batch,
-    const Tensor<std::uint8_t, typename N::device_type>& is_null) {
+/// and guided = v in rows for which `is_null` is not 0. The condition must hold guidance. Nothing
+/// is recorded.
+template <ImfNet N>
+[[nodiscard]] auto imf_velocities(const N& net, const FlowBatchOf<N>& batch,
+                                  const Tensor<std::uint8_t, typename N::device_type>& is_null) {
   using T = typename N::value_type;
   using Device = typename N::device_type;
   using Values = Tensor<T, Device>;
@@ -125,11 +124,9 @@ template <TwoHeadNet N>
   const ConditionOf<N> plain = with_guidance(given, {}, rows);
   ConditionOf<N> scaled = plain;
   scaled.omega = scale;
-  const Values of_null =
-      net.velocity(batch.z, batch.t,
-                   with_null<Device>(plain, null_condition_of(net, "ImfObjective"), rows));
-  ImfVelocities<T, Device> result{Values(batch.z.shape()),
-                                  net.velocity(batch.z, batch.t, scaled)};
+  const Values of_null = net.velocity(
+      batch.z, batch.t, with_null<Device>(plain, null_condition_of(net, "ImfObjective"), rows));
+  ImfVelocities<T, Device> result{Values(batch.z.shape()), net.velocity(batch.z, batch.t, scaled)};
   for_each_in_rows(
       Device{}, rows, batch.z.row_size(),
       detail::GuideRows<T>{scale.data(), is_null.data(), batch.v.data(), result.tangent.data(),
@@ -140,7 +137,7 @@ template <TwoHeadNet N>
 /// The losses of both heads towards the guided velocity: V = u + (t - r) sg(du/dt) with du/dt along
 /// (v_c, 0, 1), and v. Rows for which `is_null` is not 0 are told nothing and not guided. Metrics:
 /// those of Mean Flows, and |v - guided|^2.
-template <TwoHeadNet N, class W>
+template <ImfNet N, class W>
 [[nodiscard]] auto imf_losses(const N& net, const FlowBatchOf<N>& batch,
                               const Tensor<std::uint8_t, typename N::device_type>& is_null,
                               const StepContext<N, W>& context) {
@@ -150,8 +147,8 @@ template <TwoHeadNet N, class W>
   FlowBatchOf<N> told = batch;
   told.v = velocities.guided;
   told.unguided = batch.path_velocity();
-  told.condition = detail::with_null_where<Device>(
-      batch.condition, null_condition_of(net, "ImfObjective"), is_null);
+  told.condition = detail::with_null_where<Device>(batch.condition,
+                                                   null_condition_of(net, "ImfObjective"), is_null);
   const auto [z, r, t] =
       inputs_along(told, velocities.tangent.rows(0, told.jump_rows), context.tape);
   const auto heads = net.heads(z, r, t, told.condition);
@@ -165,7 +162,7 @@ template <TwoHeadNet N, class W>
 }
 
 /// Improved Mean Flows with two heads, as published: `imf_losses` with guidance drawn for every row
-/// and told to the net, which `TwoHeadNet` describes.
+/// and told to the net, which `ImfNet` describes.
 ///
 /// Conditions are dropped here, after the velocities are computed, so leave the trainer's
 /// `condition_dropout` at 0; rows that come with the null condition are not guided either.
@@ -185,7 +182,7 @@ struct ImfObjective {
     dropout.check();
   }
 
-  template <TwoHeadNet N, class W>
+  template <ImfNet N, class W>
   [[nodiscard]] auto operator()(const N& net, const FlowBatchOf<N>& batch,
                                 const StepContext<N, W>& context) const {
     using Device = typename N::device_type;
@@ -194,13 +191,12 @@ struct ImfObjective {
     detail::check_given("ImfObjective: the batch comes without the condition that guides",
                         batch.condition, null);
     FlowBatchOf<N> told = batch;
-    told.condition =
-        with_drawn_guidance(batch.condition, guidance, batch.draws, batch.r, batch.t);
+    told.condition = with_drawn_guidance(batch.condition, guidance, batch.draws, batch.r, batch.t);
     auto is_null = null_rows<Device>(told.condition, null, rows);
-    for_each_index(Device{}, dropout.rate > 0 ? rows : 0,
-                   detail::MarkDropped{dropout.rule(context.batch, batch.draws.seed),
-                                       batch.draws.step.data(), batch.draws.rows.data(),
-                                       is_null.data()});
+    for_each_index(
+        Device{}, dropout.rate > 0 ? rows : 0,
+        detail::MarkDropped{dropout.rule(context.batch, batch.draws.seed), batch.draws.step.data(),
+                            batch.draws.rows.data(), is_null.data()});
     return imf_losses(net, told, is_null, context);
   }
 };

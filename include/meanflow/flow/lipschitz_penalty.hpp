@@ -98,7 +98,9 @@ struct LipschitzPenalty {
   static constexpr auto metrics = detail::with_stretch(detail::metrics_of<O>());
   [[nodiscard]] constexpr bool needs_jumps() const { return meanflow::needs_jumps(objective); }
   [[nodiscard]] constexpr bool instantaneous() const { return meanflow::instantaneous(objective); }
-  static constexpr bool changes_with_step = detail::changes_with_step<O>();
+  [[nodiscard]] constexpr bool changes_with_step() const {
+    return meanflow::changes_with_step(objective);
+  }
   static constexpr void fields(auto f, auto&... o) {
     f("weight", o.weight...);
     f("step", o.step...);

@@ -8,15 +8,12 @@
 #include <cstddef>
 #include <variant>
 
+#include <meanflow/flow/regression.hpp>
 #include <meanflow/flow/squared_error.hpp>
+#include <meanflow/flow/tangent_options.hpp>
 #include <meanflow/flow/tangents.hpp>
 
 namespace meanflow {
-
-/// What the objectives of this file report of a row: |u - target|^2; |u - dz/dt|^2, without
-/// guidance even where guidance is trained in; and |du/dt| of the rows that jump.
-inline constexpr std::array flow_metrics{Metric{"squared_error"}, Metric{"velocity_error"},
-                                         Metric{"jvp_norm", MetricRows::jumping}};
 
 namespace detail {
 
@@ -99,23 +96,30 @@ struct FlowMatching {
 };
 
 /// Mean Flows (arXiv 2505.13447): u(z, r, t) towards sg(v - (t - r) du/dt), with du/dt the
-/// derivative of u along (v, 0, 1).
+/// derivative of u along (v, 0, 1), unless `tangent` changes it.
 struct MeanFlow {
   static constexpr std::array metrics = flow_metrics;
   JvpDirection direction{};
   JvpMode mode = JvpMode::joint;
+  TangentOptions tangent{};
 
   static constexpr void fields(auto f, auto&... o) {
     f("direction", o.direction...);
     f("mode", o.mode...);
+    f("tangent", o.tangent...);
   }
+  /// Throws SettingError if an option of the tangent is out of range.
+  void check() const { tangent.check(); }
 
   template <class N, class W>
   [[nodiscard]] auto operator()(const N& net, const FlowBatchOf<N>& batch,
                                 const StepContext<N, W>& context) const {
-    return mean_flow_losses(context, batch,
-                            velocity_and_jvp(net, batch, batch.v.rows(0, batch.jump_rows),
-                                             context.tape, mode, direction));
+    const auto dz = mixed_direction(net, batch, tangent);
+    auto found = tangent.apart()
+                     ? velocity_and_difference(net, batch, dz, context.tape, tangent, direction)
+                     : velocity_and_jvp(net, batch, dz, context.tape, mode, direction);
+    if (batch.jump_rows > 0) found.dudt = shaped_tangents(found.dudt, tangent, batch.draws);
+    return mean_flow_losses(context, batch, found);
   }
 };
 
@@ -145,24 +149,6 @@ struct ImprovedMeanFlow {
     }
     return mean_flow_losses(context, batch,
                             velocity_and_jvp(net, batch, velocity, context.tape, mode));
-  }
-};
-
-/// Any of the objectives above, to be chosen at run time.
-struct AnyFlow {
-  static constexpr std::array metrics = flow_metrics;
-  std::variant<MeanFlow, ImprovedMeanFlow, FlowMatching> objective{};
-
-  [[nodiscard]] bool needs_jumps() const {
-    return !std::holds_alternative<FlowMatching>(objective);
-  }
-  [[nodiscard]] bool instantaneous() const { return !needs_jumps(); }
-  static constexpr void fields(auto f, auto&... o) { f("objective", o.objective...); }
-
-  template <class N, class W>
-  [[nodiscard]] auto operator()(const N& net, const FlowBatchOf<N>& batch,
-                                const StepContext<N, W>& context) const {
-    return std::visit([&](const auto& chosen) { return chosen(net, batch, context); }, objective);
   }
 };
 

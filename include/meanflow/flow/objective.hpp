@@ -41,8 +41,8 @@ struct StepContext {
 ///    which appear in `StepReport`;
 ///  - `needs_jumps()`, false if it has no use for rows with r < t, so that the batch gets none;
 ///  - `instantaneous()`, true if the net learns u(z, t, t) alone, so that samples are a solver's;
-///  - `static constexpr bool changes_with_step = true` tells that what it does depends on
-///    `context.step`, so that no device may record a step and replay it;
+///  - `changes_with_step()`, true if what it does depends on `context.step`, so that no device may
+///    record a step and replay it;
 ///  - `check()`, which throws SettingError.
 template <class O, class N, class W = ConstantWeighting>
 concept RowObjective = requires(const O& objective, const N& net, const FlowBatchOf<N>& batch,
@@ -77,6 +77,15 @@ template <class O>
     return objective.needs_jumps();
   else
     return true;
+}
+
+/// Whether what an objective does depends on the number of the step.
+template <class O>
+[[nodiscard]] constexpr bool changes_with_step(const O& objective) {
+  if constexpr (requires { objective.changes_with_step(); })
+    return objective.changes_with_step();
+  else
+    return false;
 }
 
 /// Whether the net learns the instantaneous velocity u(z, t, t) alone.

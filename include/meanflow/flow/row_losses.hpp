@@ -53,15 +53,6 @@ template <class O>
     return std::array<Metric, 0>{};
 }
 
-/// Whether what an objective does depends on the step.
-template <class O>
-[[nodiscard]] constexpr bool changes_with_step() {
-  if constexpr (requires { O::changes_with_step; })
-    return O::changes_with_step;
-  else
-    return false;
-}
-
 }  // namespace detail
 
 }  // namespace meanflow

@@ -91,25 +91,33 @@ struct VelocityAndJvp {
   Tensor<T, Device> dudt;  ///< of the rows that jump (K, ...); empty if there are none
 };
 
+/// du/dt along (direction.z dz, direction.r, direction.t) of the rows that jump, dz (K, ...), by a
+/// pass that records nothing.
+template <class N, class T, class Device, class C>
+[[nodiscard]] Tensor<T, Device> derivative_along(const N& net, const FlowBatch<T, Device, C>& batch,
+                                                 const Tensor<T, Device>& dz,
+                                                 const JvpDirection& direction = {}) {
+  const std::size_t jumps = batch.jump_rows;
+  return evaluate(net, with_tangent(batch.z.rows(0, jumps), dz, direction.z),
+                  with_tangent(batch.r.rows(0, jumps), jumps, direction.r),
+                  with_tangent(batch.t.rows(0, jumps), jumps, direction.t),
+                  condition_rows(batch.condition, 0, jumps))
+      .tangent();
+}
+
 /// u(z, r, t), recorded, and its derivative along (direction.z dz, direction.r, direction.t) on the
 /// rows that jump, dz (K, ...).
 template <class N, class T, class Device, class C>
 [[nodiscard]] VelocityAndJvp<T, Device> velocity_and_jvp(
     const N& net, const FlowBatch<T, Device, C>& batch, const Tensor<T, Device>& dz,
     Tape<T, Device>& tape, JvpMode mode = JvpMode::joint, const JvpDirection& direction = {}) {
-  const std::size_t jumps = batch.jump_rows;
-  if (jumps > 0 && mode == JvpMode::joint) {
+  if (batch.jump_rows > 0 && mode == JvpMode::joint) {
     const auto [z, r, t] = inputs_along(batch, dz, tape, direction);
     const auto u = evaluate(net, z, r, t, batch.condition);
     return {u.node(), u.value().primal(), u.value().tangent()};
   }
   Tensor<T, Device> dudt;
-  if (jumps > 0)
-    dudt = evaluate(net, with_tangent(batch.z.rows(0, jumps), dz, direction.z),
-                    with_tangent(batch.r.rows(0, jumps), jumps, direction.r),
-                    with_tangent(batch.t.rows(0, jumps), jumps, direction.t),
-                    condition_rows(batch.condition, 0, jumps))
-               .tangent();
+  if (batch.jump_rows > 0) dudt = derivative_along(net, batch, dz, direction);
   const auto [z, r, t] = inputs(batch, tape);
   const auto u = evaluate(net, z, r, t, batch.condition);
   return {u.node(), u.value(), dudt};

@@ -92,6 +92,20 @@ class Safetensors {
     read_values(name, tensor, values);
   }
 
+  /// Values from element number `first` on, in row-major order, into the caller's memory.
+  /// Throws ShapeError if the tensor has fewer.
+  template <FileNumber T>
+  void read_part(const std::string& name, std::uint64_t first, std::span<T> values) const {
+    detail::TensorEntry part = entry(name);
+    if (first > size(part) || values.size() > size(part) - first)
+      throw ShapeError("read_part: elements " + std::to_string(first) + " to " +
+                       std::to_string(first + values.size()) + " of tensor " + detail::shown(name) +
+                       " of " + detail::quoted(path()) + ", which has " +
+                       std::to_string(size(part)));
+    part.begin += first * size_of(part.dtype);
+    read_values(name, part, values);
+  }
+
   /// The tensor's bytes as stored in the file.
   [[nodiscard]] std::vector<std::byte> read_bytes(const std::string& name) const {
     const detail::TensorEntry& tensor = entry(name);

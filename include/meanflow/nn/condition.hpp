@@ -77,7 +77,7 @@ template <class T = float, class Device = Cpu>
 struct ImageCondition {
   Tensor<std::int32_t, Device> labels{};  ///< (B) classes; the null class is their number
   Tensor<T, Device> augmentation{};       ///< (B, A) what was done to the image
-  RowDraws<Device> dropout{};          ///< set in training; empty in sampling
+  RowDraws<Device> dropout{};             ///< set in training; empty in sampling
 
   static constexpr void fields(auto f, auto&... c) {
     f("labels", c.labels...);

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,7 +35,7 @@ struct DiTSettings {
   double mlp_ratio = 4;        ///< width of the hidden layer of a block, of hidden_size
   std::size_t classes = 1000;  ///< the null class is one more; 0 for a net without classes
   double time_scale = 1;       ///< multiplies the times before they are embedded
-  bool recompute = false;      ///< computes blocks again in the backward pass instead of keeping them
+  bool recompute = false;  ///< computes blocks again in the backward pass instead of keeping them
   std::uint64_t seed = 0;
 
   static constexpr void fields(auto f, auto&... s) {
@@ -56,10 +57,10 @@ struct DiTSettings {
   /// Throws SettingError if no net can be built from these.
   void check() const {
     grid().check("DiT");
-    detail::check_positive("DiT", {{"hidden_size", hidden_size},
-                                   {"depth", depth},
-                                   {"mlp_ratio times hidden_size",
-                                    detail::inner_width(hidden_size, mlp_ratio)}});
+    detail::check_positive(
+        "DiT", {{"hidden_size", hidden_size},
+                {"depth", depth},
+                {"mlp_ratio times hidden_size", detail::inner_width(hidden_size, mlp_ratio)}});
     detail::check_heads("DiT", hidden_size, heads, 1);
     if (hidden_size % 4 != 0)
       throw SettingError("DiT: hidden_size is " + std::to_string(hidden_size) +
@@ -181,9 +182,10 @@ class DiT {
       throw ShapeError("DiT: its classes are 0, but labels were given");
     X times = t_(t) + h_(t - r);
     if (classes_) times = times + (*classes_)(given.labels, t);
-    const X c = silu(times);                      // (B, hidden)
-    X x = add_table(patches_(z), positions_);     // (B, tokens, hidden)
-    for (const auto& block : blocks_) x = settings_.recompute ? recomputed(block, x, c) : block(x, c);
+    const X c = silu(times);                   // (B, hidden)
+    X x = add_table(patches_(z), positions_);  // (B, tokens, hidden)
+    for (const auto& block : blocks_)
+      x = settings_.recompute ? recomputed(std::cref(block), x, c) : block(x, c);
     const auto [shift, scale] = split<2>((*modulation_)(c));
     return unpatchify((*out_)(modulated_layer_norm(x, shift, scale)), grid.side(), grid.side(),
                       grid.patch_size);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <utility>
@@ -67,16 +68,15 @@ struct ImfTransformerSettings {
   /// Throws SettingError if no net can be built from these.
   void check() const {
     grid().check("ImfTransformer");
-    detail::check_positive("ImfTransformer",
-                           {{"hidden_size", hidden_size},
-                            {"depth", depth},
-                            {"classes", classes},
-                            {"class_tokens", class_tokens},
-                            {"omega_tokens", omega_tokens},
-                            {"interval_tokens", interval_tokens},
-                            {"time_tokens", time_tokens},
-                            {"mlp_ratio times hidden_size",
-                             detail::inner_width(hidden_size, mlp_ratio)}});
+    detail::check_positive("ImfTransformer", {{"hidden_size", hidden_size},
+                                              {"depth", depth},
+                                              {"classes", classes},
+                                              {"class_tokens", class_tokens},
+                                              {"omega_tokens", omega_tokens},
+                                              {"interval_tokens", interval_tokens},
+                                              {"time_tokens", time_tokens},
+                                              {"mlp_ratio times hidden_size",
+                                               detail::inner_width(hidden_size, mlp_ratio)}});
     detail::check_heads("ImfTransformer", hidden_size, heads, 2);
     if (head_depth > depth)
       throw SettingError("ImfTransformer: head_depth is " + std::to_string(head_depth) +
@@ -262,13 +262,14 @@ class ImfTransformer {
   }
   void finish(Head& head, const std::string& name) {
     head.norm.emplace(parameters_, name + ".norm", settings_.hidden_size);
-    head.out.emplace(parameters_, name + ".linear", settings_.hidden_size, settings_.grid().patch(),
-                     LinearSettings{.weight_init = {Distribution::zeros},
-                                    .bias_init = {Distribution::zeros}});
+    head.out.emplace(
+        parameters_, name + ".linear", settings_.hidden_size, settings_.grid().patch(),
+        LinearSettings{.weight_init = {Distribution::zeros}, .bias_init = {Distribution::zeros}});
   }
   void check_v_head() const {
     if (!settings_.v_head)
-      throw SettingError("ImfTransformer: the net was built without its v head, which training needs");
+      throw SettingError(
+          "ImfTransformer: the net was built without its v head, which training needs");
   }
 
   /// Learnt tokens (n, hidden), each added to what is known of a row, (B, hidden); (B, n hidden).
@@ -284,8 +285,8 @@ class ImfTransformer {
   template <class X>
   [[nodiscard]] X number(const Tensor<T, Device>& given, T otherwise, const X& like) const {
     const Shape column{like.rows(), 1};
-    return constant_like(like, given.empty() ? Tensor<T, Device>::full(column, otherwise)
-                                             : given.reshaped(column));
+    return constant_like(
+        like, given.empty() ? Tensor<T, Device>::full(column, otherwise) : given.reshaped(column));
   }
 
   template <class X>
@@ -293,7 +294,8 @@ class ImfTransformer {
     settings_.grid().check_images("ImfTransformer", z.shape());
     const std::size_t rows = z.rows(), width = settings_.hidden_size;
     // omega enters as 1 - 1 / omega, so that any scale lies in [0, 1).
-    const X omega = constant_like(h, Tensor<T, Device>::full({rows, 1}, 1)) / number(given.omega, T(1), h);
+    const X omega =
+        constant_like(h, Tensor<T, Device>::full({rows, 1}, 1)) / number(given.omega, T(1), h);
     const X image = reshape(patches_(z), {rows, settings_.grid().tokens() * width});
     const X all = concat(told(class_tokens_, classes_(given.labels, h)),
                          told(omega_tokens_, omega_(T(1) - omega)),
@@ -305,7 +307,8 @@ class ImfTransformer {
 
   template <class X>
   [[nodiscard]] X through(const std::vector<ImfBlock<T, Device>>& blocks, X x) const {
-    for (const auto& block : blocks) x = settings_.recompute ? recomputed(block, x) : block(x);
+    for (const auto& block : blocks)
+      x = settings_.recompute ? recomputed(std::cref(block), x) : block(x);
     return x;
   }
 

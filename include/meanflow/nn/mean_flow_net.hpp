@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include <meanflow/autodiff/recomputed.hpp>
 #include <meanflow/nn/condition.hpp>
 #include <meanflow/nn/conv.hpp>
 #include <meanflow/nn/linear.hpp>
@@ -32,6 +34,7 @@ struct MeanFlowNetSettings {
   /// Levels whose residual blocks are followed by self-attention: level i works on images of
   /// 1 / 2^i of the height and width, so that {1} means 16 x 16 for images of 32 x 32.
   std::vector<std::size_t> attention_levels = {};
+  bool recompute = false;  ///< computes blocks again in the backward pass instead of keeping them
   std::uint64_t seed = 0;
 
   static constexpr void fields(auto f, auto&... s) {
@@ -43,6 +46,7 @@ struct MeanFlowNetSettings {
     f("embedding", s.embedding...);
     f("condition", s.condition...);
     f("attention_levels", s.attention_levels...);
+    f("recompute", s.recompute...);
     f("seed", s.seed...);
   }
 
@@ -146,14 +150,14 @@ class MeanFlowNet {
     X x = in_(z);                            // (B, H, W, base)
     std::vector<X> skips{x};
     for (const Level& level : down_) {
-      for (const auto& block : level.blocks) skips.push_back(x = block(x, condition));
+      for (const auto& block : level.blocks) skips.push_back(x = through(block, x, condition));
       if (level.resample) skips.push_back(x = (*level.resample)(x));
     }
-    for (const auto& block : middle_) x = block(x, condition);
+    for (const auto& block : middle_) x = through(block, x, condition);
     for (const Level& level : up_) {
       if (level.resample) x = (*level.resample)(upsample_nearest(x));
       for (const auto& block : level.blocks) {
-        x = block(concat(x, skips.back()), condition);
+        x = through(block, concat(x, skips.back()), condition);
         skips.pop_back();
       }
     }
@@ -165,6 +169,12 @@ class MeanFlowNet {
     std::vector<AdaptiveResidualBlock<T, Device>> blocks;
     std::optional<Conv2d<T, Device>> resample;
   };
+
+  template <class X>
+  [[nodiscard]] X through(const AdaptiveResidualBlock<T, Device>& block, const X& x,
+                          const X& condition) const {
+    return settings_.recompute ? recomputed(std::cref(block), x, condition) : block(x, condition);
+  }
 
   template <class X>
   [[nodiscard]] X embed(const X& r, const X& t, const condition_type& given) const {

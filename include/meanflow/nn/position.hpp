@@ -27,8 +27,9 @@ template <class T, class Device = Cpu>
   Tensor<T> table({rows * columns, width});
   const auto fill = [&](std::size_t token, std::size_t first, std::size_t position) {
     for (std::size_t i = 0; i < quarter; ++i) {
-      const double angle = static_cast<double>(position) *
-                           std::pow(10000.0, -static_cast<double>(i) / static_cast<double>(quarter));
+      const double angle =
+          static_cast<double>(position) *
+          std::pow(10000.0, -static_cast<double>(i) / static_cast<double>(quarter));
       T* const row = table.data() + token * width + first;
       row[i] = static_cast<T>(static_cast<float>(std::sin(angle)));
       row[quarter + i] = static_cast<T>(static_cast<float>(std::cos(angle)));

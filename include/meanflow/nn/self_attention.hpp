@@ -8,20 +8,20 @@
 
 #include <meanflow/nn/conv.hpp>
 #include <meanflow/ops/attention.hpp>
-#include <meanflow/ops/concat.hpp>
 #include <meanflow/ops/elementwise.hpp>
 #include <meanflow/ops/reshape.hpp>
 
 namespace meanflow {
 
 struct SelfAttentionSettings {
+  std::size_t heads = 1;
   double epsilon = 1e-5;  ///< of the normalisation
   Initializer qkv_init{};
   Initializer projection_init{Distribution::zeros};  ///< so that it begins as the identity
   Initializer bias_init{Distribution::zeros};
 };
 
-/// y = x + proj(attention(q, k, v)), [q, k, v] = qkv(norm(x)), one head over all pixels of an image
+/// y = x + proj(attention(q, k, v)), [q, k, v] = qkv(norm(x)), heads over all pixels of an image
 /// (B, H, W, C). Parameters NORM.weight, NORM.bias, PREFIX.qkv.weight (3 C, C, 1, 1) and so on.
 template <class T = float, class Device = Cpu>
 class SelfAttention {
@@ -29,7 +29,8 @@ class SelfAttention {
   /// `name` is the prefix of qkv and proj, `norm` the name of the normalisation.
   SelfAttention(Parameters<T, Device>& parameters, const std::string& name, const std::string& norm,
                 std::size_t channels, const SelfAttentionSettings& settings = {})
-      : norm_(parameters, norm, channels, settings.epsilon),
+      : heads_(settings.heads),
+        norm_(parameters, norm, channels, settings.epsilon),
         qkv_(parameters, name + ".qkv", channels, 3 * channels,
              {.kernel = 1, .weight_init = settings.qkv_init, .bias_init = settings.bias_init}),
         projection_(parameters, name + ".proj", channels, channels,
@@ -40,13 +41,13 @@ class SelfAttention {
   template <Differentiable X>
   [[nodiscard]] X operator()(const X& x) const {
     const Shape image = x.shape();  // (B, H, W, C)
-    const auto parts =
-        split<3>(reshape(qkv_(norm_(x)), {image[0], image[1] * image[2], 3 * image[3]}));
-    const X a = attention(parts[0], parts[1], parts[2]);  // (B, H W, C)
+    const X qkv = reshape(qkv_(norm_(x)), {image[0], image[1] * image[2], 3 * image[3]});
+    const X a = self_attention(qkv, {.heads = heads_});  // (B, H W, C)
     return x + projection_(reshape(a, image));
   }
 
  private:
+  std::size_t heads_;
   GroupNorm<T, Device> norm_;
   Conv2d<T, Device> qkv_, projection_;
 };

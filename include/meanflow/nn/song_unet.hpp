@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include <meanflow/autodiff/recomputed.hpp>
 #include <meanflow/nn/condition.hpp>
 #include <meanflow/nn/conv.hpp>
 #include <meanflow/nn/linear.hpp>
@@ -40,6 +41,7 @@ struct SongUNetSettings {
   std::size_t blocks = 4;                             ///< residual blocks per level of the encoder
   std::vector<std::size_t> attention_resolutions = {16};
   std::vector<double> resample_filter = {1, 3, 3, 1};
+  bool recompute = false;  ///< computes blocks again in the backward pass instead of keeping them
   std::uint64_t seed = 0;
 
   static constexpr void fields(auto f, auto&... s) {
@@ -56,6 +58,7 @@ struct SongUNetSettings {
     f("blocks", s.blocks...);
     f("attention_resolutions", s.attention_resolutions...);
     f("resample_filter", s.resample_filter...);
+    f("recompute", s.recompute...);
     f("seed", s.seed...);
   }
 
@@ -127,8 +130,7 @@ class SongBlock {
   [[nodiscard]] std::size_t in_channels() const { return in_; }
 
   template <Differentiable X>
-  [[nodiscard]] X operator()(const X& x, const X& condition,
-                             const RowDraws<Device>& draw) const {
+  [[nodiscard]] X operator()(const X& x, const X& condition, const RowDraws<Device>& draw) const {
     const X shift = affine_(condition);  // (B, out)
     const X h = conv0_(resampled(norm0_(x, Silu{})));
     const X a = norm1_(h + reshape(shift, {x.rows(), 1, 1, shift.shape().last()}), Silu{});
@@ -214,13 +216,14 @@ class SongUNet {
     const X condition = embed(r, t, given);
     X x = (*in_)(z);
     std::vector<X> skips{x};
-    for (const auto& block : encoder_) skips.push_back(x = block(x, condition, given.dropout));
+    for (const auto& block : encoder_)
+      skips.push_back(x = through(block, x, condition, given.dropout));
     for (const auto& block : decoder_) {
       if (x.shape().last() != block.in_channels()) {
         x = concat(x, skips.back());
         skips.pop_back();
       }
-      x = block(x, condition, given.dropout);
+      x = through(block, x, condition, given.dropout);
     }
     return (*out_)((*norm_out_)(x, Silu{}));
   }
@@ -228,6 +231,22 @@ class SongUNet {
  private:
   [[nodiscard]] std::size_t noise_channels() const {
     return settings_.model_channels * settings_.channel_mult_noise;
+  }
+
+  /// A block with the masks of its dropout, to be called again.
+  struct Masked {
+    const SongBlock<T, Device>* block;
+    RowDraws<Device> draw;
+    template <class X>
+    [[nodiscard]] X operator()(const X& x, const X& condition) const {
+      return (*block)(x, condition, draw);
+    }
+  };
+  template <class X>
+  [[nodiscard]] X through(const SongBlock<T, Device>& block, const X& x, const X& condition,
+                          const RowDraws<Device>& draw) const {
+    const Masked masked{&block, draw};
+    return settings_.recompute ? recomputed(masked, x, condition) : masked(x, condition);
   }
 
   template <class X>

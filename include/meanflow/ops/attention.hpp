@@ -17,8 +17,8 @@ namespace meanflow {
 /// How tokens attend to each other.
 template <class Device = Cpu>
 struct AttentionSettings {
-  std::size_t heads = 1;  ///< that the last axis is cut into
-  bool causal = false;    ///< token i sees the tokens up to i
+  std::size_t heads = 1;                ///< that the last axis is cut into
+  bool causal = false;                  ///< token i sees the tokens up to i
   Tensor<std::uint8_t, Device> keep{};  ///< (B, keys): keys that are seen, not 0; empty for all
 };
 
@@ -151,18 +151,18 @@ template <ValueLike X>
   auto [y, lse] = detail::attention_forward(s, q.shape(), q.value(), k.value(), v.value(), 0, 0,
                                             differentiated);
   const Values result(primal(y));
-  return detail::recorded(
-      q.tape(), std::move(y), differentiated,
-      [s, lse = lse, result, keep = settings.keep, qs = Values(primal(q)), ks = Values(primal(k)),
-       vs = Values(primal(v)), nq = q.node(), nk = k.node(),
-       nv = v.node()](auto& tape, const Values& g) {
-        Values gq(qs.shape()), gk(ks.shape()), gv(vs.shape());
-        attention_backward(Device{}, s, qs.data(), ks.data(), vs.data(), result.data(), lse.data(),
-                           g.data(), gq.data(), gk.data(), gv.data());
-        tape.add_gradient(nq, std::move(gq));
-        tape.add_gradient(nk, std::move(gk));
-        tape.add_gradient(nv, std::move(gv));
-      });
+  return detail::recorded(q.tape(), std::move(y), differentiated,
+                          [s, lse = lse, result, keep = settings.keep, qs = Values(primal(q)),
+                           ks = Values(primal(k)), vs = Values(primal(v)), nq = q.node(),
+                           nk = k.node(), nv = v.node()](auto& tape, const Values& g) {
+                            Values gq(qs.shape()), gk(ks.shape()), gv(vs.shape());
+                            attention_backward(Device{}, s, qs.data(), ks.data(), vs.data(),
+                                               result.data(), lse.data(), g.data(), gq.data(),
+                                               gk.data(), gv.data());
+                            tape.add_gradient(nq, std::move(gq));
+                            tape.add_gradient(nk, std::move(gk));
+                            tape.add_gradient(nv, std::move(gv));
+                          });
 }
 
 /// `attention` of tokens among themselves, from (B, tokens, 3 channels) with the channels of q, k

@@ -33,8 +33,8 @@ template <ValueLike X, class T, class Device>
                           });
 }
 
-/// y[b] = x[b] + table for every row b: x (B, ...), table (...) as large as a row of x. The table is
-/// a constant: dy = dx, gx = g. Throws ShapeError if it does not fit.
+/// y[b] = x[b] + table for every row b: x (B, ...), table (...) as large as a row of x. The table
+/// is a constant: dy = dx, gx = g. Throws ShapeError if it does not fit.
 template <class T, class Device, ValueLike X>
 [[nodiscard]] X add_table(const X& x, const Tensor<T, Device>& table) {
   if (table.size() != x.shape().row_size())

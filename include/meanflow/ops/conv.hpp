@@ -95,6 +95,68 @@ template <ValueLike X, class T, class Device>
 
 namespace detail {
 
+/// The convolution whose adjoint a transposed one is: from (B, H', W', out) to x (B, H, W, in).
+template <class T, class Device>
+[[nodiscard]] ConvShape transposed_shape(const Shape& x, const Parameter<T, Device>& weight,
+                                         std::size_t stride, std::size_t padding) {
+  const Shape& w = weight.shape();
+  if (x.rank() != 4 || w.rank() != 4 || x[3] != w[0] || w[2] != w[3])
+    throw_shape_error("conv_transpose2d", x, w, "expected (B, H, W, in) and (in, out, k, k)");
+  if (stride == 0 || x[1] == 0 || x[2] == 0 || w[2] < stride || w[2] <= 2 * padding)
+    throw_shape_error("conv_transpose2d", x, w,
+                      "the kernel must be at least the stride and more than twice the padding");
+  const auto extent = [&](std::size_t n) { return (n - 1) * stride + w[2] - 2 * padding; };
+  return {x[0], extent(x[1]), extent(x[2]), w[1], w[0], w[2], stride, padding};
+}
+
+}  // namespace detail
+
+/// The transposed convolution, the adjoint of `conv2d` with the same weight: x (B, H, W, in),
+/// W (in, out, k, k), b (out) or empty, y (B, H', W', out), H' = (H - 1) stride + k - 2 padding.
+///   tangent   dy likewise, in the same call
+///   backward  gx = g * W, gW the gradient of <x, g * W>, gb the sum of g over rows and pixels
+/// Throws ShapeError if the shapes do not fit.
+template <ValueLike X, class T, class Device>
+[[nodiscard]] X conv_transpose2d(const X& x, const Parameter<T, Device>& weight,
+                                 const Parameter<T, Device>& bias = {}, std::size_t stride = 1,
+                                 std::size_t padding = 0) {
+  const ConvShape s = detail::transposed_shape(x.shape(), weight, stride, padding);
+  X y = detail::make_like(x, {s.rows, s.height, s.width, s.in});
+  const std::size_t tangents = detail::tangent_rows(x), pixels = s.height * s.width;
+  const T *in = detail::buffer(x), *w = weight.data();
+  conv2d_backward_data(Device{}, s.with_rows(s.rows + tangents), in, w, detail::buffer(y));
+  if (!bias.empty())
+    bias_unary(Device{}, Identity{}, s.rows * pixels, tangents * pixels, s.in, bias.data(),
+               detail::buffer(y), nullptr);
+  return y;
+}
+
+template <ValueLike X, class T, class Device>
+[[nodiscard]] Var<X> conv_transpose2d(const Var<X>& x, const Parameter<T, Device>& weight,
+                                      const Parameter<T, Device>& bias = {}, std::size_t stride = 1,
+                                      std::size_t padding = 0) {
+  auto& tape = x.tape();
+  T *weight_gradient = tape.gradient_of(weight), *bias_gradient = tape.gradient_of(bias);
+  const ConvShape s = detail::transposed_shape(x.shape(), weight, stride, padding);
+  return detail::recorded(
+      tape, conv_transpose2d(x.value(), weight, bias, stride, padding),
+      !x.constant() || weight_gradient || bias_gradient,
+      [s, weight, weight_gradient, bias_gradient, input = Tensor<T, Device>(primal(x)),
+       node = x.node()](auto& t, Tensor<T, Device> g) {
+        const T *upstream = g.data(), *in = input.data(), *w = weight.data();
+        if (bias_gradient)
+          bias_unary_backward(Device{}, s.rows * s.height * s.width, s.in, nullptr, g.data(),
+                              bias_gradient);
+        if (weight_gradient) conv2d_backward_weights(Device{}, s, upstream, in, weight_gradient);
+        if (node == Tape<T, Device>::no_node) return;
+        Tensor<T, Device> gx(input.shape());
+        conv2d(Device{}, s, upstream, w, gx.data());
+        t.add_gradient(node, std::move(gx));
+      });
+}
+
+namespace detail {
+
 /// x (B, H, W, C) resampled by a filter that is normalised to `gain` along each axis.
 template <ValueLike X>
 [[nodiscard]] X resample_by(const X& x, Resampling direction,

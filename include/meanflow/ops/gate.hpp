@@ -19,7 +19,8 @@ template <ValueLike X>
   const Shape s = x.shape();
   const Shape expected = one_for_all ? Shape{s.last()} : Shape{s.rows(), s.last()};
   if (!(gate == expected))
-    throw_shape_error("add_gated", gate, s, one_for_all ? "the gate must be (C)" : "the gate must be (B, C)");
+    throw_shape_error("add_gated", gate, s,
+                      one_for_all ? "the gate must be (C)" : "the gate must be (B, C)");
   const std::size_t rows = s.last() == 0 ? 0 : value_size(x) / s.last();
   return {rows, s.last(), one_for_all || s.rows() == 0 ? rows : rows / s.rows()};
 }
@@ -85,17 +86,16 @@ template <ValueLike X, class T, class Device>
   using Values = Tensor<T, Device>;
   T* gradient = x.tape().gradient_of(gate);
   const auto s = detail::gate_shape(x.value(), gate.shape(), true);
-  return detail::recorded(x.tape(), add_gated(x.value(), gate, a.value()),
-                          !x.constant() || gradient || !a.constant(),
-                          [s, gate, gradient, branch = Values(primal(a)), nx = x.node(),
-                           na = a.node()](auto& tape, const Values& g) {
-                            Values ga(branch.shape());
-                            gate_rows(Device{}, s, static_cast<const T*>(gate.data()), g.data(), ga.data());
-                            if (gradient)
-                              gate_gradient(Device{}, s, branch.data(), g.data(), gradient);
-                            tape.add_gradient(nx, g);
-                            tape.add_gradient(na, std::move(ga));
-                          });
+  return detail::recorded(
+      x.tape(), add_gated(x.value(), gate, a.value()), !x.constant() || gradient || !a.constant(),
+      [s, gate, gradient, branch = Values(primal(a)), nx = x.node(), na = a.node()](
+          auto& tape, const Values& g) {
+        Values ga(branch.shape());
+        gate_rows(Device{}, s, static_cast<const T*>(gate.data()), g.data(), ga.data());
+        if (gradient) gate_gradient(Device{}, s, branch.data(), g.data(), gradient);
+        tape.add_gradient(nx, g);
+        tape.add_gradient(na, std::move(ga));
+      });
 }
 
 }  // namespace meanflow

@@ -43,8 +43,7 @@ namespace detail {
 template <ValueLike X>
 [[nodiscard]] X swap_axes(const X& x, std::size_t first, std::size_t second) {
   const Shape shape = x.shape();
-  const auto swap =
-      detail::axis_swap(shape, shape.rows() + detail::tangent_rows(x), first, second);
+  const auto swap = detail::axis_swap(shape, shape.rows() + detail::tangent_rows(x), first, second);
   X y = detail::make_like(x, detail::swapped(shape, first, second));
   swap_axes(typename X::device_type{}, swap, detail::buffer(x), detail::buffer(y));
   return y;

@@ -80,6 +80,7 @@ class StepEngine {
     C::fields([](const char*, const auto& from, auto& to) { stage(from, to); }, condition,
               condition_);
     write_counters(plan);
+    changes_with_step_ = changes_with_step(recipe.objective);
     update.prepare(plan.learning_rate, plan.step, plan.all_rows);
     const std::size_t numbers = 1 + (1 + metrics.size()) * plan.rows.count;
     if (report_.size() != numbers) report_ = Tensor<double, Device>({numbers});
@@ -125,7 +126,7 @@ class StepEngine {
     kernels::RecordingReport report = repeated_.report();
     if (Recorder::records && !replays_)
       report.why_not = "it is switched off, or there are several processes";
-    if (changes_with_step) report.why_not = "what the objective does depends on the step";
+    if (changes_with_step_) report.why_not = "what the objective does depends on the step";
     return report;
   }
 
@@ -201,7 +202,7 @@ class StepEngine {
     replays_ = settings.replay && alone;
     updating_ = false;
     try {
-      if (Recorder::records && replays_ && !changes_with_step)
+      if (Recorder::records && replays_ && !changes_with_step_)
         repeated_.run(key_of(split, update, parameters), work);
       else
         work();
@@ -269,8 +270,6 @@ class StepEngine {
     return key;
   }
 
-  static constexpr bool changes_with_step = detail::changes_with_step<decltype(R::objective)>();
-
   Values gradient_;
   Workers<T, Device> workers_;
   Values x_;
@@ -280,6 +279,7 @@ class StepEngine {
   Tensor<double> known_;                    // the same on the host
   kernels::RepeatedWork<Recorder> repeated_;
   bool replays_ = true;
+  bool changes_with_step_ = false;
   bool updating_ = false;         // the current step has reached the update
   std::size_t fitting_rows_ = 0;  // of a tile, once a device ran out of memory
 };

@@ -109,14 +109,16 @@ class OnlineSoftmax {
   /// Turns the scores of query i into P, and `slopes`, unless null, into H.
   void take(std::size_t i, std::size_t keys, T* scores, T* slopes) const {
     const T known = largest()[i], found = std::max(known, largest_of(keys, scores));
-    if (found > known) rescale(i, known == -std::numeric_limits<T>::infinity() ? T(0) : std::exp(known - found));
+    if (found > known)
+      rescale(i, known == -std::numeric_limits<T>::infinity() ? T(0) : std::exp(known - found));
     largest()[i] = found;
     // A query that has seen no key yet has no largest score: all its P are 0.
     const Batch shift(found == -std::numeric_limits<T>::infinity() ? T(0) : found);
     for_each_batch<T>(0, keys, [=](auto lanes, std::size_t j) {
       lanes.store(scores + j, xsimd::exp(lanes.load(scores + j) - shift));
     });
-    sum()[i] += sum_of_batches<T>(0, keys, [=](auto lanes, auto j) { return lanes.load(scores + j); });
+    sum()[i] +=
+        sum_of_batches<T>(0, keys, [=](auto lanes, auto j) { return lanes.load(scores + j); });
     if (!slopes) return;
     slope()[i] += sum_of_batches<T>(0, keys, [=](auto lanes, auto j) {
       const Batch h = lanes.load(scores + j) * lanes.load(slopes + j);
@@ -163,7 +165,8 @@ void for_each_query_range(const AttentionShape& s, F f) {
   const std::size_t heads = s.rows * s.heads;
   const std::size_t blocks = (s.queries + query_block - 1) / query_block;
   const std::size_t threads = workers(Cpu{});
-  const std::size_t parts = heads == 0 || heads >= threads ? 1 : std::min(blocks, (threads + heads - 1) / heads);
+  const std::size_t parts =
+      heads == 0 || heads >= threads ? 1 : std::min(blocks, (threads + heads - 1) / heads);
   const std::size_t work = s.queries * s.keys * s.channels / parts + 1;
   const std::size_t grain = std::max<std::size_t>(1, 8 * parallel_grain / work);
   parallel_for(Cpu{}, heads * parts, grain, [&](std::size_t from, std::size_t to) {
@@ -191,7 +194,8 @@ void attend(const AttentionShape& s, const QueryRange& range, bool tangent, cons
   const Scratch<T> turned((tangent ? 2 : 1) * channels * all);
   const Scratch<T> blocks((tangent ? 2 : 1) * most_queries * most_keys);
   T *const kt = turned.data(), *const dkt = kt + channels * all;
-  T *const scores = blocks.data(), *const slopes = tangent ? scores + most_queries * most_keys : nullptr;
+  T *const scores = blocks.data(), *const slopes =
+                                       tangent ? scores + most_queries * most_keys : nullptr;
   transpose_tokens(all, channels, K.data, K.token, kt, all);
   if (tangent) transpose_tokens(all, channels, dK.data, dK.token, dkt, all);
   const OnlineSoftmax<T> sums(most_queries, channels);
@@ -203,22 +207,28 @@ void attend(const AttentionShape& s, const QueryRange& range, bool tangent, cons
       const std::size_t keys = std::min(key_block, keys_in_sight(s, i + queries) - j);
       small_product<T>(queries, keys, channels, Q.from(i), kt + j, all, scale, false, scores, keys);
       if (tangent) {
-        small_product<T>(queries, keys, channels, dQ.from(i), kt + j, all, scale, false, slopes, keys);
-        small_product<T>(queries, keys, channels, Q.from(i), dkt + j, all, scale, true, slopes, keys);
+        small_product<T>(queries, keys, channels, dQ.from(i), kt + j, all, scale, false, slopes,
+                         keys);
+        small_product<T>(queries, keys, channels, Q.from(i), dkt + j, all, scale, true, slopes,
+                         keys);
       }
       for (std::size_t n = 0; n < queries; ++n) {
         hide_keys(s, row, i + n, j, keys, scores + n * keys);
         sums.take(n, keys, scores + n * keys, tangent ? slopes + n * keys : nullptr);
       }
       const MatrixView<T> P{scores, keys}, H{slopes, keys};
-      small_product<T>(queries, channels, keys, P, V.at(j), V.token, T(1), true, sums.values(), channels);
+      small_product<T>(queries, channels, keys, P, V.at(j), V.token, T(1), true, sums.values(),
+                       channels);
       if (tangent) {
-        small_product<T>(queries, channels, keys, P, dV.at(j), dV.token, T(1), true, sums.tangents(), channels);
-        small_product<T>(queries, channels, keys, H, V.at(j), V.token, T(1), true, sums.tangents(), channels);
+        small_product<T>(queries, channels, keys, P, dV.at(j), dV.token, T(1), true,
+                         sums.tangents(), channels);
+        small_product<T>(queries, channels, keys, H, V.at(j), V.token, T(1), true, sums.tangents(),
+                         channels);
       }
     }
     for (std::size_t n = 0; n < queries; ++n)
-      sums.finish(n, y + place(s.y, row, head, i + n), tangent ? y + place(s.y, drow, head, i + n) : nullptr,
+      sums.finish(n, y + place(s.y, row, head, i + n),
+                  tangent ? y + place(s.y, drow, head, i + n) : nullptr,
                   lse ? lse + (row * s.heads + head) * s.queries + i + n : nullptr);
   }
 }
@@ -251,7 +261,8 @@ void attend_backward(const AttentionShape& s, std::size_t row, std::size_t head,
       Y(y, s.y, row, head), G(g, s.y, row, head);
   const std::size_t most_keys = std::min(key_block, s.keys);
   const std::size_t most_queries = std::min(query_block, s.queries);
-  const Scratch<T> turned(2 * channels * most_keys), blocks(2 * most_queries * most_keys), means(s.queries);
+  const Scratch<T> turned(2 * channels * most_keys), blocks(2 * most_queries * most_keys),
+      means(s.queries);
   T *const kt = turned.data(), *const vt = kt + channels * most_keys;
   T *const scores = blocks.data(), *const slopes = scores + most_queries * most_keys;
   for (std::size_t i = 0; i < s.queries; ++i)
@@ -267,7 +278,8 @@ void attend_backward(const AttentionShape& s, std::size_t row, std::size_t head,
     transpose_tokens(keys, channels, K.at(j), K.token, kt, keys);
     transpose_tokens(keys, channels, V.at(j), V.token, vt, keys);
     // Queries before the first key of the block do not see it.
-    for (std::size_t i = s.causal ? j / query_block * query_block : 0; i < s.queries; i += query_block) {
+    for (std::size_t i = s.causal ? j / query_block * query_block : 0; i < s.queries;
+         i += query_block) {
       const std::size_t queries = std::min(query_block, s.queries - i);
       small_product<T>(queries, keys, channels, Q.from(i), kt, keys, scale, false, scores, keys);
       small_product<T>(queries, keys, channels, G.from(i), vt, keys, T(1), false, slopes, keys);
@@ -277,9 +289,12 @@ void attend_backward(const AttentionShape& s, std::size_t row, std::size_t head,
                          scale, scores + n * keys, slopes + n * keys);
       }
       const MatrixView<T> P{scores, keys}, S{slopes, keys};
-      small_product<T>(keys, channels, queries, P.transposed(), G.at(i), G.token, T(1), true, gv + place(s.v, row, head, j), s.v.token);
-      small_product<T>(queries, channels, keys, S, K.at(j), K.token, T(1), true, gq + place(s.q, row, head, i), s.q.token);
-      small_product<T>(keys, channels, queries, S.transposed(), Q.at(i), Q.token, T(1), true, gk + place(s.k, row, head, j), s.k.token);
+      small_product<T>(keys, channels, queries, P.transposed(), G.at(i), G.token, T(1), true,
+                       gv + place(s.v, row, head, j), s.v.token);
+      small_product<T>(queries, channels, keys, S, K.at(j), K.token, T(1), true,
+                       gq + place(s.q, row, head, i), s.q.token);
+      small_product<T>(keys, channels, queries, S.transposed(), Q.at(i), Q.token, T(1), true,
+                       gk + place(s.k, row, head, j), s.k.token);
     }
   }
 }

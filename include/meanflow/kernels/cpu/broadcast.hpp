@@ -46,12 +46,13 @@ void for_each_run(const Broadcast& shape, F f) {
 template <class F, class T>
 void binary(Cpu, F f, const Broadcast& shape, const T* x, const T* y, T* z) {
   const std::size_t xs = shape.inner_strides().x, ys = shape.inner_strides().y;
-  detail::for_each_run(shape, [=](std::size_t xo, std::size_t yo, std::size_t zo, std::size_t length) {
-    detail::for_each_batch<T>(0, length, [=](auto lanes, std::size_t i) {
-      lanes.store(z + zo + i, f(detail::load_strided(lanes, x + xo, i, xs),
-                                detail::load_strided(lanes, y + yo, i, ys)));
-    });
-  });
+  detail::for_each_run(shape,
+                       [=](std::size_t xo, std::size_t yo, std::size_t zo, std::size_t length) {
+                         detail::for_each_batch<T>(0, length, [=](auto lanes, std::size_t i) {
+                           lanes.store(z + zo + i, f(detail::load_strided(lanes, x + xo, i, xs),
+                                                     detail::load_strided(lanes, y + yo, i, ys)));
+                         });
+                       });
 }
 
 template <class F, class T>
@@ -59,15 +60,16 @@ void binary_tangent(Cpu, F f, const Broadcast& shape, const T* x, const T* dx, c
                     const T* dy, T* dz) {
   using D = Dual<xsimd::batch<T>>;
   const std::size_t xs = shape.inner_strides().x, ys = shape.inner_strides().y;
-  detail::for_each_run(shape, [=](std::size_t xo, std::size_t yo, std::size_t zo, std::size_t length) {
-    detail::for_each_batch<T>(0, length, [=](auto lanes, std::size_t i) {
-      const D a(detail::load_strided(lanes, x + xo, i, xs),
-                detail::load_strided(lanes, dx + xo, i, xs));
-      const D b(detail::load_strided(lanes, y + yo, i, ys),
-                detail::load_strided(lanes, dy + yo, i, ys));
-      lanes.store(dz + zo + i, f(a, b).tangent);
-    });
-  });
+  detail::for_each_run(shape,
+                       [=](std::size_t xo, std::size_t yo, std::size_t zo, std::size_t length) {
+                         detail::for_each_batch<T>(0, length, [=](auto lanes, std::size_t i) {
+                           const D a(detail::load_strided(lanes, x + xo, i, xs),
+                                     detail::load_strided(lanes, dx + xo, i, xs));
+                           const D b(detail::load_strided(lanes, y + yo, i, ys),
+                                     detail::load_strided(lanes, dy + yo, i, ys));
+                           lanes.store(dz + zo + i, f(a, b).tangent);
+                         });
+                       });
 }
 
 namespace detail {

@@ -127,29 +127,33 @@ void row_norm(Cpu, Centred centred, const RowNormShape& s, std::size_t tangent_r
               const T* x, const T* a, const T* b, const T* da, const T* db, T* y, T* mean,
               T* inv_std) {
   const std::size_t columns = s.columns;
-  parallel_for(Cpu{}, s.rows, detail::rows_grain(columns), [=](std::size_t first, std::size_t last) {
-    for (std::size_t r = first; r < last; ++r) {
-      const T* of_row = detail::shared_row(s, a, r);
-      detail::normalize_row(centred, columns, epsilon, x + r * columns, of_row,
-                            detail::shared_row(s, b, r), y + r * columns, mean + r, inv_std + r);
-      if (r >= tangent_rows) continue;
-      detail::normalize_row_tangent(centred, columns, x + r * columns, x + (s.rows + r) * columns,
-                                    mean[r], inv_std[r], of_row, detail::shared_row(s, da, r),
-                                    detail::shared_row(s, db, r), y + (s.rows + r) * columns);
-    }
-  });
+  parallel_for(
+      Cpu{}, s.rows, detail::rows_grain(columns), [=](std::size_t first, std::size_t last) {
+        for (std::size_t r = first; r < last; ++r) {
+          const T* of_row = detail::shared_row(s, a, r);
+          detail::normalize_row(centred, columns, epsilon, x + r * columns, of_row,
+                                detail::shared_row(s, b, r), y + r * columns, mean + r,
+                                inv_std + r);
+          if (r >= tangent_rows) continue;
+          detail::normalize_row_tangent(centred, columns, x + r * columns,
+                                        x + (s.rows + r) * columns, mean[r], inv_std[r], of_row,
+                                        detail::shared_row(s, da, r), detail::shared_row(s, db, r),
+                                        y + (s.rows + r) * columns);
+        }
+      });
 }
 
 template <class T>
 void row_norm_backward(Cpu, Centred centred, const RowNormShape& s, const T* x, const T* mean,
                        const T* inv_std, const T* a, const T* g, T* gx, T* ga, T* gb) {
   const std::size_t columns = s.columns;
-  parallel_for(Cpu{}, s.rows, detail::rows_grain(columns), [=](std::size_t first, std::size_t last) {
-    for (std::size_t r = first; r < last; ++r)
-      detail::normalize_row_backward(centred, columns, x + r * columns, mean[r], inv_std[r],
-                                     detail::shared_row(s, a, r), g + r * columns,
-                                     gx + r * columns);
-  });
+  parallel_for(Cpu{}, s.rows, detail::rows_grain(columns),
+               [=](std::size_t first, std::size_t last) {
+                 for (std::size_t r = first; r < last; ++r)
+                   detail::normalize_row_backward(centred, columns, x + r * columns, mean[r],
+                                                  inv_std[r], detail::shared_row(s, a, r),
+                                                  g + r * columns, gx + r * columns);
+               });
   if (!ga && !gb) return;
   // Columns are split, not rows: every column's sum stays with one thread, in a fixed order.
   constexpr std::size_t strip = 4 * detail::FullLanes<T>::count;

@@ -39,7 +39,8 @@ inline void product_block(Lanes lanes, std::size_t depth, const MatrixView<T>& a
     for (std::size_t j = 0; j < V; ++j) columns[j] = lanes.load(b + k * b_row + j * width);
     for (std::size_t i = 0; i < R; ++i) {
       const Batch value(a.data[i * a.row + k * a.column]);
-      for (std::size_t j = 0; j < V; ++j) sums[i][j] = meanflow::detail::BatchFunctions<Batch>::fused(value, columns[j], sums[i][j]);
+      for (std::size_t j = 0; j < V; ++j)
+        sums[i][j] = meanflow::detail::BatchFunctions<Batch>::fused(value, columns[j], sums[i][j]);
     }
   }
   for (std::size_t i = 0; i < R; ++i)

@@ -125,7 +125,9 @@ void log_sum_exp(std::size_t rows, std::size_t keys, const T* s, T* lse) {
   T* const largest = memory.data();
   reduce_rows<Largest<T>>(
       rows, keys,
-      [=] MEANFLOW_HOST_DEVICE(std::size_t r, std::size_t j) { return Largest<T>{s[r * keys + j]}; },
+      [=] MEANFLOW_HOST_DEVICE(std::size_t r, std::size_t j) {
+        return Largest<T>{s[r * keys + j]};
+      },
       [=] MEANFLOW_HOST_DEVICE(std::size_t r, Largest<T> found) { largest[r] = found.value; });
   reduce_rows<T>(
       rows, keys,

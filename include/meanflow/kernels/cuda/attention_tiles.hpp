@@ -57,9 +57,9 @@ struct AttentionTiles {
                                  std::size_t tokens, T* to) const {
     team.each(tile * channels, [=, *this](int i) {
       const std::size_t token = first + static_cast<std::size_t>(i / channels);
-      to[i] = token < tokens ? from[place(strides, row, head, token) +
-                                    static_cast<std::size_t>(i % channels)]
-                             : T(0);
+      to[i] = token < tokens
+                  ? from[place(strides, row, head, token) + static_cast<std::size_t>(i % channels)]
+                  : T(0);
     });
   }
   /// a_i . b_j of tokens in the team's memory
@@ -92,8 +92,8 @@ struct AttendTile {
     T *const mq = memory, *const mdq = mq + size, *const mk = mdq + size, *const mdk = mk + size,
              *const mv = mdk + size, *const mdv = mv + size, *const o = mdv + size,
              *const a = o + size, *const p = a + size, *const h = p + tile * tile,
-             *const largest = h + tile * tile, *const sum = largest + tile, *const slope = sum + tile,
-             *const factor = slope + tile;
+             *const largest = h + tile * tile, *const sum = largest + tile,
+             *const slope = sum + tile, *const factor = slope + tile;
     const auto t = tiles;
     t.load(team, q, s.q, row, head, first, s.queries, mq);
     if (tangent) t.load(team, q, s.q, drow, head, first, s.queries, mdq);
@@ -114,10 +114,11 @@ struct AttendTile {
       }
       team.each(tile * tile, [=](int i) {
         const int n = i / tile, j = i % tile;
-        const bool seen = t.sees(row, first + static_cast<std::size_t>(n),
-                                 key + static_cast<std::size_t>(j));
+        const bool seen =
+            t.sees(row, first + static_cast<std::size_t>(n), key + static_cast<std::size_t>(j));
         p[i] = seen ? scale * t.product(mq, n, mk, j) : lowest;
-        h[i] = seen && tangent ? scale * (t.product(mdq, n, mk, j) + t.product(mq, n, mdk, j)) : T(0);
+        h[i] =
+            seen && tangent ? scale * (t.product(mdq, n, mk, j) + t.product(mq, n, mdk, j)) : T(0);
       });
       team.each(tile, [=](int n) {
         T found = largest[n];

@@ -62,8 +62,8 @@ void row_norm(Cuda, Centred centred, const RowNormShape& s, std::size_t tangent_
     const std::size_t r = i / by, of_group = r / by_together * columns + i % by;
     const T n = (x[i] - mean[r]) * inv_std[r];
     const T dn = (dx[i] - means[r].first - n * means[r].second) * inv_std[r];
-    dy[i] = (a ? dn * a[of_group] : dn) + (da ? n * da[of_group] : T(0)) +
-            (db ? db[of_group] : T(0));
+    dy[i] =
+        (a ? dn * a[of_group] : dn) + (da ? n * da[of_group] : T(0)) + (db ? db[of_group] : T(0));
   });
 }
 

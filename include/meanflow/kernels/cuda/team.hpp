@@ -56,7 +56,8 @@ void run_teams(std::size_t count, std::size_t numbers, const Task& task) {
 #if THRUST_DEVICE_SYSTEM == THRUST_DEVICE_SYSTEM_CUDA
   const auto kernel = detail::run_team<T, Task>;
   const std::size_t bytes = numbers * sizeof(T);
-  const std::string text = std::to_string(count) + " teams with " + std::to_string(bytes) + " bytes each";
+  const std::string text =
+      std::to_string(count) + " teams with " + std::to_string(bytes) + " bytes each";
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              static_cast<int>(bytes)),
         text);
