@@ -381,8 +381,30 @@ void apply_change(const std::string& change, Settings& settings) {
 /// What no single setting shows.
 void check_together(const Settings& s, const std::string& source) {
   const auto refuse = [&](const std::string& what) { throw SettingError(source + ": " + what); };
-  if (s.data.augment && std::holds_alternative<meanflow::MeanFlowNetSettings>(s.net))
-    refuse("data.augment is true, but a mean_flow_net is not told what was done to a picture");
+  if (s.data.augment && !std::holds_alternative<meanflow::SongUNetSettings>(s.net))
+    refuse("data.augment is true, but a " +
+           std::string(ChoiceOf<NetSettings>::names[s.net.index()]) +
+           " is not told what was done to a picture");
+  if (s.data.kind == DataKind::latents && s.data.fraction != 1)
+    refuse("data.fraction is " + number_text(s.data.fraction) + ", but latents are taken whole");
+  if (s.data.kind == DataKind::latents && s.data.augment)
+    refuse("data.augment is true, but latents cannot be augmented");
+  const auto* gap = std::get_if<meanflow::AlphaFlow>(&s.objective);
+  if (gap && gap->divided && s.train.precision == meanflow::Precision::bfloat16)
+    refuse("objective.divided is true, which bfloat16 is too coarse for: set train.precision");
+  if (std::holds_alternative<meanflow::ImfObjective>(s.objective)) {
+    if (!std::holds_alternative<ImfNet>(s.net))
+      refuse("objective.kind is imf, which trains two heads: set net.kind to imf_transformer");
+    if (s.guidance.active())
+      refuse("objective.kind is imf, which draws its guidance: leave guidance.omega at 1, kappa 0");
+    if (s.train.label_dropout.rate > 0)
+      refuse(
+          "objective.kind is imf, which drops labels itself (objective.dropout): set "
+          "train.label_dropout.rate to 0");
+  }
+  if (std::holds_alternative<meanflow::SplitMeanFlow>(s.objective) &&
+      std::get<meanflow::SplitMeanFlow>(s.objective).average && s.averages.empty())
+    refuse("objective.from_average is true, but there are no averages");
   if (s.guidance.active() && !s.data.labels)
     refuse("guidance.omega and kappa are " + number_text(s.guidance.omega) + " and " +
            number_text(s.guidance.kappa) +

@@ -35,4 +35,19 @@ void conv2d(Counting, const ConvShape& s, const T*, const T*, T* y) {
   std::fill_n(y, size, T(0));
 }
 
+template <class T>
+void conv2d_backward_data(Counting, const ConvShape& s, const T*, const T*, T* gx) {
+  Counting::multiply_adds +=
+      std::uint64_t{s.rows} * s.out_height() * s.out_width() * s.out * s.in * s.kernel * s.kernel;
+  std::fill_n(gx, s.rows * s.height * s.width * s.in, T(0));
+}
+
+template <class T>
+void attention(Counting, const AttentionShape& s, std::size_t tangent_rows, const T*, const T*,
+               const T*, T* y, T*) {
+  const std::uint64_t products = 2 * s.rows + 4 * tangent_rows;
+  Counting::multiply_adds += products * s.heads * s.queries * s.keys * s.channels;
+  std::fill_n(y, (s.rows + tangent_rows) * s.y.row, T(0));
+}
+
 }  // namespace meanflow::kernels

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include <zlib.h>
 
@@ -72,6 +73,9 @@ template <class Wanted>
       return {mnist(folder, true), mnist(folder, false)};
     case DataKind::folder:
       return split(meanflow::load_image_folder(folder));
+    case DataKind::latents:
+      throw meanflow::SettingError(
+          "data.kind is latents, which are no pictures: decode samples, and measure those");
     case DataKind::array:
       break;
   }
@@ -100,19 +104,47 @@ ImageFormat format_of(const ImageSet& images) {
   return {images.height, images.width, images.channels, images.classes};
 }
 
-std::string fingerprint(const ImageSet& images) {
-  const auto add = [](uLong sum, const auto& values) {
-    const auto bytes = std::as_bytes(std::span(values));
-    if (bytes.empty()) return sum;  // or zlib would start over
-    return crc32_z(sum, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
-  };
-  const uLong sum = add(add(crc32_z(0, nullptr, 0), images.pixels), images.labels);
+ImageFormat format_of(const meanflow::LatentSet& latents) {
+  return {latents.height, latents.width, latents.channels, latents.classes};
+}
+
+namespace {
+
+template <class Values>
+[[nodiscard]] uLong checksum(uLong sum, const Values& values) {
+  const auto bytes = std::as_bytes(std::span(values));
+  if (bytes.empty()) return sum;  // or zlib would start over
+  return crc32_z(sum, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
+}
+
+[[nodiscard]] std::string fingerprint_text(std::size_t count, const char* what, uLong sum) {
   char text[64];
-  std::snprintf(text, sizeof text, "%zu pictures, checksum %08lx", images.count, sum);
+  std::snprintf(text, sizeof text, "%zu %s, checksum %08lx", count, what, sum);
   return text;
 }
 
+}  // namespace
+
+std::string fingerprint(const ImageSet& images) {
+  const uLong sum = checksum(checksum(crc32_z(0, nullptr, 0), images.pixels), images.labels);
+  return fingerprint_text(images.count, "pictures", sum);
+}
+
+std::string fingerprint(const meanflow::LatentSet& latents) {
+  uLong sum = crc32_z(0, nullptr, 0);
+  for (const auto& shard : latents.shards) sum = checksum(sum, shard.labels);
+  std::vector<float> mean(latents.latent_size()), deviation(latents.latent_size());
+  const std::size_t looked_at = std::min<std::size_t>(latents.count, 64);
+  for (std::size_t i = 0; i < looked_at; ++i) {
+    latents.read(i * latents.count / looked_at, false, mean, deviation);
+    sum = checksum(checksum(sum, mean), deviation);
+  }
+  return fingerprint_text(latents.count, "latents", sum);
+}
+
 ImageFormat known_format(const DataSettings& settings) {
+  if (settings.kind == DataKind::latents)
+    return {.height = 32, .width = 32, .channels = 4, .classes = 1000};  // of ImageNet 256
   if (settings.kind == DataKind::folder || settings.kind == DataKind::array)
     throw meanflow::SettingError(
         "data.kind is folder or array, so the size of the pictures must be read: give --data");

@@ -6,6 +6,7 @@
 #include <string>
 
 #include <meanflow/data/image_set.hpp>
+#include <meanflow/data/latent_set.hpp>
 
 #include "settings.hpp"
 
@@ -23,11 +24,16 @@ struct Pictures {
 
 [[nodiscard]] ImageFormat format_of(const meanflow::ImageSet& images);
 
+[[nodiscard]] ImageFormat format_of(const meanflow::LatentSet& latents);
+
 /// The format of a data set that is always the same.
 /// Throws meanflow::SettingError for a user's own pictures, which must be inspected.
 [[nodiscard]] ImageFormat known_format(const DataSettings& settings);
 
 /// A short text that differs where pictures or their classes do.
 [[nodiscard]] std::string fingerprint(const meanflow::ImageSet& images);
+
+/// The same of latents: of all labels, and of some latents, since files may be large.
+[[nodiscard]] std::string fingerprint(const meanflow::LatentSet& latents);
 
 }  // namespace cifar10

@@ -152,6 +152,9 @@ struct Evaluation {
       result["solver"] = *sampling.solver == meanflow::Solver::heun ? "heun" : "euler";
     result["evaluations_per_picture"] = evaluations(sampling);
     result["guidance"] = sampling.guidance;
+    if (sampling.input.omega != 1)
+      result["input"] = {{"omega", sampling.input.omega},
+                         {"interval", {sampling.input.t_min, sampling.input.t_max}}};
     result["seed"] = sampling.seed;
     if (labels)
       result["class_agreement"] = static_cast<double>(agreed) / static_cast<double>(count);
@@ -188,6 +191,7 @@ void evaluate(const EvaluateRequest& request) {
   const Settings settings = with_changes(model.identity().settings, request.changes);
   const Sampling how{.seed = request.seed.value_or(settings.evaluate.seed),
                      .guidance = request.guidance.value_or(settings.sample.guidance),
+                     .input = guidance_input(settings, request.omega, request.interval),
                      .solver = request.solver,
                      .batch = request.batch};
   check_guidance(settings, how);

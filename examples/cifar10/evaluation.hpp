@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <meanflow/flow/sampler.hpp>
@@ -23,7 +24,8 @@ struct EvaluateRequest {
   std::size_t count = 0;             ///< 0: as configured
   std::vector<std::size_t> nfe;      ///< empty: as configured
   std::optional<std::uint64_t> seed;
-  std::optional<double> guidance;
+  std::optional<double> guidance, omega;
+  std::optional<std::pair<double, double>> interval;  ///< of omega
   std::optional<meanflow::Solver> solver;
   std::vector<std::string> changes;  ///< of the sections evaluate and classifier
   std::size_t batch = 64;

@@ -8,6 +8,7 @@
 
 #include <meanflow/autodiff/differentiable.hpp>
 #include <meanflow/kernels/cpu.hpp>
+#include <meanflow/nn/imf_net.hpp>
 #include <meanflow/tensor/memory.hpp>
 
 #include "configuration.hpp"
@@ -21,6 +22,7 @@ namespace cifar10 {
 namespace {
 
 void print_parameters(const Settings& settings, const ImageFormat& format) {
+  const meanflow::Undrawn sizes_alone;
   with_net(settings, format, [](const auto& net) {
     std::size_t width = 0;
     for (const auto& entry : net.parameters().entries()) width = std::max(width, entry.name.size());
@@ -65,14 +67,21 @@ template <class N>
   meanflow::Tape<float, Device> tape;
   const auto z = zeros({rows, format.height, format.width, format.channels});
   const auto t = zeros({rows, 1});
-  static_cast<void>(meanflow::evaluate(net, meanflow::Var(tape, z), meanflow::Var(tape, t),
-                                       meanflow::Var(tape, t), {}));
+  const meanflow::Var z_t(tape, z), at(tape, t);
+  if constexpr (meanflow::ImfNet<N>) {
+    if (imf_objective(s)) {
+      static_cast<void>(net.heads(z_t, at, at, {}));
+      return static_cast<double>(meanflow::memory_statistics().system_bytes - before) / rows;
+    }
+  }
+  static_cast<void>(meanflow::evaluate(net, z_t, at, at, {}));
   return static_cast<double>(meanflow::memory_statistics().system_bytes - before) / rows;
 }
 
 [[nodiscard]] double megabytes(double bytes) { return bytes / (1 << 20); }
 
 void print_memory(const Settings& s, const ImageFormat& format) {
+  const meanflow::Undrawn sizes_alone;
   with_net<meanflow::kernels::Counting>(s, format, [&](const auto& net) {
     const std::size_t size = net.parameters().flat_size();
     const Tiling at_once = tiling(s.train, size);
@@ -94,6 +103,7 @@ void print_memory(const Settings& s, const ImageFormat& format) {
 std::uint64_t multiply_adds(const Settings& settings, const ImageFormat& format) {
   using meanflow::kernels::Counting;
   using Values = meanflow::Tensor<float, Counting>;
+  const meanflow::Undrawn sizes_alone;
   return with_net<Counting>(settings, format, [&](const auto& net) {
     Counting::multiply_adds = 0;
     const auto image = Values::zeros({1, format.height, format.width, format.channels});
@@ -115,8 +125,12 @@ void print_information(const InfoRequest& request) {
                 static_cast<unsigned long long>(identity.step));
   } else {
     settings = read_configuration(request.config, request.changes);
-    format = request.data.empty() ? known_format(settings.data)
-                                  : format_of(load_pictures(settings.data, request.data).training);
+    if (request.data.empty())
+      format = known_format(settings.data);
+    else if (settings.data.kind == DataKind::latents)
+      format = format_of(meanflow::load_latents(request.data));
+    else
+      format = format_of(load_pictures(settings.data, request.data).training);
   }
   std::printf("%s\n", to_yaml(settings).c_str());
   std::printf("pictures: %zu x %zu x %zu, %zu classes\n\n", format.height, format.width,

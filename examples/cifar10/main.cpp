@@ -6,6 +6,8 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <omp.h>
@@ -21,8 +23,8 @@
 namespace {
 
 constexpr const char* about =
-    R"(Trains one-step generators of pictures (CIFAR-10, MNIST, PNG and JPEG files, NPY arrays),
-samples from them, and measures the samples. For example:
+    R"(Trains one-step generators of pictures (CIFAR-10, MNIST, PNG and JPEG files, NPY arrays,
+latents), samples from them, and measures the samples. For example:
 
   cifar10 train --config examples/cifar10/configs/quick.yaml --data cifar-10-batches-bin \
                 --workdir out/quick
@@ -68,8 +70,8 @@ void add_device(CLI::App& app, cifar10::Where& where, const char* about) {
 
 constexpr const char* about_set = "change a setting, as in --set train.batch=64; repeatable";
 constexpr const char* about_data =
-    "of the data: *.bin of CIFAR-10, IDX files of MNIST (.gz too), PNG and JPEG files, or "
-    "images.npy";
+    "of the data: *.bin of CIFAR-10, IDX files of MNIST (.gz too), PNG and JPEG files, images.npy, "
+    "or latents (mean.npy and std.npy)";
 constexpr const char* about_checkpoint = "checkpoint, or the folder of a run for its newest one";
 
 void add_solver(CLI::App& app, std::optional<meanflow::Solver>& solver) {
@@ -84,6 +86,21 @@ void add_solver(CLI::App& app, std::optional<meanflow::Solver>& solver) {
       ->check(CLI::IsMember(names));
 }
 
+/// Guidance that the net is told: its scale, and where on the path it guides.
+void add_guidance_input(CLI::App& app, std::optional<double>& omega,
+                        std::optional<std::pair<double, double>>& interval) {
+  app.add_option("--omega", omega,
+                 "guidance scale of a net that is told it (imf_transformer), at least 1; no extra "
+                 "work (default: as configured)");
+  app.add_option_function<std::vector<double>>(
+         "--interval",
+         [&interval](const std::vector<double>& ends) { interval.emplace(ends[0], ends[1]); },
+         "times within [0, 1] where --omega guides, as in 0.2,0.9 (default: as configured)")
+      ->delimiter(',')
+      ->expected(2)
+      ->type_name("LOW,HIGH");
+}
+
 void add_train(CLI::App& app, cifar10::TrainRequest& request) {
   app.add_option("--config", request.config, "YAML file; examples/cifar10/configs has some")
       ->type_name("FILE")
@@ -96,6 +113,14 @@ void add_train(CLI::App& app, cifar10::TrainRequest& request) {
   app.add_option("--set", request.changes, about_set)
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
+  app.add_option("--init", request.init,
+                 "begin from these weights: those of a checkpoint, or of a file with the net's "
+                 "names; of flow matching as well as of Mean Flows")
+      ->type_name("FILE");
+  app.add_option("--teacher", request.teacher,
+                 "learn from the velocity of a trained net of the same kind in place of the data's")
+      ->type_name("FILE");
+  app.add_option("--teacher-guidance", request.teacher_guidance, "guidance scale of the teacher");
   add_device(app, request.where, "where to train: cpu, cuda or, of several GPUs, cuda:1");
   app.add_flag("--quiet", request.quiet, "no progress bar");
 }
@@ -122,6 +147,7 @@ void add_sample(CLI::App& app, cifar10::SampleRequest& request) {
   app.add_option("--class", request.label, "only pictures of this class, counted from 0");
   app.add_option("--guidance", request.guidance,
                  "guidance scale at sampling; doubles the work; 1: none (default: as configured)");
+  add_guidance_input(app, request.omega, request.interval);
   add_solver(app, request.solver);
   app.add_option("--average", request.average, "index of the average to use; -1: the last step")
       ->default_val(0);
@@ -149,6 +175,7 @@ void add_evaluate(CLI::App& app, cifar10::EvaluateRequest& request) {
   app.add_option("--seed", request.seed, "seed of the noise (default: as configured)")
       ->check(check_seed);
   app.add_option("--guidance", request.guidance, "guidance scale (default: as configured)");
+  add_guidance_input(app, request.omega, request.interval);
   add_solver(app, request.solver);
   app.add_option("--average", request.average, "index of the average to use; -1: the last step")
       ->default_val(0);

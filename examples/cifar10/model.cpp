@@ -2,6 +2,7 @@
 #include "model.hpp"
 
 #include <cstdio>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -88,16 +89,37 @@ meanflow::Tensor<float> Model::sample(std::size_t first, std::size_t count, cons
   return sample_(first, count, labels, sampling);
 }
 
+meanflow::GuidanceInput guidance_input(const Settings& settings, const std::optional<double>& omega,
+                                       const std::optional<std::pair<double, double>>& interval) {
+  meanflow::GuidanceInput input = settings.sample.input;
+  if (omega) input.omega = *omega;
+  if (interval) std::tie(input.t_min, input.t_max) = *interval;
+  return input;
+}
+
+void save_latents(const std::filesystem::path& path, const Settings& settings,
+                  const meanflow::Tensor<float>& samples) {
+  meanflow::Tensor<float> latents = samples.clone();
+  for (float& value : latents.span()) value /= static_cast<float>(settings.data.latent_scale);
+  const auto& shape = latents.shape();
+  meanflow::save_npy(path, std::vector<std::size_t>(shape.begin(), shape.end()), latents.span());
+}
+
 void sample(const SampleRequest& request) {
-  prepare_output(request.out);
-  prepare_output(request.npy);
   const Model model(request.checkpoint, request.average, request.where, request.config);
   const auto& [settings, format, step, data] = model.identity();
   const SampleSettings& defaults = settings.sample;
+  const bool latents = settings.data.kind == DataKind::latents;
+  if (latents && request.npy.empty())
+    throw meanflow::SettingError(
+        "this net samples latents, which are no pictures: give --npy FILE, and decode them");
+  if (!latents) prepare_output(request.out);
+  prepare_output(request.npy);
   const std::size_t count = request.count > 0 ? request.count : defaults.count;
   const Sampling sampling{.nfe = request.nfe > 0 ? request.nfe : defaults.nfe,
                           .seed = request.seed.value_or(defaults.seed),
                           .guidance = request.guidance.value_or(defaults.guidance),
+                          .input = guidance_input(settings, request.omega, request.interval),
                           .solver = request.solver,
                           .batch = request.batch};
   Labels labels = grid_labels(count, model.classes());
@@ -115,6 +137,13 @@ void sample(const SampleRequest& request) {
       all_pictures(format, count, sampling.batch, [&](std::size_t first, std::size_t size) {
         return model.sample(first, size, labels, sampling);
       });
+  if (latents) {
+    save_latents(request.npy, settings, pictures);
+    std::printf("%zu latents in %zu step%s from step %llu: %s\n", count, sampling.nfe,
+                sampling.nfe == 1 ? "" : "s", static_cast<unsigned long long>(step),
+                request.npy.c_str());
+    return;
+  }
   meanflow::save_png(request.out, make_grid(pictures, columns));
   if (!request.npy.empty())
     meanflow::save_npy(

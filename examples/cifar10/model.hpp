@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include <meanflow/tensor/tensor.hpp>
 
@@ -65,13 +66,23 @@ class Model {
   Sampler sample_;
 };
 
+/// Writes samples as an autoencoder's decoder takes them, channels last and not scaled.
+void save_latents(const std::filesystem::path& path, const Settings& settings,
+                  const meanflow::Tensor<float>& samples);
+
+/// The guidance that the net is told: as configured, unless the command line says otherwise.
+[[nodiscard]] meanflow::GuidanceInput guidance_input(
+    const Settings& settings, const std::optional<double>& omega,
+    const std::optional<std::pair<double, double>>& interval);
+
 /// The arguments of `cifar10 sample`.
 struct SampleRequest {
   std::filesystem::path checkpoint, config, out, npy;  ///< config: where weights have none
   std::size_t count = 0, nfe = 0, batch = 64;          ///< count or nfe 0: as configured
   std::optional<std::uint64_t> seed;
   std::optional<std::int32_t> label;
-  std::optional<double> guidance;
+  std::optional<double> guidance, omega;
+  std::optional<std::pair<double, double>> interval;  ///< of omega
   std::optional<meanflow::Solver> solver;  ///< none: steps along u, as the net was trained
   int average = 0;
   Where where{};

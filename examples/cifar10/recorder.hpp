@@ -16,6 +16,7 @@
 #include <meanflow/io/tensorboard.hpp>
 #include <meanflow/train/trainer.hpp>
 
+#include "model.hpp"
 #include "sampling.hpp"
 
 namespace cifar10 {
@@ -23,24 +24,29 @@ namespace cifar10 {
 /// The means of what happened since the last row of the log.
 class Means {
  public:
+  /// `metrics` are those that the objective reports.
+  explicit Means(std::vector<std::string> metrics)
+      : metrics_(std::move(metrics)), sums_(3 + metrics_.size()) {}
+
   void add(const meanflow::StepReport& report, std::size_t rows) {
     const auto now = std::chrono::steady_clock::now();
     if (count_ == 0) begin_ = last_;
     last_ = now;
-    const double values[] = {report.loss,
-                             report.metrics["squared_error"],
-                             report.metrics["velocity_error"],
-                             report.metrics["jvp_norm"],
-                             report.gradient_norm,
-                             report.learning_rate};
-    for (std::size_t i = 0; i < sums_.size(); ++i) sums_[i] += values[i];
+    std::size_t place = 0;
+    sums_[place++] += report.loss;
+    for (const std::string& metric : metrics_) sums_[place++] += report.metrics[metric];
+    sums_[place++] += report.gradient_norm;
+    sums_[place++] += report.learning_rate;
     rows_ += rows;
     ++count_;
   }
 
-  static std::vector<std::string> columns() {
-    return {"step",     "loss",          "squared_error", "velocity_error",
-            "jvp_norm", "gradient_norm", "learning_rate", "rows_per_second"};
+  [[nodiscard]] std::vector<std::string> columns() const {
+    std::vector<std::string> all{"step", "loss"};
+    all.insert(all.end(), metrics_.begin(), metrics_.end());
+    for (const char* name : {"gradient_norm", "learning_rate", "rows_per_second"})
+      all.emplace_back(name);
+    return all;
   }
 
   /// In the order of the columns after the step's; starts over.
@@ -56,7 +62,8 @@ class Means {
   [[nodiscard]] bool empty() const { return count_ == 0; }
 
  private:
-  std::vector<double> sums_ = std::vector<double>(6);
+  std::vector<std::string> metrics_;
+  std::vector<double> sums_;
   std::size_t count_ = 0, rows_ = 0;
   std::chrono::steady_clock::time_point begin_, last_ = std::chrono::steady_clock::now();
 };
@@ -66,11 +73,13 @@ class Recorder {
  public:
   /// Appends to what is in the folder after `steps_done` steps.
   Recorder(const Settings& settings, const ImageFormat& format,
-           const std::filesystem::path& workdir, std::uint64_t steps_done)
-      : settings_(settings),
+           const std::filesystem::path& workdir, std::uint64_t steps_done,
+           const std::vector<std::string>& metrics)
+      : means_(metrics),
+        settings_(settings),
         format_(format),
         pictures_(workdir / "samples"),
-        log_(workdir / "log.csv", Means::columns(), steps_done + 1),
+        log_(workdir / "log.csv", means_.columns(), steps_done + 1),
         board_(workdir / "tensorboard", {.first_step = steps_done + 1}) {
     std::filesystem::create_directories(pictures_);
   }
@@ -95,7 +104,7 @@ class Recorder {
   void write_numbers(std::uint64_t done) {
     const std::vector<double> means = means_.take();
     log_.row(done, means);
-    const auto columns = Means::columns();
+    const auto columns = means_.columns();
     for (std::size_t i = 0; i < means.size(); ++i)
       board_.scalar("train/" + columns[i + 1], means[i], done);
   }
@@ -104,7 +113,7 @@ class Recorder {
   template <class Trainer>
   void write_pictures(Trainer& trainer) {
     const SampleSettings& s = settings_.sample;
-    Sampling sampling{.nfe = s.nfe, .seed = s.seed, .guidance = s.guidance};
+    Sampling sampling{.nfe = s.nfe, .seed = s.seed, .guidance = s.guidance, .input = s.input};
     if (instantaneous(make_objective(settings_))) sampling.solver = meanflow::Solver::euler;
     const std::size_t classes = settings_.data.labels ? format_.classes : 0;
     const meanflow::UseValues averaged(trainer.net().parameters(), trainer.best_values());
@@ -113,21 +122,22 @@ class Recorder {
           return sample_batch(trainer.net(), format_, first, count, grid_labels(s.count, classes),
                               sampling);
         });
-    const meanflow::Image grid = make_grid(samples, grid_columns(s.count, classes));
     pictures_at_ = trainer.steps_done();
     char name[40];
-    std::snprintf(name, sizeof name, "step-%06llu.png",
-                  static_cast<unsigned long long>(pictures_at_));
-    meanflow::save_png(pictures_ / name, grid);
+    std::snprintf(name, sizeof name, "step-%06llu", static_cast<unsigned long long>(pictures_at_));
+    if (settings_.data.kind == DataKind::latents)
+      return save_latents(pictures_ / (std::string(name) + ".npy"), settings_, samples);
+    const meanflow::Image grid = make_grid(samples, grid_columns(s.count, classes));
+    meanflow::save_png(pictures_ / (std::string(name) + ".png"), grid);
     board_.image("samples", grid, pictures_at_);
   }
 
+  Means means_;
   Settings settings_;
   ImageFormat format_;
   std::filesystem::path pictures_;
   meanflow::CsvLog log_;
   meanflow::TensorBoardWriter board_;
-  Means means_;
   std::uint64_t pictures_at_ = 0;
 };
 

@@ -25,12 +25,23 @@ struct Sampling {
   std::size_t nfe = 1;  ///< evaluations of the net; with guidance twice as many
   std::uint64_t seed = 0;
   double guidance = 1;                       ///< scale of guidance at sampling; 1: none
+  meanflow::GuidanceInput input{};           ///< guidance that the net is told
   std::optional<meanflow::Solver> solver{};  ///< of the velocity, instead of steps along u
   std::size_t batch = 64;                    ///< pictures at a time
 };
 
-/// Throws meanflow::SettingError if the net cannot be guided, since it never saw a null class.
+/// Throws meanflow::SettingError if the net cannot be guided like that.
 inline void check_guidance(const Settings& settings, const Sampling& sampling) {
+  sampling.input.check();
+  const bool told = imf_objective(settings) != nullptr;
+  const auto& [omega, t_min, t_max] = sampling.input;
+  if (!told && (omega != 1 || t_min != 0 || t_max != 1))
+    throw meanflow::SettingError(
+        "omega and its interval are for nets that learned guidance as an input (objective.kind "
+        "imf): this one takes --guidance");
+  if (sampling.guidance != 1 && told)
+    throw meanflow::SettingError(
+        "guidance at sampling is for nets that are not told it: this one takes --omega");
   if (sampling.guidance != 1 && settings.train.label_dropout.rate == 0)
     throw meanflow::SettingError(
         "guidance at sampling is away from what the net learns without classes, but it was trained "
@@ -58,6 +69,8 @@ template <meanflow::Net N>
     for (std::size_t i = 0; i < count; ++i) known[i] = labels(first + i);
     condition.labels = meanflow::to_device<Device>(known);
   }
+  if constexpr (meanflow::TellsGuidance<meanflow::ConditionOf<N>>)
+    condition = with_guidance(condition, sampling.input, count);
   if (sampling.guidance != 1 && !labels)
     throw meanflow::SettingError("guidance at sampling needs a net that was trained with classes");
   return meanflow::to_host(meanflow::generate(

@@ -5,16 +5,23 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <variant>
 #include <vector>
 
-#include <meanflow/flow/any_flow.hpp>
+#include <meanflow/flow/alpha_flow.hpp>
 #include <meanflow/flow/guidance.hpp>
+#include <meanflow/flow/guidance_input.hpp>
+#include <meanflow/flow/imf.hpp>
 #include <meanflow/flow/loss_weighting.hpp>
 #include <meanflow/flow/mean_flow.hpp>
+#include <meanflow/flow/split_mean_flow.hpp>
 #include <meanflow/flow/time_sampler.hpp>
 #include <meanflow/kernels/precision.hpp>
+#include <meanflow/nn/attention_unet.hpp>
+#include <meanflow/nn/dit.hpp>
+#include <meanflow/nn/imf_transformer.hpp>
 #include <meanflow/nn/mean_flow_net.hpp>
 #include <meanflow/nn/song_unet.hpp>
 #include <meanflow/optim/adam.hpp>
@@ -24,8 +31,8 @@
 namespace cifar10 {
 
 /// `folder` is one of PNG and JPEG files; `array` one with images.npy and, if there are classes,
-/// labels.npy.
-enum class DataKind { cifar10, mnist, folder, array };
+/// labels.npy; `latents` one of an autoencoder's means and deviations (`meanflow::load_latents`).
+enum class DataKind { cifar10, mnist, folder, array, latents };
 
 struct DataSettings {
   DataKind kind = DataKind::cifar10;
@@ -33,11 +40,24 @@ struct DataSettings {
   bool labels = true;    ///< whether the net is told the classes
   bool flip = true;      ///< mirror half of the pictures, untold
   bool augment = false;  ///< `meanflow::AugmentPipe`, told to the net
+  double latent_scale = 0.18215;
 };
 
-using NetSettings = std::variant<meanflow::MeanFlowNetSettings, meanflow::SongUNetSettings>;
-using TimesSettings = std::variant<meanflow::LogitNormalTimes, meanflow::UniformTimes>;
-using ObjectiveSettings = decltype(meanflow::AnyFlow::objective);
+/// A transformer, and whether it predicts clean data (`meanflow::XPrediction`).
+struct DiTNet : meanflow::DiTSettings {
+  bool x_prediction = false;
+};
+struct ImfNet : meanflow::ImfTransformerSettings {
+  bool x_prediction = false;
+};
+
+using NetSettings = std::variant<meanflow::MeanFlowNetSettings, meanflow::SongUNetSettings, DiTNet,
+                                 ImfNet, meanflow::AttentionUNetSettings>;
+using TimesSettings =
+    std::variant<meanflow::LogitNormalTimes, meanflow::UniformTimes, meanflow::DyadicTimes>;
+using ObjectiveSettings =
+    std::variant<meanflow::MeanFlow, meanflow::ImprovedMeanFlow, meanflow::FlowMatching,
+                 meanflow::AlphaFlow, meanflow::SplitMeanFlow, meanflow::ImfObjective>;
 
 struct TrainSettings {
   std::uint64_t steps = 10000;
@@ -64,7 +84,8 @@ struct SampleSettings {
   std::size_t count = 80;
   std::size_t nfe = 1;
   std::uint64_t seed = 0;
-  double guidance = 1;  ///< scale of guidance at sampling; 1: none
+  double guidance = 1;              ///< scale of guidance at sampling; 1: none
+  meanflow::GuidanceInput input{};  ///< guidance that the net is told, if it is one that takes it
 };
 
 struct EvaluateSettings {
@@ -122,7 +143,8 @@ template <>
 struct NamesOf<DataKind> {
   static constexpr std::array all{
       std::pair{"cifar10", DataKind::cifar10}, std::pair{"mnist", DataKind::mnist},
-      std::pair{"folder", DataKind::folder}, std::pair{"array", DataKind::array}};
+      std::pair{"folder", DataKind::folder}, std::pair{"array", DataKind::array},
+      std::pair{"latents", DataKind::latents}};
 };
 
 template <>
@@ -156,6 +178,13 @@ struct NamesOf<meanflow::JvpMode> {
 };
 
 template <>
+struct NamesOf<meanflow::GapSchedule::Shape> {
+  static constexpr std::array all{
+      std::pair{"sigmoid", meanflow::GapSchedule::Shape::sigmoid},
+      std::pair{"exponential", meanflow::GapSchedule::Shape::exponential}};
+};
+
+template <>
 struct NamesOf<meanflow::Precision> {
   static constexpr std::array all{std::pair{"float32", meanflow::Precision::float32},
                                   std::pair{"bfloat16", meanflow::Precision::bfloat16},
@@ -175,19 +204,21 @@ struct ChoiceOf;
 template <>
 struct ChoiceOf<NetSettings> {
   static constexpr const char* key = "kind";
-  static constexpr std::array names{"mean_flow_net", "song_unet"};
+  static constexpr std::array names{"mean_flow_net", "song_unet", "dit", "imf_transformer",
+                                    "attention_unet"};
 };
 
 template <>
 struct ChoiceOf<TimesSettings> {
   static constexpr const char* key = "distribution";
-  static constexpr std::array names{"logit_normal", "uniform"};
+  static constexpr std::array names{"logit_normal", "uniform", "dyadic"};
 };
 
 template <>
 struct ChoiceOf<ObjectiveSettings> {
   static constexpr const char* key = "kind";
-  static constexpr std::array names{"meanflow", "improved_meanflow", "flow_matching"};
+  static constexpr std::array names{"meanflow",   "improved_meanflow", "flow_matching",
+                                    "alpha_flow", "split_meanflow",    "imf"};
 };
 
 template <>
@@ -216,6 +247,7 @@ void describe(DataSettings& s, Visit&& visit) {
   visit("labels", s.labels);
   visit("flip", s.flip);
   visit("augment", s.augment);
+  visit("latent_scale", s.latent_scale, positive);
 }
 
 template <class Visit>
@@ -226,6 +258,44 @@ void describe(meanflow::MeanFlowNetSettings& s, Visit&& visit) {
   visit("embedding", s.embedding, Range{4});
   visit("condition", s.condition, at_least_one);
   visit("attention_levels", s.attention_levels, Range{.low = 0, .may_be_empty = true});
+  visit("recompute", s.recompute);
+}
+
+template <class Visit>
+void describe(DiTNet& s, Visit&& visit) {
+  visit("patch_size", s.patch_size, at_least_one);
+  visit("hidden_size", s.hidden_size, at_least_one);
+  visit("depth", s.depth, at_least_one);
+  visit("heads", s.heads, at_least_one);
+  visit("mlp_ratio", s.mlp_ratio, positive);
+  visit("time_scale", s.time_scale, positive);
+  visit("x_prediction", s.x_prediction);
+  visit("recompute", s.recompute);
+}
+
+template <class Visit>
+void describe(ImfNet& s, Visit&& visit) {
+  visit("patch_size", s.patch_size, at_least_one);
+  visit("hidden_size", s.hidden_size, at_least_one);
+  visit("depth", s.depth, at_least_one);
+  visit("head_depth", s.head_depth);
+  visit("heads", s.heads, at_least_one);
+  visit("mlp_ratio", s.mlp_ratio, positive);
+  visit("class_tokens", s.class_tokens, at_least_one);
+  visit("omega_tokens", s.omega_tokens, at_least_one);
+  visit("interval_tokens", s.interval_tokens, at_least_one);
+  visit("time_tokens", s.time_tokens, at_least_one);
+  visit("x_prediction", s.x_prediction);
+  visit("recompute", s.recompute);
+}
+
+template <class Visit>
+void describe(meanflow::AttentionUNetSettings& s, Visit&& visit) {
+  visit("dimension", s.dimension, Range{4});
+  visit("multipliers", s.multipliers, at_least_one);
+  visit("blocks", s.blocks, at_least_one);
+  visit("heads", s.heads, at_least_one);
+  visit("recompute", s.recompute);
 }
 
 template <class Visit>
@@ -238,6 +308,7 @@ void describe(meanflow::SongUNetSettings& s, Visit&& visit) {
   visit("blocks", s.blocks, at_least_one);
   visit("attention_resolutions", s.attention_resolutions, Range{.low = 1, .may_be_empty = true});
   visit("resample_filter", s.resample_filter);
+  visit("recompute", s.recompute);
 }
 
 template <class Visit>
@@ -266,6 +337,12 @@ void describe(meanflow::UniformTimes& s, Visit&& visit) {
 }
 
 template <class Visit>
+void describe(meanflow::DyadicTimes& s, Visit&& visit) {
+  visit("levels", s.levels, Range{1, 24});
+  visit("jump_fraction", s.jump_fraction, share);
+}
+
+template <class Visit>
 void describe(meanflow::AdaptiveWeighting& s, Visit&& visit) {
   visit("p", s.p, not_negative);
   visit("epsilon", s.epsilon, positive);
@@ -273,8 +350,72 @@ void describe(meanflow::AdaptiveWeighting& s, Visit&& visit) {
 }
 
 template <class Visit>
+void describe(meanflow::TangentOptions& s, Visit&& visit) {
+  visit("mixing", s.mixing, share);
+  visit("normalise", s.normalise, not_negative);
+  visit("clip", s.clip, not_negative);
+  visit("warmup_steps", s.warmup_steps);
+  visit("difference", s.difference, not_negative);
+  visit("float32", s.float32);
+}
+
+template <class Visit>
 void describe(meanflow::MeanFlow& s, Visit&& visit) {
   visit("mode", s.mode);
+  visit("tangent", s.tangent);
+}
+
+template <class Visit>
+void describe(meanflow::GapSchedule& s, Visit&& visit) {
+  visit("shape", s.shape);
+  visit("from", s.from, share);
+  visit("to", s.to, share);
+  visit("begin", s.begin, share);
+  visit("end", s.end, share);
+  visit("steepness", s.steepness, positive);
+}
+
+template <class Visit>
+void describe(meanflow::AlphaFlow& s, Visit&& visit) {
+  visit("gap", s.gap);
+  visit("divided", s.divided);
+  visit("derivative_below", s.derivative_below, below_one);
+  visit("mode", s.mode);
+}
+
+template <class Visit>
+void describe(meanflow::SplitMeanFlow& s, Visit&& visit) {
+  visit("halves", s.halves);
+  bool from_average = s.average.has_value();
+  visit("from_average", from_average);
+  s.average = from_average ? std::optional<std::size_t>(0) : std::nullopt;
+}
+
+template <class Visit>
+void describe(meanflow::GuidanceDraw& s, Visit&& visit) {
+  visit("omega_max", s.omega_max, at_least_one);
+  visit("beta", s.beta);
+  visit("t_min_max", s.t_min_max, share);
+  visit("t_max_min", s.t_max_min, share);
+}
+
+template <class Visit>
+void describe(meanflow::ConditionDropout& s, Visit&& visit) {
+  visit("rate", s.rate, share);
+  visit("count", s.count);
+}
+
+template <class Visit>
+void describe(meanflow::ImfObjective& s, Visit&& visit) {
+  visit("guidance", s.guidance);
+  visit("dropout", s.dropout);
+}
+
+template <class Visit>
+void describe(meanflow::GuidanceInput& s, Visit&& visit) {
+  visit("omega", s.omega, at_least_one);
+  visit("t_min", s.t_min, share);
+  visit("t_max", s.t_max, share);
 }
 
 template <class Visit>
@@ -330,12 +471,6 @@ void describe(meanflow::WarmupEma& s, Visit&& visit) {
 }
 
 template <class Visit>
-void describe(meanflow::ConditionDropout& s, Visit&& visit) {
-  visit("rate", s.rate, share);
-  visit("count", s.count);
-}
-
-template <class Visit>
 void describe(TrainSettings& s, Visit&& visit) {
   visit("steps", s.steps, at_least_one);
   visit("batch", s.batch, at_least_one);
@@ -364,6 +499,7 @@ void describe(SampleSettings& s, Visit&& visit) {
   visit("nfe", s.nfe, at_least_one);
   visit("seed", s.seed);
   visit("guidance", s.guidance);
+  visit("input", s.input);
 }
 
 template <class Visit>

@@ -4,10 +4,16 @@
 
 #include <cstddef>
 #include <cstdio>
+#include <filesystem>
+#include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include <meanflow/data/image_source.hpp>
+#include <meanflow/flow/imf.hpp>
+#include <meanflow/io/parameters.hpp>
+#include <meanflow/io/safetensors.hpp>
 #include <meanflow/kernels/warnings.hpp>
 #include <meanflow/train/checkpoint.hpp>
 #include <meanflow/train/progress.hpp>
@@ -16,6 +22,8 @@
 
 #include "model.hpp"
 #include "recorder.hpp"
+#include "source.hpp"
+#include "taught.hpp"
 #include "training.hpp"
 
 namespace cifar10 {
@@ -30,13 +38,6 @@ namespace cifar10 {
           .seed = s.train.seed,
           .tile_rows = s.train.tile_rows,
           .precision = s.train.precision};
-}
-
-[[nodiscard]] inline meanflow::ImageSource make_source(Run& run) {
-  meanflow::ImageSourceSettings settings{.flip = run.settings.data.flip,
-                                         .labels = run.settings.data.labels};
-  if (run.settings.data.augment) settings.augment.emplace();
-  return meanflow::ImageSource(std::move(run.images), settings);
 }
 
 /// A callback that prints warnings of the kernels as they appear, and says when a GPU replays
@@ -60,11 +61,37 @@ class KernelNotes {
   bool replays_ = false;
 };
 
+/// The parameters that a net begins from, or a teacher has: the first average of a checkpoint of
+/// this program, or the weights of a file of others. The error names what the file lacks.
 template <meanflow::Net N>
-void train_net(N net, Run run) {
+void read_weights(const N& net, const std::filesystem::path& path, const char* option) {
+  const std::filesystem::path file = checkpoint_file(path);
+  const meanflow::Safetensors opened(file);
+  const std::string averaged = "average.0.";
+  bool has_average = false;
+  for (const std::string& name : opened.names()) has_average |= name.starts_with(averaged);
+  try {
+    meanflow::load_parameters(file, net.parameters(), has_average ? averaged : "");
+  } catch (const meanflow::FileError& error) {
+    throw meanflow::FileError(std::string(option) + ": " + error.what());
+  }
+}
+
+/// One run towards an objective.
+template <meanflow::Net N, class O>
+void train_towards(N net, Run run, O objective) {
   const Settings& s = run.settings;
+  // A run that is resumed has begun already.
+  const bool begins = !meanflow::latest_checkpoint(run.workdir / "checkpoints");
+  if (begins && !run.init.empty()) read_weights(net, run.init, "--init");
+  std::shared_ptr<const N> teacher;
+  if (!run.teacher.empty()) {
+    teacher = std::make_shared<const N>(rebuilt<N>(s, run.format));
+    read_weights(*teacher, run.teacher, "--teacher");
+  }
+  const Taught<O, N> taught(objective, teacher, run.teacher_guidance);
   meanflow::MeanFlowTrainer trainer(std::move(net), trainer_settings(s),
-                                    meanflow::Recipe{.objective = make_objective(s),
+                                    meanflow::Recipe{.objective = taught,
                                                      .weighting = s.weighting,
                                                      .times = Times{s.times},
                                                      .optimizer = s.optimizer});
@@ -81,8 +108,10 @@ void train_net(N net, Run run) {
                  static_cast<unsigned long long>(s.train.steps));
     return;
   }
-  meanflow::Prefetched source(make_source(run));
-  Recorder recorder(s, run.format, run.workdir, trainer.steps_done());
+  meanflow::Prefetched source(Source{run});
+  std::vector<std::string> metrics;
+  for (const auto& metric : O::metrics) metrics.emplace_back(metric.name);
+  Recorder recorder(s, run.format, run.workdir, trainer.steps_done(), metrics);
   meanflow::StopOnSignal stop;
   if (run.quiet)
     trainer.fit(source, checkpoints, recorder, stop, KernelNotes{});
@@ -92,6 +121,17 @@ void train_net(N net, Run run) {
   if (trainer.steps_done() < s.train.steps)
     std::fprintf(stderr, "stopped and saved at step %llu; the same command resumes from there\n",
                  static_cast<unsigned long long>(trainer.steps_done()));
+}
+
+template <meanflow::Net N>
+void train_net(N net, Run run) {
+  if constexpr (meanflow::ImfNet<N>)
+    if (const auto* imf = imf_objective(run.settings)) {
+      const meanflow::ImfObjective objective = *imf;
+      return train_towards(std::move(net), std::move(run), objective);
+    }
+  const Objective objective = make_objective(run.settings);
+  train_towards(std::move(net), std::move(run), objective);
 }
 
 }  // namespace cifar10

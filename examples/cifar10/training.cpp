@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "training.hpp"
 
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -79,17 +80,30 @@ void write_text(const std::filesystem::path& path, const std::string& text) {
 }  // namespace
 
 void train(const TrainRequest& request) {
+  if (request.teacher.empty() && request.teacher_guidance != 1)
+    throw meanflow::SettingError("--teacher-guidance is for a --teacher, but there is none");
   if (request.where.cuda) use_gpu(request.where.number);
   Run run;
   run.settings = read_configuration(request.config, request.changes);
   run.workdir = request.workdir;
   run.quiet = request.quiet;
-  run.images = load_pictures(run.settings.data, request.data).training;
-  run.format = format_of(run.images);
+  run.init = request.init;
+  run.teacher = request.teacher;
+  run.teacher_guidance = request.teacher_guidance;
+  if (run.settings.data.kind == DataKind::latents) {
+    run.latents = std::make_shared<const meanflow::LatentSet>(meanflow::load_latents(request.data));
+    run.format = format_of(*run.latents);
+    run.data = fingerprint(*run.latents);
+    if (run.settings.data.flip && !run.latents->mirrored && !run.quiet)
+      std::fprintf(stderr, "data.flip is true, but there are no latents of mirrored images\n");
+  } else {
+    run.images = load_pictures(run.settings.data, request.data).training;
+    run.format = format_of(run.images);
+    run.data = fingerprint(run.images);
+  }
   if (run.settings.data.labels && run.format.classes == 0)
     throw meanflow::SettingError("data.labels is true, but the pictures of " +
                                  request.data.string() + " have no classes; set it to false");
-  run.data = fingerprint(run.images);
   check_net(run.settings, run.format);
   check_same_training(run.workdir, run.settings, run.format, run.data);
   std::error_code failure;
@@ -99,12 +113,11 @@ void train(const TrainRequest& request) {
   const WorkdirLock lock(run.workdir);
   if (!run.quiet) report_kernels();
   write_text(run.workdir / "config.yaml", to_yaml(run.settings));
-  if (request.where.cuda)
-    train_on_cuda(std::move(run));
-  else if (std::holds_alternative<meanflow::SongUNetSettings>(run.settings.net))
-    train_song_unet(std::move(run));
-  else
-    train_mean_flow_net(std::move(run));
+  if (request.where.cuda) return train_on_cuda(std::move(run));
+  constexpr std::array trains{train_mean_flow_net, train_song_unet, train_dit,
+                              train_imf_transformer, train_attention_unet};
+  static_assert(trains.size() == std::variant_size_v<NetSettings>);
+  trains[run.settings.net.index()](std::move(run));
 }
 
 }  // namespace cifar10

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include <meanflow/data/image_set.hpp>
+#include <meanflow/data/latent_set.hpp>
 
 #include "settings.hpp"
 
@@ -16,6 +18,8 @@ namespace cifar10 {
 struct TrainRequest {
   std::filesystem::path config, data, workdir;
   std::vector<std::string> changes;
+  std::filesystem::path init, teacher;  ///< checkpoints to begin from, and to learn from
+  double teacher_guidance = 1;
   bool quiet = false;
   Where where{};
 };
@@ -29,12 +33,17 @@ struct Run {
   ImageFormat format{};
   std::string data{};  ///< `fingerprint` of the pictures
   meanflow::ImageSet images{};
-  std::filesystem::path workdir;
+  std::shared_ptr<const meanflow::LatentSet> latents{};  ///< in place of images
+  std::filesystem::path workdir, init, teacher;
+  double teacher_guidance = 1;
   bool quiet = false;
 };
 
 // Each is compiled by itself, since a trainer takes a while.
 void train_mean_flow_net(Run run);
 void train_song_unet(Run run);
+void train_dit(Run run);
+void train_imf_transformer(Run run);
+void train_attention_unet(Run run);
 
 }  // namespace cifar10

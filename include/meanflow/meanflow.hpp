@@ -10,6 +10,7 @@
 #include <meanflow/autodiff/parameters.hpp>
 #include <meanflow/autodiff/recomputed.hpp>
 #include <meanflow/autodiff/tape.hpp>
+#include <meanflow/autodiff/undrawn.hpp>
 #include <meanflow/config.hpp>
 #include <meanflow/data/augment.hpp>
 #include <meanflow/data/cifar10.hpp>
@@ -84,6 +85,7 @@
 #include <meanflow/nn/condition.hpp>
 #include <meanflow/nn/conv.hpp>
 #include <meanflow/nn/dit.hpp>
+#include <meanflow/nn/imf_net.hpp>
 #include <meanflow/nn/imf_transformer.hpp>
 #include <meanflow/nn/initializers.hpp>
 #include <meanflow/nn/linear.hpp>

@@ -105,9 +105,11 @@ TEST_CASE("values of another type or out of range are refused with what is expec
         "c.yaml:1: weighting.p is \"nan\", expected a number of at least 0");
   CHECK(refusal("data: {flip: yes}") == "c.yaml:1: data.flip is \"yes\", expected true or false");
   CHECK(refusal("data: {kind: imagenet}") ==
-        "c.yaml:1: data.kind is \"imagenet\", expected cifar10, mnist, folder or array");
-  CHECK(refusal("net: {kind: dit}") ==
-        "c.yaml:1: net.kind is \"dit\", expected mean_flow_net or song_unet");
+        "c.yaml:1: data.kind is \"imagenet\", expected cifar10, mnist, folder, array or latents");
+  CHECK(refusal("net: {kind: resnet}") ==
+        "c.yaml:1: net.kind is \"resnet\", expected mean_flow_net, song_unet, dit, imf_transformer "
+        "or "
+        "attention_unet");
   CHECK(refusal("net: {multipliers: [1, two]}") ==
         "c.yaml:1: net.multipliers[1] is \"two\", expected a whole number of at least 1");
   CHECK(refusal("net: {multipliers: 4}") ==

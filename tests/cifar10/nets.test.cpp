@@ -24,6 +24,7 @@ namespace {
 const std::filesystem::path configs = CIFAR10_CONFIGS;
 
 std::size_t parameters(const Settings& s, const ImageFormat& format) {
+  const meanflow::Undrawn sizes_alone;
   return with_net(s, format, [](const auto& net) { return net.parameters().count(); });
 }
 
@@ -38,15 +39,16 @@ std::string idx(const std::vector<std::uint8_t>& shape, const std::string& value
 
 TEST_CASE("every configuration that is shipped parses and builds its net") {
   std::size_t count = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(configs)) {
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(configs)) {
     CAPTURE(entry.path().string());
+    if (entry.is_directory()) continue;
     const Settings s = read_configuration(entry.path());
     CHECK(parameters(s, known_format(s.data)) > 100'000);
     const std::string text = to_yaml(s);
     CHECK(to_yaml(parse_configuration(text, "again")) == text);
     ++count;
   }
-  CHECK(count == 8);
+  CHECK(count == 37);
 }
 
 TEST_CASE("pictures without classes get their turn for a class") {
@@ -86,6 +88,9 @@ TEST_CASE("parameters and work are those of the published nets") {
   const Settings paper = read_configuration(configs / "paper.yaml");
   CHECK(parameters(paper, {}) == 55'932'419);
   CHECK(double(multiply_adds(paper, {})) == doctest::Approx(21.2e9).epsilon(0.005));
+  const Settings dit = read_configuration(configs / "dit-b4-latents.yaml");
+  CHECK(double(multiply_adds(dit, known_format(dit.data))) ==
+        doctest::Approx(5.56e9).epsilon(0.005));
 }
 
 TEST_CASE("a song_unet is told the classes of pictures that have labels") {

@@ -183,3 +183,18 @@ TEST_CASE("on a device as with plain loops: data paired with noise by optimal tr
              SingleProcess, OptimalTransport>{},
       settings());
 }
+
+TEST_CASE("on a device as with plain loops: objectives that are chosen at run time") {
+  AlphaFlow early = alpha_flow();
+  early.gap.begin = 0.2;
+  for (const AnyFlow& objective :
+       {AnyFlow{early}, AnyFlow{so_flow()}, AnyFlow{SplitMeanFlow{}}, AnyFlow{shortcut()},
+        AnyFlow{
+            MeanFlow{.tangent = {.mixing = 0.5, .normalise = 0.1, .clip = 0.5, .warmup_steps = 4}}},
+        AnyFlow{MeanFlow{.tangent = {.difference = 1e-3}}}}) {
+    INFO("objective ", objective.objective.index());
+    Recipe<AnyFlow, AdaptiveWeighting> recipe;
+    recipe.objective = objective;
+    expect_same_on_device(recipe, settings());
+  }
+}

@@ -90,14 +90,16 @@ TEST_CASE("the deviation is drawn anew for every row and step, whatever the batc
   }
   const double n = steps * count * size, mean = sum / n;
   CHECK(mean == doctest::Approx(0.2 * 4.355).epsilon(0.01));
-  CHECK(std::sqrt(square / n - mean * mean) == doctest::Approx(0.2 * std::hypot(2, 0.208)).epsilon(0.02));
+  CHECK(std::sqrt(square / n - mean * mean) ==
+        doctest::Approx(0.2 * std::hypot(2, 0.208)).epsilon(0.02));
   LatentSource again(load_latents(folder.path()), {.scale = 0.2});
   Tensor<float> y(x.shape());
   again.fill(y, told, 3, steps - 1);
   CHECK(std::equal(x.span().begin(), x.span().end(), y.span().begin()));
 }
 
-TEST_CASE("files with channels first, of half the precision, in parts and as safetensors are alike") {
+TEST_CASE(
+    "files with channels first, of half the precision, in parts and as safetensors are alike") {
   const auto first_row = [](const TemporaryFolder& folder, std::size_t index) {
     const LatentSet set = load_latents(folder.path());
     CHECK(set.count == count);
@@ -164,8 +166,7 @@ TEST_CASE("latents of other shapes or scales are refused by name") {
     const TemporaryFolder folder;
     save(folder, constant(0));
     change(folder);
-    std::string message =
-        message_of<FileError>([&] { LatentSource{load_latents(folder.path())}; });
+    std::string message = message_of<FileError>([&] { LatentSource{load_latents(folder.path())}; });
     const std::string path = folder.path().string();
     for (std::size_t at = message.find(path); at != std::string::npos; at = message.find(path))
       message.replace(at, path.size() + 1, "");
@@ -176,19 +177,19 @@ TEST_CASE("latents of other shapes or scales are refused by name") {
         }) == "'std.npy' has shape [6, 2, 2, 1], but 'mean.npy' has [6, 2, 2, 3]");
   CHECK(refused([](const auto& folder) {
           save_npy(folder / "mean.npy", {count, 12}, means());
-        }) == "'mean.npy' has shape [6, 12], where latents (N, H, W, C) or (N, C, H, W) with H = "
-              "W are expected");
+        }) ==
+        "'mean.npy' has shape [6, 12], where latents (N, H, W, C) or (N, C, H, W) with H = "
+        "W are expected");
   CHECK(refused([](const auto& folder) {
           save_npy(folder / "labels.npy", {2}, std::vector<std::int32_t>{0, 1});
         }) == "'mean.npy' has 6 latents, but there are 2 labels");
   CHECK(refused([](const auto& folder) {
           save_npy(folder / "labels.npy", {count}, std::vector<std::int32_t>(count, -1));
         }) == "'mean.npy' comes with the label -1, where labels are 0 or more");
-  CHECK(refused([](const auto& folder) {
-          save_npy(folder / "mean.npy", last, constant(0.1f));
-        }) == "latents times the scale 0.182150 have a root mean square of 0.018215, but it should "
-              "be about 1: choose the scale of your autoencoder, or 1 if the files hold scaled "
-              "latents");
+  CHECK(refused([](const auto& folder) { save_npy(folder / "mean.npy", last, constant(0.1f)); }) ==
+        "latents times the scale 0.182150 have a root mean square of 0.018215, but it should "
+        "be about 1: choose the scale of your autoencoder, or 1 if the files hold scaled "
+        "latents");
   const TemporaryFolder empty;
   CHECK(message_of<FileError>([&] { (void)load_latents(empty.path()); }) ==
         "'" + empty.path().string() +

@@ -93,9 +93,21 @@ void expect_derivatives(const N& net, const ConditionOf<N>& condition) {
   CHECK(check_adjoint(u, x, dx, numbers({rows, 4, 4, 3}, 7)).error < 1e-12);
   const auto loss = [&](auto& tape) {
     return std::apply(
-        [&](const auto&... v) { return sum(square(net(Var(tape, v)..., condition))); }, x);
+        [&](const auto&... v) {
+          if constexpr (ImfNet<N>) {
+            const auto heads = net.heads(Var(tape, v)..., condition);
+            return sum(square(heads.u)) + sum(square(heads.v));
+          } else {
+            return sum(square(net(Var(tape, v)..., condition)));
+          }
+        },
+        x);
   };
-  CHECK(check_gradient(loss, net.parameters(), 2).error < 1e-6);
+  const GradientCheck found = check_gradient(loss, net.parameters(), 2);
+  CAPTURE(found.parameter);
+  CAPTURE(found.gradient);
+  CAPTURE(found.difference);
+  CHECK(found.error < 1e-6);
 }
 
 LabelCondition<double> classes() { return {Tensor<std::int32_t>::from({rows}, {2, 0})}; }
@@ -104,6 +116,18 @@ GuidanceCondition<double> guided(double omega) {
   return {Tensor<std::int32_t>::from({rows}, {2, 0}), Values::full({rows, 1}, omega),
           Values::full({rows, 1}, 0.2), Values::full({rows, 1}, 0.9)};
 }
+
+/// Fails when it is called for the second time, that is in the backward pass.
+struct Failing {
+  int* calls;
+  template <class X>
+  X operator()(const X& x, const X& unused) const {
+    (void)unused;
+    const X y = square(x);
+    if (++*calls == 2) throw Error("out of something");
+    return y;
+  }
+};
 
 }  // namespace
 
@@ -154,6 +178,46 @@ TEST_CASE("what is recomputed in the backward pass gives the same gradients, bit
   const auto imf_kept = everything(stirred(ImfTransformer<double>(imf)), guided(3));
   imf.recompute = true;
   same(everything(stirred(ImfTransformer<double>(imf)), guided(3)), imf_kept);
+}
+
+TEST_CASE("what is recomputed is not kept, and nothing is recorded where nothing is learned") {
+  const auto recorded = [](bool recompute, bool bound) {
+    DiTSettings settings = small_dit();
+    settings.recompute = recompute;
+    const DiT<double> net(settings);
+    const Inputs in;
+    Tape<double> tape;
+    if (bound) tape.bind(net.parameters(), Values::zeros({net.parameters().flat_size()}));
+    (void)net(Var(tape, in.z), Var(tape, in.r), Var(tape, in.t), classes());
+    return tape.size();
+  };
+  CHECK(recorded(true, true) < recorded(false, true) / 2);
+  CHECK(recorded(true, false) == 0);
+}
+
+TEST_CASE("a part that fails while it is recomputed leaves nothing behind") {
+  Tape<double> tape;
+  const auto gradient = [&](int calls) {
+    tape.clear();
+    const auto x = variable(tape, numbers({2, 3}, 1)), other = variable(tape, numbers({2, 3}, 2));
+    const auto y = recomputed(Failing{&calls}, x, other) + other;
+    tape.backward(y.node(), numbers({2, 3}, 3));
+    return tape.take_gradient(x.node());
+  };
+  const Values expected = gradient(5);
+  CHECK_THROWS_AS((void)gradient(0), Error);
+  CHECK(same_bits(gradient(5), expected));
+}
+
+TEST_CASE("a net that is built undrawn is not drawn, and one after it is") {
+  const DiT<double> drawn(small_dit());
+  {
+    const Undrawn scope;
+    const DiT<double> net(small_dit());
+    CHECK(net.parameters().count() == drawn.parameters().count());
+  }
+  const DiT<double> again(small_dit());
+  CHECK(same_bits(again.parameters().values(), drawn.parameters().values()));
 }
 
 TEST_CASE("transformers begin at zero, and without labels every row has the null class") {

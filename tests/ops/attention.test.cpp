@@ -40,6 +40,8 @@ void keep_of(AttentionSettings<Device>& settings, const Shape& shape,
 TEST_CASE("attention of no rows") {
   const DualTensor<double> none({0, 2, 4, 3}, 0);
   CHECK(attention(none, none, none).shape() == Shape{0, 2, 4, 3});
+  const Values no_queries({1, 0, 4}), some = numbers({1, 3, 4}, 1);
+  CHECK(attention(no_queries, some, some).shape() == Shape{1, 0, 4});
 }
 
 TEST_CASE("attention of one head and of several") {

@@ -134,10 +134,10 @@ TEST_CASE("a checkpoint of another training run is refused, and nothing is chang
   const auto refused_recipe = [&](auto recipe, const std::string& message) {
     refused(MeanFlowTrainer(Mlp<>({.hidden = 16, .layers = 2}), settings_for(3), recipe), message);
   };
-  refused_recipe(
-      Recipe<ImprovedMeanFlow>{},
-      " was written with objective 'MeanFlow{direction: JvpDirection{z: 1, r: 0, t: 1}, "
-      "mode: 0}', but this training run has 'ImprovedMeanFlow{mode: 0, net_dropout: 0}'");
+  refused_recipe(Recipe<ImprovedMeanFlow>{},
+                 " was written with objective 'MeanFlow{direction: JvpDirection{z: 1, r: 0, t: 1}, "
+                 "mode: 0, tangent: TangentOpt...', but this training run has "
+                 "'ImprovedMeanFlow{mode: 0, net_dropout: 0}'");
   refused_recipe(Recipe<>{.optimizer = {.beta2 = 0.99}},
                  " was written with optimizer 'Adam{beta1: 0.9, beta2: 0.999, epsilon: 1e-08, "
                  "weight_decay: 0, decoupled: 1}', but this training run has 'Adam{beta1: 0.9, "

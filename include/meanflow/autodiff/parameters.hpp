@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <meanflow/autodiff/undrawn.hpp>
 #include <meanflow/error.hpp>
 #include <meanflow/tensor/tensor.hpp>
 
@@ -34,10 +35,6 @@ struct ParameterStore {
   std::uint64_t seed = 0;
 };
 
-}  // namespace detail
-
-namespace detail {
-
 /// Values that the calling thread reads instead of those of one store.
 template <class T, class Device>
 struct ThreadValues {
@@ -48,28 +45,6 @@ template <class T, class Device>
 constinit inline thread_local ThreadValues<T, Device> thread_values{};
 
 }  // namespace detail
-
-namespace detail {
-
-[[nodiscard]] inline bool& undrawn() {
-  thread_local bool is = false;
-  return is;
-}
-
-}  // namespace detail
-
-/// While in scope, parameters that the calling thread adds are neither cleared nor drawn, so that a
-/// net can be asked for its size without touching the memory that it would need.
-class Undrawn {
- public:
-  Undrawn() : saved_(std::exchange(detail::undrawn(), true)) {}
-  Undrawn(const Undrawn&) = delete;
-  Undrawn& operator=(const Undrawn&) = delete;
-  ~Undrawn() { detail::undrawn() = saved_; }
-
- private:
-  bool saved_;
-};
 
 /// One named part of a `Parameters` buffer, as a layer holds it. It reads through the buffer, so it
 /// sees values that are swapped in later.
@@ -231,12 +206,5 @@ class Teacher {
  private:
   detail::ThreadValues<T, Device> saved_;
 };
-
-/// The number of parameters of `Net(settings)`, whose memory is not touched.
-template <class Net, class Settings>
-[[nodiscard]] std::size_t parameter_count(const Settings& settings) {
-  const Undrawn scope;
-  return Net(settings).parameters().count();
-}
 
 }  // namespace meanflow

@@ -28,17 +28,22 @@ template <class F, ValueLike X, std::same_as<Var<X>>... More>
   using Tape = typename Var<X>::Tape;
   constexpr std::size_t count = 1 + sizeof...(More);
   const std::array<std::size_t, count> nodes{x.node(), more.node()...};
+  const bool differentiated = x.tape().bound() || !(x.constant() && ... && more.constant());
   return detail::recorded(
-      x.tape(), f(x.value(), more.value()...), true,
+      x.tape(), f(x.value(), more.value()...), differentiated,
       [f, nodes, inputs = std::array<Values, count>{Values(primal(x)), Values(primal(more))...}](
           Tape& tape, Values g) {
+        constexpr std::size_t none = Tape::no_node;
         Tape& inner = tape.nested();
         std::array<Var<Values>, count> again;
-        for (std::size_t i = 0; i < count; ++i) again[i] = variable(inner, inputs[i]);
-        const Var<Values> y = std::apply([&f](const auto&... in) { return f(in...); }, again);
-        inner.backward(y.node(), std::move(g));
         for (std::size_t i = 0; i < count; ++i)
-          tape.add_gradient(nodes[i], inner.take_gradient(again[i].node()));
+          again[i] = nodes[i] == none ? Var<Values>(inner, inputs[i]) : variable(inner, inputs[i]);
+        const Var<Values> y = std::apply([&f](const auto&... in) { return f(in...); }, again);
+        if (!y.constant()) inner.backward(y.node(), std::move(g));
+        for (std::size_t i = 0; i < count; ++i) {
+          Values gradient = inner.take_gradient(again[i].node());
+          if (!gradient.empty()) tape.add_gradient(nodes[i], std::move(gradient));
+        }
         inner.clear();
       });
 }

@@ -145,7 +145,11 @@ class Tape {
       operations_.back().destroy(operations_.back().object);
     gradients_.clear();
     arena_.reset();
+    if (nested_) nested_->clear();
   }
+
+  /// Whether gradients of parameters are wanted.
+  [[nodiscard]] bool bound() const { return owner_ != nullptr; }
 
   /// A tape for a part of what is recorded here that is computed again in the backward pass; it
   /// adds to the same gradient of the parameters. Its memory is kept as well.

@@ -17,8 +17,8 @@ namespace meanflow::detail {
 class EpochOrder {
  public:
   /// The elements of a step's rows, out of `count`.
-  const std::vector<std::uint32_t>& choose(std::size_t batch, std::size_t count,
-                                           std::uint64_t seed, std::uint64_t step) {
+  const std::vector<std::uint32_t>& choose(std::size_t batch, std::size_t count, std::uint64_t seed,
+                                           std::uint64_t step) {
     chosen_.resize(batch);
     for (std::size_t i = 0; i < batch; ++i) {
       const std::uint64_t place = step * batch + i, epoch = place / count;

@@ -46,6 +46,7 @@ struct LatentSet {
   /// Mean and deviation of latent `index`, channels last, each of `latent_size()` numbers.
   void read(std::size_t index, bool mirror, std::span<float> mean,
             std::span<float> deviation) const {
+    if (mirror && !mirrored) throw ShapeError("LatentSet: there are no latents of mirrored images");
     const auto [shard, row] = place(index);
     const ArrayFile& means = mirror ? *shard->mirrored_mean : shard->mean;
     const ArrayFile& deviations = mirror ? *shard->mirrored_deviation : shard->deviation;
@@ -100,8 +101,8 @@ inline void check_latents(LatentShard& shard, LatentSet& set) {
   if (shard.mirrored_mean) same(*shard.mirrored_mean);
   if (shard.mirrored_deviation) same(*shard.mirrored_deviation);
   if (!shard.labels.empty() && shard.labels.size() != s[0])
-    throw FileError(shard.mean.name() + " has " + std::to_string(s[0]) + " latents, but there are " +
-                    std::to_string(shard.labels.size()) + " labels");
+    throw FileError(shard.mean.name() + " has " + std::to_string(s[0]) +
+                    " latents, but there are " + std::to_string(shard.labels.size()) + " labels");
   if (set.count > 0 && (set.height != side || set.channels != channels))
     throw FileError(shard.mean.name() + " has latents of " + std::to_string(side) + " x " +
                     std::to_string(side) + " x " + std::to_string(channels) +
@@ -143,8 +144,7 @@ inline void add_shard(LatentSet& set, LatentShard shard) {
   const auto file = [&](const char* name) { return folder / (name + ending + ".npy"); };
   LatentShard shard{ArrayFile(file("mean")), ArrayFile(file("std"))};
   if (std::filesystem::exists(file("mean_flip"))) shard.mirrored_mean.emplace(file("mean_flip"));
-  if (std::filesystem::exists(file("std_flip")))
-    shard.mirrored_deviation.emplace(file("std_flip"));
+  if (std::filesystem::exists(file("std_flip"))) shard.mirrored_deviation.emplace(file("std_flip"));
   if (std::filesystem::exists(file("labels")))
     shard.labels = load_npy<std::int32_t>(file("labels")).values;
   return shard;

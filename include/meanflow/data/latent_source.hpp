@@ -3,6 +3,7 @@
 /// Training batches of latents, drawn anew from what the encoder says of an image.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -41,8 +42,7 @@ class LatentSource {
   /// Throws FileError if the latents are not of about unit variance once they are scaled.
   explicit LatentSource(std::shared_ptr<const LatentSet> latents, const Settings& settings = {})
       : latents_(std::move(latents)), settings_(settings) {
-    if (!latents_ || latents_->count == 0)
-      throw SettingError("LatentSource: there are no latents");
+    if (!latents_ || latents_->count == 0) throw SettingError("LatentSource: there are no latents");
     check_scale();
   }
   explicit LatentSource(LatentSet latents, const Settings& settings = {})

@@ -19,7 +19,8 @@
 namespace meanflow {
 
 /// How the share a of an interval [r, t] that is walked along the data's velocity falls from `from`
-/// to `to` while training goes from the share `begin` of its steps to the share `end`.
+/// to `to` while training goes from the share `begin` of its steps to the share `end`. A training
+/// run that is given more steps later opens the gap again.
 struct GapSchedule {
   enum class Shape { sigmoid, exponential };
   Shape shape = Shape::sigmoid;
@@ -43,6 +44,9 @@ struct GapSchedule {
       throw SettingError("GapSchedule: it goes from " + std::to_string(from) + " to " +
                          std::to_string(to) +
                          ", but must fall within [0, 1], and an exponential one not to 0");
+    if (!(steepness > 0) || !std::isfinite(steepness))
+      throw SettingError("GapSchedule: steepness is " + std::to_string(steepness) +
+                         ", but must be finite and above 0");
     if (!share(begin) || !share(end) || !(begin < end))
       throw SettingError("GapSchedule: begin is " + std::to_string(begin) + " and end " +
                          std::to_string(end) + ", but must be in order and within [0, 1]");
@@ -59,33 +63,50 @@ struct GapSchedule {
 
 namespace detail {
 
-/// With s = t - a (t - r) in the rows that jump: z_s = z - (t - s) v, and s.
+/// The share of each row's interval that is walked: a, but at least `least` in time; 1 where r = t.
+template <class T>
+struct WalkedShares {
+  T gap, least;
+  std::size_t jump_rows;
+  const T *r, *t;
+  T* shares;
+  MEANFLOW_HOST_DEVICE void operator()(std::size_t row) const {
+    const T length = t[row] - r[row];
+    const bool jumps = row < jump_rows && length > least;
+    const T share = gap * length < least ? least / length : gap;
+    shares[row] = jumps ? share : T(1);
+  }
+};
+
+/// With s = t - share (t - r): z_s = z - (t - s) v, and s.
 template <class T>
 struct WalkAlong {
   using value_type = T;
-  T gap;
-  const T *r, *t, *z, *v;
+  const T *shares, *r, *t, *z, *v;
   T *z_s, *s;
   template <class At>
   MEANFLOW_HOST_DEVICE void operator()(std::size_t row, At at, At /*column*/) const {
-    const T walked = gap * (t[row] - r[row]);
+    const T walked = shares[row] * (t[row] - r[row]);
     s[row] = t[row] - walked;
     at.store(z_s, at.load(z) - walked * at.load(v));
   }
 };
 
-/// target = a v + (1 - a) u_s in the rows that jump, v in the others.
+/// target = share v + (1 - share) u_s, which is v where the share is 1.
 template <class T>
 struct MixTargets {
   using value_type = T;
-  T gap;
   std::size_t jump_rows;
-  const T *v, *u_s;
+  const T *shares, *v, *u_s;
   T* target;
   template <class At>
   MEANFLOW_HOST_DEVICE void operator()(std::size_t row, At at, At /*column*/) const {
+    const T share = shares[row];
     const auto value = at.load(v);
-    at.store(target, row < jump_rows ? gap * value + (1 - gap) * at.load(u_s) : value);
+    if (row < jump_rows && share < T(1))
+      at.store(target, share * value + (1 - share) * at.load(u_s));
+    else
+      at.store(target, value);
   }
 };
 
@@ -103,6 +124,9 @@ struct MixTargets {
 /// - SoFlow (arXiv 2512.15657): the error is divided by the gap, q = (u - target) / a; the loss is
 ///   w |q|^2 and its gradient by u is 2 w q. `so_flow()`.
 ///
+/// The gap is at least `least_gap` in time. Small gaps are differences of nearly equal numbers:
+/// train in float32.
+///
 /// w is the recipe's weight of that squared error; both publications weigh by 1 / (mean^2 + c)^p:
 /// `AdaptiveWeighting` with `Reduction::mean`.
 struct AlphaFlow {
@@ -111,12 +135,14 @@ struct AlphaFlow {
   GapSchedule gap{};
   bool divided = false;             ///< by the gap, as SoFlow does
   double derivative_below = 0.005;  ///< gaps that Mean Flows takes the place of; 0 for never
+  double least_gap = 1e-4;          ///< in time, whatever the share
   JvpMode mode = JvpMode::joint;    ///< of Mean Flows
 
   static constexpr void fields(auto f, auto&... o) {
     f("gap", o.gap...);
     f("divided", o.divided...);
     f("derivative_below", o.derivative_below...);
+    f("least_gap", o.least_gap...);
     f("mode", o.mode...);
   }
   /// Throws SettingError if a number is out of range.
@@ -125,6 +151,9 @@ struct AlphaFlow {
     if (!(derivative_below >= 0 && derivative_below < 1))
       throw SettingError("AlphaFlow: derivative_below is " + std::to_string(derivative_below) +
                          ", but must be in [0, 1)");
+    if (!(least_gap > 0 && least_gap <= 1))
+      throw SettingError("AlphaFlow: least_gap is " + std::to_string(least_gap) +
+                         ", but must be in (0, 1]");
     if (derivative_below == 0 && gap.to == 0)
       throw SettingError(
           "AlphaFlow: the gap falls to 0, where there is nothing to learn from: set "
@@ -145,27 +174,30 @@ struct AlphaFlow {
                                      const StepContext<N, W>& context, double a) const {
     using T = typename N::value_type;
     using Device = typename N::device_type;
-    const std::size_t jumps = a < 1 ? batch.jump_rows : 0;
-    Tensor<T, Device> target(batch.v.shape());
-    const auto u_s = jumps == 0 ? Tensor<T, Device>() : earlier(net, batch, static_cast<T>(a));
-    for_each_in_rows(
-        Device{}, target.rows(), target.row_size(),
-        detail::MixTargets<T>{static_cast<T>(a), jumps, batch.v.data(), u_s.data(), target.data()});
+    const std::size_t jumps = batch.jump_rows, rows = batch.v.rows();
+    Tensor<T, Device> shares({rows}), target(batch.v.shape()), u_s;
+    for_each_index(Device{}, rows,
+                   detail::WalkedShares<T>{static_cast<T>(a), static_cast<T>(least_gap), jumps,
+                                           batch.r.data(), batch.t.data(), shares.data()});
+    if (a < 1 && jumps > 0) u_s = earlier(net, batch, shares);
+    for_each_in_rows(Device{}, rows, target.row_size(),
+                     detail::MixTargets<T>{u_s.empty() ? 0 : jumps, shares.data(), batch.v.data(),
+                                           u_s.data(), target.data()});
     const auto [z, r, t] = inputs(batch, context.tape);
     const auto u = evaluate(net, z, r, t, batch.condition);
-    return regression_losses(context, batch, u, target, TargetGap{a, divided});
+    return regression_losses(context, batch, u, target, TargetGap<T, Device>{shares, divided});
   }
 
-  /// u(z_s, r, s) of the rows that jump.
-  template <class N, class T>
-  [[nodiscard]] static auto earlier(const N& net, const FlowBatchOf<N>& batch, T a) {
-    using Device = typename N::device_type;
+  /// u(z_s, r, s) of the rows that jump, with the same dropout as u(z, r, t): as published.
+  template <class N, class T, class Device>
+  [[nodiscard]] static Tensor<T, Device> earlier(const N& net, const FlowBatchOf<N>& batch,
+                                                 const Tensor<T, Device>& shares) {
     const std::size_t jumps = batch.jump_rows;
     const auto z = batch.z.rows(0, jumps), r = batch.r.rows(0, jumps), t = batch.t.rows(0, jumps);
     Tensor<T, Device> z_s(z.shape()), s(t.shape());
     for_each_in_rows(Device{}, jumps, z.row_size(),
-                     detail::WalkAlong<T>{a, r.data(), t.data(), z.data(), batch.v.data(),
-                                          z_s.data(), s.data()});
+                     detail::WalkAlong<T>{shares.data(), r.data(), t.data(), z.data(),
+                                          batch.v.data(), z_s.data(), s.data()});
     return evaluate(net, z_s, r, s, condition_rows(batch.condition, 0, jumps));
   }
 };

@@ -46,6 +46,7 @@ struct Distilled {
                                 const StepContext<N, W>& context) const {
     static_assert(std::is_same_v<ConditionOf<N>, ConditionOf<T>>,
                   "Distilled: teacher and student must have the same condition_type");
+    if (!teacher) throw SettingError("Distilled: there is no teacher");
     const auto condition = without_dropout(batch.condition);
     FlowBatchOf<N> taught = batch;
     taught.unguided = batch.path_velocity();

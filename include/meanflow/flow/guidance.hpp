@@ -145,7 +145,7 @@ struct Guided {
     if (!guidance.active()) return objective(net, batch, context);
     FlowBatchOf<N> guided = batch;
     guided.v = guided_velocity(guidance, net, batch);
-    guided.unguided = batch.v;
+    guided.unguided = batch.path_velocity();
     return objective(net, guided, context);
   }
 };

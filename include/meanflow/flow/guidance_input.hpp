@@ -19,14 +19,6 @@
 
 namespace meanflow {
 
-/// A condition that holds a guidance scale and an interval, as `GuidanceCondition` does.
-template <class C>
-concept TellsGuidance = Condition<C> && requires(C& c) {
-  c.omega.data();
-  c.t_min.data();
-  c.t_max.data();
-};
-
 /// What a sample is guided by: the scale omega within times [t_min, t_max], and 1 elsewhere.
 struct GuidanceInput {
   double omega = 1;
@@ -128,6 +120,7 @@ template <TellsGuidance C, class T, class Device>
 [[nodiscard]] C with_drawn_guidance(C condition, const GuidanceDraw& draw,
                                     const RowDraws<Device>& draws, const Tensor<T, Device>& r,
                                     const Tensor<T, Device>& t) {
+  detail::check_draws("guidance that is drawn", draws);
   const Shape column{r.rows(), 1};
   condition.omega = Tensor<T, Device>(column);
   condition.t_min = Tensor<T, Device>(column);

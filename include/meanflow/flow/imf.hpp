@@ -15,21 +15,10 @@
 #include <meanflow/flow/mean_flow.hpp>
 #include <meanflow/flow/squared_error.hpp>
 #include <meanflow/flow/tangents.hpp>
+#include <meanflow/nn/imf_net.hpp>
 #include <meanflow/nn/net.hpp>
 
 namespace meanflow {
-
-/// A net with two heads that is told guidance: `net.heads(z, r, t, condition)` gives `u` and `v`,
-/// `net.velocity(z, t, condition)` v alone at r = t. `ImfTransformer` is one.
-template <class N>
-concept ImfNet =
-    Net<N> && TellsGuidance<ConditionOf<N>> &&
-    requires(const N& net, const Tensor<typename N::value_type, typename N::device_type>& x,
-             const ConditionOf<N>& c) {
-      { net.velocity(x, x, c) } -> std::same_as<std::remove_cvref_t<decltype(x)>>;
-      net.heads(x, x, x, c).u;
-      net.heads(x, x, x, c).v;
-    };
 
 namespace detail {
 
@@ -117,6 +106,8 @@ template <ImfNet N>
   using Values = Tensor<T, Device>;
   const std::size_t rows = batch.z.rows();
   const ConditionOf<N>& given = batch.condition;
+  if (given.omega.empty() || given.t_min.empty() || given.t_max.empty())
+    throw ShapeError("imf_velocities: the condition holds no guidance, which with_guidance gives");
   Values scale({rows, 1});
   for_each_index(Device{}, rows,
                  detail::EffectiveScale<T>{batch.r.data(), batch.t.data(), given.t_min.data(),

@@ -82,10 +82,14 @@ template <class O>
 /// Whether what an objective does depends on the number of the step.
 template <class O>
 [[nodiscard]] constexpr bool changes_with_step(const O& objective) {
-  if constexpr (requires { objective.changes_with_step(); })
+  if constexpr (requires { objective.changes_with_step(); }) {
     return objective.changes_with_step();
-  else
+  } else {
+    static_assert(
+        !requires { O::changes_with_step; },
+        "changes_with_step of an objective must be a function without arguments");
     return false;
+  }
 }
 
 /// Whether the net learns the instantaneous velocity u(z, t, t) alone.

@@ -19,22 +19,24 @@ namespace meanflow {
 inline constexpr std::array flow_metrics{Metric{"squared_error"}, Metric{"velocity_error"},
                                          Metric{"jvp_norm", MetricRows::jumping}};
 
-/// For targets that differ from u by a share a of what u has to change: in the rows that jump
-/// either the errors are divided by a, or their losses and gradients are multiplied by it.
+/// For targets that differ from u by a share a of what u has to change: either a row's error is
+/// divided by its a, or its loss and gradient are multiplied by it.
+template <class T, class Device = Cpu>
 struct TargetGap {
-  double share = 1;
+  Tensor<T, Device> shares{};  ///< (B); empty for 1
   bool divided = false;
 };
 
 namespace detail {
 
-/// error = u - target, with the gap in the first `jump_rows` rows.
+/// error = u - target, with the gap of each row; shares may be null.
 template <class W, class T>
 struct RegressionError {
   using value_type = T;
   static constexpr std::size_t sums = 3;
   WeighRow<W, T> weigh;
-  TargetGap gap;
+  const T* shares;
+  bool divided;
   std::size_t jump_rows;
   const T *u, *target, *v, *path_velocity, *r, *t;
   T *error, *velocity_errors, *slopes;
@@ -42,10 +44,10 @@ struct RegressionError {
   template <class At>
   [[nodiscard]] MEANFLOW_HOST_DEVICE auto term(std::size_t row, At at, At /*column*/) const {
     const auto difference = at.load(u) - at.load(path_velocity);
-    const T inverse = row < jump_rows ? static_cast<T>(1 / gap.share) : T(1);
+    const T inverse = shares ? 1 / shares[row] : T(1);
     const auto apart = at.load(u) - at.load(target);
     const auto quotient = inverse * apart;
-    const auto e = gap.divided ? quotient : apart;
+    const auto e = divided ? quotient : apart;
     at.store(error, e);
     const auto change = at.load(v) - at.load(u) + quotient;
     return Sums<decltype(e * e), 3>{e * e, difference * difference, change * change};
@@ -55,9 +57,9 @@ struct RegressionError {
     weigh(row, sum.of[0]);
     velocity_errors[row] = sum.of[1];
     slopes[row] = row < jump_rows && r[row] < t[row] ? sqrt(sum.of[2]) / (t[row] - r[row]) : T(0);
-    if (row >= jump_rows || gap.divided) return;
-    weigh.losses[row] *= gap.share;
-    weigh.scales[row] *= static_cast<T>(gap.share);
+    if (!shares || divided) return;
+    weigh.losses[row] *= static_cast<double>(shares[row]);
+    weigh.scales[row] *= shares[row];
   }
 };
 
@@ -70,7 +72,7 @@ template <class N, class W, class X, class T, class Device>
                                                            const FlowBatchOf<N>& batch,
                                                            const Var<X>& u,
                                                            const Tensor<T, Device>& target,
-                                                           const TargetGap& gap = {}) {
+                                                           const TargetGap<T, Device>& gap = {}) {
   using Values = Tensor<T, Device>;
   const Values values(primal(u));
   if (!(values.shape() == target.shape()))
@@ -85,10 +87,11 @@ template <class N, class W, class X, class T, class Device>
   const detail::WeighRow<W, T> weigh{context.weighting,  columns,       context.batch,
                                      result.loss.data(), scales.data(), result.metrics[0].data()};
   reduce_rows(Device{}, rows, columns,
-              detail::RegressionError<W, T>{
-                  weigh, gap, batch.jump_rows, values.data(), target.data(), batch.v.data(),
-                  batch.path_velocity().data(), batch.r.data(), batch.t.data(), error.data(),
-                  result.metrics[1].data(), result.metrics[2].data()});
+              detail::RegressionError<W, T>{weigh, gap.shares.data(), gap.divided, batch.jump_rows,
+                                            values.data(), target.data(), batch.v.data(),
+                                            batch.path_velocity().data(), batch.r.data(),
+                                            batch.t.data(), error.data(), result.metrics[1].data(),
+                                            result.metrics[2].data()});
   for_each_in_rows(Device{}, rows, columns,
                    detail::ScaleRows<T>{scales.data(), error.data(), error.data()});
   return result;

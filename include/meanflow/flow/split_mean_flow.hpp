@@ -49,16 +49,16 @@ struct WalkTo {
   }
 };
 
-/// target = share u_2 + (1 - share) u_1 in the rows that jump, v in the others.
+/// target = share u_2 + (1 - share) u_1 where r < t, v elsewhere.
 template <class T>
 struct JoinParts {
   using value_type = T;
   std::size_t jump_rows;
-  const T *share, *v, *u_1, *u_2;
+  const T *r, *t, *share, *v, *u_1, *u_2;
   T* target;
   template <class At>
   MEANFLOW_HOST_DEVICE void operator()(std::size_t row, At at, At /*column*/) const {
-    if (row >= jump_rows) return at.store(target, at.load(v));
+    if (row >= jump_rows || !(r[row] < t[row])) return at.store(target, at.load(v));
     at.store(target, share[row] * at.load(u_2) + (1 - share[row]) * at.load(u_1));
   }
 };
@@ -67,7 +67,8 @@ struct JoinParts {
 
 /// The average velocity u(z, r, t) from those of two parts: with s = t - l (t - r),
 ///   u_2 = u(z, s, t),  u_1 = u(z - (t - s) u_2, r, s),  target = sg[l u_2 + (1 - l) u_1];
-/// rows with r = t learn v. Neither a derivative nor the data's velocity enters where r < t.
+/// rows with r = t learn v. The parts are targets, so that the net's dropout is left out of them.
+/// Neither a derivative nor the data's velocity enters where r < t.
 ///
 /// - SplitMeanFlow (arXiv 2507.16884): l ~ U(0, 1). `SplitMeanFlow{}`.
 /// - Shortcut (arXiv 2410.12557): l = 1/2, the parts from an average of the parameters, and
@@ -100,6 +101,7 @@ struct SplitMeanFlow {
     using T = typename N::value_type;
     using Device = typename N::device_type;
     using Values = Tensor<T, Device>;
+    detail::check_draws("SplitMeanFlow", batch.draws);
     std::optional<Teacher<T, Device>> teacher;
     if (average) {
       if (*average >= context.averages.size())
@@ -109,7 +111,7 @@ struct SplitMeanFlow {
     }
     const std::size_t jumps = batch.jump_rows;
     const Values z = batch.z.rows(0, jumps), r = batch.r.rows(0, jumps), t = batch.t.rows(0, jumps);
-    const auto condition = condition_rows(batch.condition, 0, jumps);
+    const auto condition = without_dropout(condition_rows(batch.condition, 0, jumps));
     Values s(t.shape()), share(t.shape()), z_s(z.shape()), target(batch.v.shape());
     for_each_index(
         Device{}, jumps,
@@ -120,8 +122,8 @@ struct SplitMeanFlow {
                      detail::WalkTo<T>{s.data(), t.data(), z.data(), u_2.data(), z_s.data()});
     const Values u_1 = evaluate(net, z_s, r, s, condition);
     for_each_in_rows(Device{}, target.rows(), target.row_size(),
-                     detail::JoinParts<T>{jumps, share.data(), batch.v.data(), u_1.data(),
-                                          u_2.data(), target.data()});
+                     detail::JoinParts<T>{jumps, r.data(), t.data(), share.data(), batch.v.data(),
+                                          u_1.data(), u_2.data(), target.data()});
     return target;
   }
 };

@@ -28,7 +28,7 @@ struct TangentOptions {
   double clip = 0;                 ///< above 0: the largest length of a row's D
   std::uint64_t warmup_steps = 0;  ///< steps in which D grows to its full size
   /// Above 0: a central difference of so much in t in place of the derivative, which costs two
-  /// evaluations and is not exact; for ablations.
+  /// evaluations and is not exact; for ablations, in float32.
   double difference = 0;
   /// D in float32, in a pass of its own, where the rest is computed in bfloat16.
   bool float32 = false;
@@ -163,8 +163,8 @@ template <class N, class T, class Device>
   VelocityAndJvp<T, Device> found{u.node(), u.value(), {}};
   const std::size_t jumps = batch.jump_rows;
   if (jumps == 0) return found;
-  std::optional<kernels::detail::SamePrecision> exact;
-  if (options.float32) exact.emplace(Precision::float32);
+  std::optional<AutocastScope> exact;
+  if (options.float32) exact.emplace(Precision::float32, Device{});
   if (options.difference == 0) {
     found.dudt = derivative_along(net, batch, dz, direction);
     return found;
@@ -196,6 +196,7 @@ template <class T, class Device>
                                                 const TangentOptions& options,
                                                 const RowDraws<Device>& draws) {
   if (!options.shapes() || d.empty()) return d;
+  if (options.warmup_steps > 0) detail::check_draws("TangentOptions", draws);
   Tensor<T, Device> factors({d.rows()}), shaped(d.shape());
   reduce_rows(Device{}, d.rows(), d.row_size(),
               detail::TangentFactor<T>{options, draws.step.data(), d.data(), factors.data()});

@@ -31,8 +31,8 @@ struct AttentionUNetSettings {
   std::size_t channels = 3;
   std::size_t dimension = 128;                          ///< channels of the first level
   std::vector<std::size_t> multipliers = {1, 2, 2, 2};  ///< channels of each level, of dimension
-  std::size_t blocks = 2;                               ///< residual blocks per level of the encoder
-  std::size_t heads = 4;                                ///< of attention
+  std::size_t blocks = 2;   ///< residual blocks per level of the encoder
+  std::size_t heads = 4;    ///< of attention
   std::size_t classes = 0;  ///< the null class is one more; 0 for a net without classes
   bool recompute = false;   ///< computes blocks again in the backward pass instead of keeping them
   std::uint64_t seed = 0;
@@ -73,8 +73,7 @@ class AdditiveResidualBlock {
  public:
   AdditiveResidualBlock(Parameters<T, Device>& parameters, const std::string& name, std::size_t in,
                         std::size_t out, std::size_t condition, std::size_t heads, bool attends)
-      : in_(in),
-        norm1_(parameters, name + ".norm1", in),
+      : norm1_(parameters, name + ".norm1", in),
         conv1_(parameters, name + ".conv1", in, out),
         condition_(parameters, name + ".condition", condition, out),
         norm2_(parameters, name + ".norm2", out),
@@ -85,20 +84,16 @@ class AdditiveResidualBlock {
                          SelfAttentionSettings{.heads = heads});
   }
 
-  [[nodiscard]] std::size_t in_channels() const { return in_; }
-
   /// x (B, H, W, in), c (B, condition)
   template <Differentiable X>
   [[nodiscard]] X operator()(const X& x, const X& c) const {
     const X shift = condition_(c);  // (B, out)
-    const X h =
-        conv1_(norm1_(x, Silu{})) + reshape(shift, {x.rows(), 1, 1, shift.shape().last()});
+    const X h = conv1_(norm1_(x, Silu{})) + reshape(shift, {x.rows(), 1, 1, shift.shape().last()});
     const X y = conv2_(norm2_(h, Silu{})) + (skip_ ? (*skip_)(x) : x);
     return attention_ ? (*attention_)(y) : y;
   }
 
  private:
-  std::size_t in_;
   GroupNorm<T, Device> norm1_;
   Conv2d<T, Device> conv1_;
   Linear<T, Device> condition_;
@@ -112,9 +107,9 @@ class AdditiveResidualBlock {
 /// `ImageCondition::labels` gives the classes; without labels every row has the null class.
 ///
 /// The public code of this net keeps nine feature maps of its encoder and takes twelve in its
-/// decoder. Here both are what makes such a net work: the stem, every block and every downsampling
-/// are kept (with the defaults twelve), and each block of the decoder, one more per level than in
-/// the encoder, takes one.
+/// decoder. Here the encoder keeps as many as the decoder takes: the stem, every block and every
+/// downsampling, with the defaults twelve; the decoder has one block more per level than the
+/// encoder, and each takes one.
 template <class T = float, class Device = Cpu>
 class AttentionUNet {
  public:
@@ -202,10 +197,9 @@ class AttentionUNet {
     const X features = concat(sinusoid(t, frequencies_), sinusoid(t - r, frequencies_));
     const X c = time2_(time0_(features, Silu{}));
     if (classes_.empty()) return silu(c);
-    const auto labels =
-        given.labels.empty()
-            ? Tensor<std::int32_t, Device>::full({t.rows()}, *null_class())
-            : given.labels;
+    const auto labels = given.labels.empty()
+                            ? Tensor<std::int32_t, Device>::full({t.rows()}, *null_class())
+                            : given.labels;
     return silu(c + class_embedding(classes_, labels, t));
   }
 
@@ -249,8 +243,8 @@ class AttentionUNet {
       }
       const std::size_t out = channels_of(levels - 1 - k);
       for (std::size_t j = 0; j <= settings_.blocks; ++j) {
-        level.blocks.push_back(block(name + ".blocks." + std::to_string(j),
-                                     channels + skips.back(), out, j == settings_.blocks));
+        level.blocks.push_back(block(name + ".blocks." + std::to_string(j), channels + skips.back(),
+                                     out, j == settings_.blocks));
         skips.pop_back();
         channels = out;
       }

@@ -72,6 +72,14 @@ struct GuidanceCondition {
   }
 };
 
+/// A condition that holds a guidance scale and an interval, as `GuidanceCondition` does.
+template <class C>
+concept TellsGuidance = Condition<C> && requires(C& c) {
+  c.omega.data();
+  c.t_min.data();
+  c.t_max.data();
+};
+
 /// For the image nets.
 template <class T = float, class Device = Cpu>
 struct ImageCondition {

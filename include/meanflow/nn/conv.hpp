@@ -23,9 +23,8 @@ struct ConvSettings {
   Initializer bias_init{};
 };
 
-/// y = x * W + b on images (B, H, W, in), padded so that stride 1 keeps their size
-/// unless the settings say otherwise; parameters
-/// NAME.weight (out, in, k, k) and NAME.bias (out).
+/// y = x * W + b on images (B, H, W, in), padded so that stride 1 keeps their size unless the
+/// settings say otherwise; parameters NAME.weight (out, in, k, k) and NAME.bias (out).
 template <class T = float, class Device = Cpu>
 class Conv2d {
  public:

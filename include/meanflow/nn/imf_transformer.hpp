@@ -13,6 +13,7 @@
 
 #include <meanflow/autodiff/recomputed.hpp>
 #include <meanflow/nn/condition.hpp>
+#include <meanflow/nn/imf_net.hpp>
 #include <meanflow/nn/position.hpp>
 #include <meanflow/nn/token_layers.hpp>
 #include <meanflow/ops/attention.hpp>
@@ -168,13 +169,6 @@ class ImfBlock {
   Parameter<T, Device> attention_gate_, mlp_gate_;
 };
 
-/// Both outputs of `ImfTransformer`.
-template <class U, class V>
-struct ImfHeads {
-  U u;  ///< average velocity on [r, t]
-  V v;  ///< velocity, without tangents: nobody needs dv/dt
-};
-
 /// u(z, r, t | class, omega, t_min, t_max) of images or latents z (B, input_size, input_size,
 /// in_channels): the net knows h = t - r alone, and the guidance that it was asked for, a scale
 /// omega within [t_min, t_max]. Without labels every row has the null class, without a scale it is
@@ -294,11 +288,11 @@ class ImfTransformer {
     settings_.grid().check_images("ImfTransformer", z.shape());
     const std::size_t rows = z.rows(), width = settings_.hidden_size;
     // omega enters as 1 - 1 / omega, so that any scale lies in [0, 1).
-    const X omega =
+    const X inverse_scale =
         constant_like(h, Tensor<T, Device>::full({rows, 1}, 1)) / number(given.omega, T(1), h);
     const X image = reshape(patches_(z), {rows, settings_.grid().tokens() * width});
     const X all = concat(told(class_tokens_, classes_(given.labels, h)),
-                         told(omega_tokens_, omega_(T(1) - omega)),
+                         told(omega_tokens_, omega_(T(1) - inverse_scale)),
                          told(t_min_tokens_, t_min_(number(given.t_min, T(0), h))),
                          told(t_max_tokens_, t_max_(number(given.t_max, T(1), h))),
                          told(time_tokens_, h_(h)), image);

@@ -44,7 +44,7 @@ template <class T, class Device = Cpu>
 
 namespace detail {
 
-/// Angles (tokens, pairs) of position(token, pair) f_pair.
+/// Cosines and sines of angle(token, pair), (tokens, pairs) each.
 template <class T, class Device, class Angle>
 [[nodiscard]] RopeAngles<T, Device> angles_of(std::size_t tokens, std::size_t pairs, Angle angle) {
   Tensor<T> cosines({tokens, pairs}), sines({tokens, pairs});

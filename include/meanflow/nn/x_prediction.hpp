@@ -38,10 +38,15 @@ class XPrediction {
 
   [[nodiscard]] const N& net() const { return net_; }
   [[nodiscard]] decltype(auto) parameters() const { return net_.parameters(); }
-  [[nodiscard]] condition_type null_condition() const
-    requires requires(const N& net) { null_condition_of(net, ""); }
+  [[nodiscard]] auto null_condition() const
+    requires requires(const N& net) { net.null_condition(); }
   {
-    return null_condition_of(net_, "x prediction");
+    return net_.null_condition();
+  }
+  [[nodiscard]] auto null_class() const
+    requires requires(const N& net) { net.null_class(); }
+  {
+    return net_.null_class();
   }
 
   template <Differentiable X>

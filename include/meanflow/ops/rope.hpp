@@ -29,6 +29,9 @@ template <ValueLike X>
   const Shape s = x.shape();
   const Shape table = angles.cosines.shape();
   const std::size_t width = heads == 0 ? 0 : s.last() / heads;
+  if (table.rank() != 2 || !(angles.sines.shape() == table))
+    throw_shape_error("rope", table, angles.sines.shape(),
+                      "cosines and sines must be (tokens, channels / 2) alike");
   if (s.rank() < 3 || heads == 0 || s.last() != heads * width || s[s.rank() - 2] != table[0] ||
       width != 2 * table[1])
     throw_shape_error("rope", s, table,

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
+#include <meanflow/error.hpp>
 #include <meanflow/tensor/tensor.hpp>
 
 namespace meanflow {
@@ -19,4 +21,15 @@ struct RowDraws {
   Tensor<std::uint64_t, Device> rows{};  ///< (B) numbers of the rows; empty: nothing is drawn
 };
 
+namespace detail {
+
+/// Throws ShapeError, naming what draws, if there is nothing to draw from.
+template <class Device>
+void check_draws(const char* who, const RowDraws<Device>& draws) {
+  if (draws.step.empty() || draws.rows.empty())
+    throw ShapeError(std::string(who) +
+                     ": the batch comes without numbers of its rows, as draw_batch gives them");
+}
+
+}  // namespace detail
 }  // namespace meanflow

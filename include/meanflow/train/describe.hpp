@@ -4,6 +4,7 @@
 #pragma once
 
 #include <charconv>
+#include <concepts>
 #include <cstdlib>
 #include <memory>
 #include <optional>
@@ -47,10 +48,15 @@ template <class... Slots>
 }
 
 /// "AdaptiveWeighting{p: 1, epsilon: 0.01, reduction: 0}": the type, and what `Slot::fields` calls
-/// its function with. A slot without `fields` is identified by its type alone.
+/// its function with, or what `slot.description()` says. A slot without either is identified by its
+/// type alone.
 template <class Slot>
 [[nodiscard]] std::string describe(const Slot& slot) {
-  if constexpr (std::is_enum_v<Slot>) {
+  if constexpr (requires {
+                  { slot.description() } -> std::convertible_to<std::string>;
+                }) {
+    return slot.description();
+  } else if constexpr (std::is_enum_v<Slot>) {
     return describe_number(static_cast<double>(static_cast<std::underlying_type_t<Slot>>(slot)));
   } else if constexpr (std::is_arithmetic_v<Slot>) {
     return describe_number(static_cast<double>(slot));

@@ -165,8 +165,9 @@ void for_each_query_range(const AttentionShape& s, F f) {
   const std::size_t heads = s.rows * s.heads;
   const std::size_t blocks = (s.queries + query_block - 1) / query_block;
   const std::size_t threads = workers(Cpu{});
-  const std::size_t parts =
-      heads == 0 || heads >= threads ? 1 : std::min(blocks, (threads + heads - 1) / heads);
+  const std::size_t parts = heads == 0 || heads >= threads || blocks == 0
+                                ? 1
+                                : std::min(blocks, (threads + heads - 1) / heads);
   const std::size_t work = s.queries * s.keys * s.channels / parts + 1;
   const std::size_t grain = std::max<std::size_t>(1, 8 * parallel_grain / work);
   parallel_for(Cpu{}, heads * parts, grain, [&](std::size_t from, std::size_t to) {

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: MIT
+#include <utility>
+#include <variant>
+
+#include "train_net.hpp"
+
+namespace cifar10 {
+
+void train_dit(Run run) {
+  const auto& net = std::get<DiTNet>(run.settings.net);
+  auto built = build<meanflow::Cpu>(completed(net, run.settings, run.format));
+  train_net(std::move(built), std::move(run));
+}
+
+}  // namespace cifar10
