@@ -114,9 +114,9 @@ TEST_CASE("conv_transpose2d is the adjoint of conv2d") {
   struct Case {
     std::size_t kernel, stride, padding;
   };
-  for (const auto& [k, stride, padding] : {Case{4, 2, 1}, Case{3, 1, 1}, Case{2, 2, 0}}) {
-    INFO("kernel ", k, ", stride ", stride);
-    const std::size_t step = stride, pad = padding;
+  for (const Case& of : {Case{4, 2, 1}, Case{3, 1, 1}, Case{2, 2, 0}}) {
+    INFO("kernel ", of.kernel, ", stride ", of.stride);
+    const std::size_t k = of.kernel, step = of.stride, pad = of.padding;
     expect_op(
         [=](const auto& p, const auto& x) { return conv_transpose2d(x, p[0], p[1], step, pad); },
         std::array<Values, 1>{numbers({3, 3, 2, 2}, 1)},
