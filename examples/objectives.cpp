@@ -24,6 +24,7 @@ struct Settings {
   std::string dataset = "eight_gaussians";
   std::uint64_t steps = 3000;
   std::size_t batch = 512, hidden = 128, layers = 4, seeds = 3, samples = 4000;
+  std::size_t block = 1;  // of optimal transport; 1: noise and data are independent
   double learning_rate = 2e-3;
 };
 
@@ -101,7 +102,7 @@ auto make_trainer(const Settings& s, const N& net, const O& objective, bool dyad
              .weighting = AdaptiveWeighting{.p = 0.3},
              .times = Times{.dyadic = dyadic},
              .optimizer = Adam{.beta2 = 0.99, .weight_decay = 0.03, .decoupled = true},
-             .coupling = OptimalTransport{}});
+             .coupling = OptimalTransport{.block = s.block}});
 }
 
 template <class Trainer>
@@ -186,6 +187,8 @@ int main(int argc, char** argv) {
   app.add_option("--batch", s.batch, "rows per step")->check(CLI::PositiveNumber);
   app.add_option("--hidden", s.hidden, "width of the hidden layers")->check(CLI::PositiveNumber);
   app.add_option("--seeds", s.seeds, "runs of each objective")->check(CLI::PositiveNumber);
+  app.add_option("--block", s.block, "rows that are paired by optimal transport; 1: none are")
+      ->check(CLI::PositiveNumber);
   app.add_option("--lr", s.learning_rate, "learning rate")->check(CLI::PositiveNumber);
   app.add_option("--samples", s.samples, "points to sample and to compare with")
       ->check(CLI::Range(4, 1'000'000));
