@@ -7,13 +7,14 @@
 #include <cmath>
 #include <cstdio>
 #include <exception>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include <CLI/CLI.hpp>
 
 #include <meanflow/meanflow.hpp>
+
+#include "mean_and_deviation.hpp"
 
 namespace {
 
@@ -161,20 +162,6 @@ Scores run(const Settings& s, const Variant& variant, std::uint64_t seed) {
   return train(s, variant, net, mean_flow, seed);
 }
 
-struct MeanAndDeviation {
-  double mean = 0, deviation = 0;
-};
-
-MeanAndDeviation over_seeds(const std::vector<Scores>& scores, double Scores::*part) {
-  const double count = static_cast<double>(scores.size());
-  MeanAndDeviation result;
-  for (const Scores& one : scores) result.mean += one.*part / count;
-  double square = 0;
-  for (const Scores& one : scores) square += std::pow(one.*part - result.mean, 2);
-  result.deviation = std::sqrt(square / std::max(1.0, count - 1));
-  return result;
-}
-
 void print(const std::vector<Variant>& all, const std::vector<std::vector<Scores>>& scores) {
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (i == 0 || all[i].table != all[i - 1].table)
@@ -182,10 +169,10 @@ void print(const std::vector<Variant>& all, const std::vector<std::vector<Scores
           "\n| %s | energy distance | precision | recall | farthest |\n"
           "| --- | --- | --- | --- | --- |\n",
           all[i].table.c_str());
-    const auto distance = over_seeds(scores[i], &Scores::energy_distance);
-    const auto precision = over_seeds(scores[i], &Scores::precision);
-    const auto recall = over_seeds(scores[i], &Scores::recall);
-    const auto farthest = over_seeds(scores[i], &Scores::farthest);
+    const auto distance = mean_and_deviation(scores[i], &Scores::energy_distance);
+    const auto precision = mean_and_deviation(scores[i], &Scores::precision);
+    const auto recall = mean_and_deviation(scores[i], &Scores::recall);
+    const auto farthest = mean_and_deviation(scores[i], &Scores::farthest);
     std::printf("| %s | %.4f ± %.4f | %.3f ± %.3f | %.3f ± %.3f | %.1f ± %.1f |\n",
                 all[i].name.c_str(), distance.mean, distance.deviation, precision.mean,
                 precision.deviation, recall.mean, recall.deviation, farthest.mean,

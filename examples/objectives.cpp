@@ -16,6 +16,8 @@
 
 #include <meanflow/meanflow.hpp>
 
+#include "mean_and_deviation.hpp"
+
 namespace {
 
 using namespace meanflow;
@@ -164,15 +166,13 @@ std::vector<double> step_times(const Settings& s, const std::vector<Variant>& al
   return medians;
 }
 
+/// "mean ± deviation" of one of the scores in so many steps.
 std::string over_seeds(const std::vector<Result>& results, std::size_t steps, double Scores::*part,
                        int digits) {
-  double mean = 0, square = 0;
-  const double count = static_cast<double>(results.size());
-  for (const Result& one : results) mean += one.in_steps[steps].*part / count;
-  for (const Result& one : results) square += std::pow(one.in_steps[steps].*part - mean, 2);
+  const auto [mean, deviation] =
+      mean_and_deviation(results, [&](const Result& one) { return one.in_steps[steps].*part; });
   char text[48];
-  std::snprintf(text, sizeof text, "%.*f ± %.*f", digits, mean, digits,
-                std::sqrt(square / std::max(1.0, count - 1)));
+  std::snprintf(text, sizeof text, "%.*f ± %.*f", digits, mean, digits, deviation);
   return text;
 }
 

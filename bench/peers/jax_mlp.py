@@ -31,15 +31,16 @@ def net(params, z, r, t):
     return x @ params[-1][0] + params[-1][1]
 
 
-def loss(params, x, key, jumps, p=1.0, c=0.01):
+def loss(params, x, key, jumps, net, p=1.0, c=0.01):
     """Only the first `jumps` rows have r < t, and only they are differentiated along time."""
     n = len(x)
+    each_row = lambda s: s.reshape(n, *[1] * (x.ndim - 1))
     ka, kb = jax.random.split(key)
     eps = jax.random.normal(ka, x.shape)
     a, b = jax.nn.sigmoid(jax.random.normal(kb, (2, n)) - 0.4)
     t = jnp.maximum(a, b)
     r = jnp.where(jnp.arange(n) < jumps, jnp.minimum(a, b), t)
-    z, v = (1 - t[:, None]) * x + t[:, None] * eps, eps - x
+    z, v = (1 - each_row(t)) * x + each_row(t) * eps, eps - x
     f = lambda z, r, t: net(params, z, r, t)
     if jumps == n:
         u, dudt = jax.jvp(f, (z, r, t), (v, jnp.zeros(n), jnp.ones(n)))
@@ -47,20 +48,20 @@ def loss(params, x, key, jumps, p=1.0, c=0.01):
         k = jumps
         u0, d0 = jax.jvp(f, (z[:k], r[:k], t[:k]), (v[:k], jnp.zeros(k), jnp.ones(k)))
         u = jnp.concatenate([u0, f(z[k:], r[k:], t[k:])])
-        dudt = jnp.concatenate([d0, jnp.zeros((n - k, 2))])
+        dudt = jnp.concatenate([d0, jnp.zeros_like(x[k:])])
     else:
         u, dudt = f(z, r, t), jnp.zeros_like(z)
-    error = u - jax.lax.stop_gradient(v - (t - r)[:, None] * dudt)
-    square = jnp.sum(error ** 2, 1)
+    error = u - jax.lax.stop_gradient(v - each_row(t - r) * dudt)
+    square = jnp.sum((error ** 2).reshape(n, -1), 1)
     return jnp.mean(square / jax.lax.stop_gradient(square + c) ** p)
 
 
-def make_step(jumps):
+def make_step(jumps, net):
     @jax.jit
     def step(state, x):
         params, m, v, n, key = state
         key, sub = jax.random.split(key)
-        value, g = jax.value_and_grad(loss)(params, x, sub, jumps)
+        value, g = jax.value_and_grad(loss)(params, x, sub, jumps, net)
         n = n + 1
         tree = jax.tree_util.tree_map
         m = tree(lambda m, g: 0.9 * m + 0.1 * g, m, g)
@@ -87,23 +88,23 @@ def show(name, ms):
         print(f"{name} {ms:.2f} ms", flush=True)
 
 
-def main(batch):
-    params = init(jax.random.PRNGKey(0))
+def main(name, params, net, row, batch, rounds=200):
     zeros = jax.tree_util.tree_map(jnp.zeros_like, params)
-    x = jax.random.normal(jax.random.PRNGKey(1), (batch, 2))
-    for name, share in [("flow_matching", 0), ("meanflow_25", 0.25), ("meanflow_75", 0.75),
+    x = jax.random.normal(jax.random.PRNGKey(1), (batch, *row))
+    for kind, share in [("flow_matching", 0), ("meanflow_25", 0.25), ("meanflow_75", 0.75),
                         ("meanflow_100", 1)]:
-        step = make_step(round(share * batch))
+        step = make_step(round(share * batch), net)
         state = [(params, zeros, zeros, jnp.float32(0), jax.random.PRNGKey(2))]
 
         def run():
             state[0], value = step(state[0], x)
             value.block_until_ready()
-        show(f"training_step/mlp_256x4/{name}/{batch}", median_ms(run))
+        show(f"training_step/{name}/{kind}/{batch}", median_ms(run, rounds))
     one, zero = jnp.ones(batch), jnp.zeros(batch)
-    sample = jax.jit(lambda e: e - net(params, e, zero, one))
-    show(f"sampling/mlp_256x4/{batch}", median_ms(lambda: sample(x).block_until_ready()))
+    sample = jax.jit(lambda params, e: e - net(params, e, zero, one))
+    show(f"sampling/{name}/{batch}", median_ms(lambda: sample(params, x).block_until_ready(), rounds))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1024)
+    batch = int(sys.argv[1]) if len(sys.argv) > 1 else 1024
+    main("mlp_256x4", init(jax.random.PRNGKey(0)), net, (2,), batch)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""The steps of bench_training_cuda in PyTorch, each in its fastest forms.
+"""The steps of bench_training_cuda, or of bench_training, in PyTorch, each in its fastest forms.
 
 usage: torch_gpu.py PEER [--steps REGEX] [--forms eager|compiled] [--device cuda] [--seconds 1] [--small]
 
@@ -32,9 +32,12 @@ NETS = {
     "songunet": (lambda n: n.SongUNet(),
                  lambda n: n.SongUNet(model_channels=8, channel_mult=(1, 2), num_blocks=1),
                  (3, 32, 32), 0, (128,)),
+    "dit_b4": (lambda n: n.DiT(), lambda n: n.DiT(hidden_size=32, depth=1, num_heads=2),
+               (4, 32, 32), 1000, (128,)),
 }
 # Share of the rows that jump, None for sampling; precision.
 STEPS = {
+    "training_step/{}/meanflow_25": (0.25, "float32"),
     "training_step/{}/meanflow_75": (0.75, "float32"),
     "training_step/{}/meanflow_75_tf32": (0.75, "tf32"),
     "training_step/{}/meanflow_75_bfloat16": (0.75, "bfloat16"),
@@ -57,16 +60,22 @@ IMPORTANT = [
     ("songunet", "training_step/{}/flow_matching_bfloat16"),
     ("songunet", "sampling/{}_bfloat16"),
     ("meanflownet", "sampling/{}_tf32"),
+    ("dit_b4", "training_step/{}/meanflow_75_bfloat16"),
+    ("dit_b4", "training_step/{}/meanflow_75_tf32"),
+    ("dit_b4", "sampling/{}_bfloat16"),
 ]
+# On the processor, all in float32.
+ON_CPU = [("dit_b4", "sampling/{}"), ("dit_b4", "training_step/{}/flow_matching"),
+          ("dit_b4", "training_step/{}/meanflow_25"), ("dit_b4", "training_step/{}/meanflow_75")]
 
 
-def cases(small):
+def cases(small, on_cpu):
     """The name, net, step and batch of each; small ones in float32."""
     found = {}
-    for net, step in IMPORTANT:
+    for net, step in ON_CPU if on_cpu and not small else IMPORTANT:
         if small:
             step = step.removesuffix("_" + STEPS[step][1])
-        for batch in (8,) if small else NETS[net][4]:
+        for batch in (8,) if small or on_cpu else NETS[net][4]:
             found[f"{step.format(net)}/{batch}"] = (net, step, batch)
     return [(name, *case) for name, case in found.items()]
 
@@ -237,7 +246,7 @@ def main():
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--list", action="store_true", help="only the names of the steps")
     options = parser.parse_args()
-    chosen = [case for case in cases(options.small) if re.search(options.steps, case[0])]
+    chosen = [case for case in cases(options.small, options.device == "cpu") if re.search(options.steps, case[0])]
     if options.list:
         print("\n".join(case[0] for case in chosen))
         return

@@ -94,7 +94,7 @@ void train(const TrainRequest& request) {
     run.latents = std::make_shared<const meanflow::LatentSet>(meanflow::load_latents(request.data));
     run.format = format_of(*run.latents);
     run.data = fingerprint(*run.latents);
-    if (run.settings.data.flip && !run.latents->mirrored && !run.quiet)
+    if (run.settings.data.flip && !run.latents->flipped && !run.quiet)
       std::fprintf(stderr, "data.flip is true, but there are no latents of mirrored images\n");
   } else {
     run.images = load_pictures(run.settings.data, request.data).training;

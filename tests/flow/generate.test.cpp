@@ -39,14 +39,29 @@ const Mlp<>& net() {
   return all;
 }
 
+/// The same by `sample`, with as many rows at a time: a BLAS may add in another order where there
+/// are fewer.
+[[nodiscard]] Tensor<float> in_parts(const Tensor<float>& noise, std::size_t batch,
+                                     std::size_t steps, const VectorCondition<float>& condition) {
+  Tensor<float> all(noise.shape());
+  for (std::size_t first = 0; first < noise.rows(); first += batch) {
+    const std::size_t last = std::min(noise.rows(), first + batch);
+    std::ranges::copy(
+        sample(net(), noise.rows(first, last), steps, condition_rows(condition, first, last))
+            .span(),
+        all.row(first));
+  }
+  return all;
+}
+
 }  // namespace
 
 TEST_CASE("samples in batches are the samples at once") {
   const auto noise = normal_noise({23, 2}, 5);
   const auto all = told(23);
   const SamplingSettings settings{.steps = 2, .seed = 5, .batch = 10};
-  CHECK(same(collect(23, settings, all), sample(net(), noise, 2, all)));
-  CHECK(same(collect(23, settings, {}), sample(net(), noise, 2)));
+  CHECK(same(collect(23, settings, all), in_parts(noise, 10, 2, all)));
+  CHECK(same(collect(23, settings, {}), in_parts(noise, 10, 2, {})));
   CHECK(collect(0, settings, {}).size() == 0);
 }
 
@@ -55,7 +70,7 @@ TEST_CASE("a condition of one row is meant for all samples") {
   VectorCondition<float> repeated{Tensor<float>({7, 2})};
   for (std::size_t i = 0; i < 7; ++i) std::copy_n(told(1).values.data(), 2, repeated.values.row(i));
   CHECK(same(generate(net(), noise, {}, told(1)), sample(net(), noise, 1, repeated)));
-  CHECK(same(collect(7, {.seed = 5, .batch = 3}, told(1)), sample(net(), noise, 1, repeated)));
+  CHECK(same(collect(7, {.seed = 5, .batch = 3}, told(1)), in_parts(noise, 3, 1, repeated)));
 }
 
 TEST_CASE("guidance and solvers are those of their own functions") {

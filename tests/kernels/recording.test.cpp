@@ -115,3 +115,12 @@ TEST_CASE("spinning threads are warned of where others need the cores") {
         "while they wait: a training step may take ten times as long. Set OMP_WAIT_POLICY=passive "
         "in the environment.");
 }
+
+TEST_CASE("kernels older than the processor are warned of, with the remedy") {
+  using meanflow::detail::warning_of_old_kernels;
+  CHECK(warning_of_old_kernels("Prescott", 512, nullptr) ==
+        "OpenBLAS runs its Prescott kernels, but this processor has 512-bit vectors: products may "
+        "take twice as long. Set OPENBLAS_CORETYPE=SkylakeX in the environment.");
+  CHECK(warning_of_old_kernels("Prescott", 256, "Prescott")
+            .ends_with("Unset OPENBLAS_CORETYPE in the environment."));
+}

@@ -19,28 +19,20 @@
 #include <meanflow/ops/reduce.hpp>
 #include <meanflow/train/trainer.hpp>
 
+#include "nn/stirred.hpp"
+
 using namespace meanflow;
 
 static_assert(Net<MeanFlowNet<float>> && Net<SongUNet<float>> && Net<AttentionUNet<float>>);
 
 using test::numbers;
 using test::same_bits;
+using test::stirred;
 using test::Values;
 
 namespace {
 
 constexpr std::size_t rows = 2;
-
-/// Values that no layer starts with, so that none is invisible behind one that starts at zero.
-template <class N>
-N stirred(N net) {
-  Values values = net.parameters().values();
-  for (const ParameterEntry& entry : net.parameters().entries()) {
-    const Values noise = numbers({entry.shape.size()}, entry.offset + 1, -0.3, 0.3);
-    for (std::size_t i = 0; i < noise.size(); ++i) values[entry.offset + i] += noise[i];
-  }
-  return net;
-}
 
 template <class N>
 void expect_derivatives(const N& net, const ImageCondition<double>& condition) {

@@ -14,6 +14,8 @@
 #include <meanflow/nn/net.hpp>
 #include <meanflow/ops/reduce.hpp>
 
+#include "nn/stirred.hpp"
+
 using namespace meanflow;
 
 static_assert(Net<DiT<float>> && Net<ImfTransformer<float>>);
@@ -21,22 +23,12 @@ static_assert(Net<DiT<float>> && Net<ImfTransformer<float>>);
 using test::message_of;
 using test::numbers;
 using test::same_bits;
+using test::stirred;
 using test::Values;
 
 namespace {
 
 constexpr std::size_t rows = 2;
-
-/// Values that no layer starts with, so that none is invisible behind one that starts at zero.
-template <class N>
-N stirred(N net) {
-  Values values = net.parameters().values();
-  for (const ParameterEntry& entry : net.parameters().entries()) {
-    const Values noise = numbers({entry.shape.size()}, entry.offset + 1, -0.3, 0.3);
-    for (std::size_t i = 0; i < noise.size(); ++i) values[entry.offset + i] += noise[i];
-  }
-  return net;
-}
 
 DiTSettings small_dit() {
   return {.input_size = 4,
@@ -165,10 +157,11 @@ TEST_CASE("transformers are differentiated") {
   expect_derivatives(stirred(ImfTransformer<double>(small_imf())), guided(3));
 }
 
-TEST_CASE("what is recomputed in the backward pass gives the same gradients, bit for bit") {
+TEST_CASE("what is recomputed in the backward pass gives the same gradients") {
+  // Without the rows of tangents a BLAS may add in another order.
   const auto same = [](const std::vector<Values>& a, const std::vector<Values>& b) {
     REQUIRE(a.size() == b.size());
-    for (std::size_t i = 0; i < a.size(); ++i) CHECK(same_bits(a[i], b[i]));
+    for (std::size_t i = 0; i < a.size(); ++i) CHECK(test::relative_error(a[i], b[i]) <= 1e-13);
   };
   DiTSettings dit = small_dit();
   const auto kept = everything(stirred(DiT<double>(dit)), classes());

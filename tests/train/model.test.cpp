@@ -72,7 +72,12 @@ TEST_CASE("a model in one file samples as the trainer does") {
   CHECK(same(model.sample(noise), trainer.sample(noise)));
   CHECK(same(model.sample(noise, {.steps = 4}), trainer.sample(noise, 4)));
   CHECK(same(model.sample(50, {.seed = 3}), trainer.sample(noise)));
-  CHECK(same(model.sample(50, {.seed = 3, .batch = 7}), trainer.sample(noise)));
+  // A BLAS may add in another order where there are fewer rows.
+  const auto in_parts = model.sample(50, {.seed = 3, .batch = 7});
+  for (std::size_t first = 0; first < 50; first += 7) {
+    const std::size_t last = std::min<std::size_t>(first + 7, 50);
+    CHECK(same(in_parts.rows(first, last), trainer.sample(noise.rows(first, last))));
+  }
   // As another program reads it.
   const Safetensors file(path);
   CHECK(file.shape("layers.0.weight") == std::vector<std::size_t>{8, 4});

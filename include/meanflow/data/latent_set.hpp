@@ -27,7 +27,7 @@ namespace meanflow {
 /// first.
 struct LatentShard {
   ArrayFile mean, deviation;
-  std::optional<ArrayFile> mirrored_mean{}, mirrored_deviation{};
+  std::optional<ArrayFile> flipped_mean{}, flipped_deviation{};
   std::vector<std::int32_t> labels{};  ///< one for each image, or none
   bool channels_first = false;
 
@@ -39,17 +39,17 @@ struct LatentSet {
   std::vector<LatentShard> shards;
   std::size_t count = 0, height = 0, width = 0, channels = 0;
   std::size_t classes = 0;  ///< the highest label plus 1; 0 without labels
-  bool mirrored = false;    ///< whether every shard has the latents of mirrored images
+  bool flipped = false;     ///< whether every shard has the latents of mirrored images
 
   [[nodiscard]] std::size_t latent_size() const { return height * width * channels; }
 
   /// Mean and deviation of latent `index`, channels last, each of `latent_size()` numbers.
-  void read(std::size_t index, bool mirror, std::span<float> mean,
-            std::span<float> deviation) const {
-    if (mirror && !mirrored) throw ShapeError("LatentSet: there are no latents of mirrored images");
+  void read(std::size_t index, bool flip, std::span<float> mean, std::span<float> deviation) const {
     const auto [shard, row] = place(index);
-    const ArrayFile& means = mirror ? *shard->mirrored_mean : shard->mean;
-    const ArrayFile& deviations = mirror ? *shard->mirrored_deviation : shard->deviation;
+    if (flip && !(shard->flipped_mean && shard->flipped_deviation))
+      throw ShapeError("LatentSet: there are no latents of mirrored images");
+    const ArrayFile& means = flip ? *shard->flipped_mean : shard->mean;
+    const ArrayFile& deviations = flip ? *shard->flipped_deviation : shard->deviation;
     const std::uint64_t first = static_cast<std::uint64_t>(row) * latent_size();
     read_one(means, first, shard->channels_first, mean);
     read_one(deviations, first, shard->channels_first, deviation);
@@ -98,8 +98,8 @@ inline void check_latents(LatentShard& shard, LatentSet& set) {
                       shard.mean.name() + " has " + shape_text(s));
   };
   same(shard.deviation);
-  if (shard.mirrored_mean) same(*shard.mirrored_mean);
-  if (shard.mirrored_deviation) same(*shard.mirrored_deviation);
+  if (shard.flipped_mean) same(*shard.flipped_mean);
+  if (shard.flipped_deviation) same(*shard.flipped_deviation);
   if (!shard.labels.empty() && shard.labels.size() != s[0])
     throw FileError(shard.mean.name() + " has " + std::to_string(s[0]) +
                     " latents, but there are " + std::to_string(shard.labels.size()) + " labels");
@@ -124,7 +124,7 @@ inline void add_shard(LatentSet& set, LatentShard shard) {
                       ", where labels are 0 or more");
     set.classes = std::max(set.classes, static_cast<std::size_t>(label) + 1);
   }
-  set.mirrored = (first || set.mirrored) && shard.mirrored_mean && shard.mirrored_deviation;
+  set.flipped = (first || set.flipped) && shard.flipped_mean && shard.flipped_deviation;
   set.count += shard.count();
   set.shards.push_back(std::move(shard));
 }
@@ -132,8 +132,8 @@ inline void add_shard(LatentSet& set, LatentShard shard) {
 [[nodiscard]] inline LatentShard safetensors_shard(const std::filesystem::path& path) {
   const Safetensors file(path);
   LatentShard shard{ArrayFile(file, "mean"), ArrayFile(file, "std")};
-  if (file.contains("mean_flip")) shard.mirrored_mean.emplace(file, "mean_flip");
-  if (file.contains("std_flip")) shard.mirrored_deviation.emplace(file, "std_flip");
+  if (file.contains("mean_flip")) shard.flipped_mean.emplace(file, "mean_flip");
+  if (file.contains("std_flip")) shard.flipped_deviation.emplace(file, "std_flip");
   if (file.contains("labels")) shard.labels = file.read<std::int32_t>("labels");
   return shard;
 }
@@ -143,8 +143,8 @@ inline void add_shard(LatentSet& set, LatentShard shard) {
                                            const std::string& ending) {
   const auto file = [&](const char* name) { return folder / (name + ending + ".npy"); };
   LatentShard shard{ArrayFile(file("mean")), ArrayFile(file("std"))};
-  if (std::filesystem::exists(file("mean_flip"))) shard.mirrored_mean.emplace(file("mean_flip"));
-  if (std::filesystem::exists(file("std_flip"))) shard.mirrored_deviation.emplace(file("std_flip"));
+  if (std::filesystem::exists(file("mean_flip"))) shard.flipped_mean.emplace(file("mean_flip"));
+  if (std::filesystem::exists(file("std_flip"))) shard.flipped_deviation.emplace(file("std_flip"));
   if (std::filesystem::exists(file("labels")))
     shard.labels = load_npy<std::int32_t>(file("labels")).values;
   return shard;

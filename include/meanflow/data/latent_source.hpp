@@ -73,9 +73,9 @@ class LatentSource {
       std::vector<float> deviation(size);
       for (std::size_t row = first; row < last; ++row) {
         RandomStream random(seed, Purpose::augmentation, step, row);
-        const bool mirror = random.below(2) == 1 && settings_.flip && latents_->mirrored;
+        const bool flip = random.below(2) == 1 && settings_.flip && latents_->flipped;
         const std::span<float> out(x.row(row), size);
-        latents_->read(chosen[row], mirror, out, deviation);
+        latents_->read(chosen[row], flip, out, deviation);
         for (std::size_t k = 0; k < size; ++k)
           out[k] = static_cast<float>(settings_.scale) *
                    (out[k] + deviation[k] * random.normal<float>());

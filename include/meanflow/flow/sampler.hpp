@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include <meanflow/flow/step_along.hpp>
 #include <meanflow/kernels/reference/shapes.hpp>
 #include <meanflow/nn/net.hpp>
 #include <meanflow/random/philox.hpp>
@@ -75,25 +76,6 @@ template <class T, class Device, Condition C, class F>
     }
     copy(Device{}, z.size(), noise.data(), z.data());
   }
-}
-
-/// z -= scale u
-template <class T>
-struct StepAlong {
-  using value_type = T;
-  T scale;
-  const T* u;
-  T* z;
-
-  template <class At>
-  MEANFLOW_HOST_DEVICE void operator()(At at) const {
-    at.store(z, at.load(z) - scale * at.load(u));
-  }
-};
-
-template <class T, class Device>
-void step_along(Tensor<T, Device>& z, double by, const Tensor<T, Device>& u) {
-  for_each(Device{}, z.size(), StepAlong<T>{static_cast<T>(by), u.data(), z.data()});
 }
 
 template <class T, class Device>

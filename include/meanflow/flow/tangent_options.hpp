@@ -11,6 +11,7 @@
 
 #include <meanflow/config.hpp>
 #include <meanflow/flow/squared_error.hpp>
+#include <meanflow/flow/step_along.hpp>
 #include <meanflow/flow/tangents.hpp>
 #include <meanflow/kernels/precision.hpp>
 #include <meanflow/nn/net.hpp>
@@ -80,32 +81,6 @@ struct MixInto {
   }
 };
 
-/// y += a x
-template <class T>
-struct AddMultiple {
-  using value_type = T;
-  T a;
-  const T* x;
-  T* y;
-  template <class At>
-  MEANFLOW_HOST_DEVICE void operator()(At at) const {
-    at.store(y, at.load(y) + a * at.load(x));
-  }
-};
-
-/// y = (x - y) / h
-template <class T>
-struct Quotient {
-  using value_type = T;
-  T inverse;
-  const T* x;
-  T* y;
-  template <class At>
-  MEANFLOW_HOST_DEVICE void operator()(At at) const {
-    at.store(y, (at.load(x) - at.load(y)) * inverse);
-  }
-};
-
 /// The factor of every row's D.
 template <class T>
 struct TangentFactor {
@@ -169,24 +144,15 @@ template <class N, class T, class Device>
     found.dudt = derivative_along(net, batch, dz, direction);
     return found;
   }
-  const auto moved = [&](const Tensor<T, Device>& x, const Tensor<T, Device>& along, double by) {
-    auto y = x.clone();
-    for_each(Device{}, y.size(),
-             detail::AddMultiple<T>{static_cast<T>(by), along.data(), y.data()});
-    return y;
-  };
-  const auto one = Tensor<T, Device>::full({jumps, 1}, 1);
   const auto at = [&](double h) {
-    return evaluate(net, moved(batch.z.rows(0, jumps), dz, h * direction.z),
-                    moved(batch.r.rows(0, jumps), one, h * direction.r),
-                    moved(batch.t.rows(0, jumps), one, h * direction.t),
+    auto z = batch.z.rows(0, jumps).clone();
+    detail::step_along(z, -h * direction.z, dz);
+    return evaluate(net, z, batch.r.rows(0, jumps) + h * direction.r,
+                    batch.t.rows(0, jumps) + h * direction.t,
                     condition_rows(batch.condition, 0, jumps));
   };
-  const auto ahead = at(options.difference);
-  found.dudt = at(-options.difference);
-  for_each(Device{}, found.dudt.size(),
-           detail::Quotient<T>{static_cast<T>(1 / (2 * options.difference)), ahead.data(),
-                               found.dudt.data()});
+  const double h = options.difference;
+  found.dudt = (at(h) - at(-h)) * (1 / (2 * h));
   return found;
 }
 

@@ -7,15 +7,9 @@
 #include <cstddef>
 
 #include <meanflow/kernels/element.hpp>
+#include <meanflow/kernels/grouped_rows.hpp>
 
 namespace meanflow::kernels {
-
-/// Extents: `together` neighbouring rows share a gate.
-struct GateShape {
-  std::size_t rows, columns, together;
-
-  [[nodiscard]] constexpr std::size_t groups() const { return together == 0 ? 0 : rows / together; }
-};
 
 namespace detail {
 
@@ -97,7 +91,7 @@ struct GateGradientOfAll {
 /// y = x + gate a: x, a, y (rows, columns), gate (groups, columns). The tangents of the first
 /// `tangent_rows` rows follow the values of each: dy = dx + gate da + dgate a; dgate may be null.
 template <class Device, class T>
-void add_gated(Device device, const GateShape& s, std::size_t tangent_rows, const T* x,
+void add_gated(Device device, const GroupedRows& s, std::size_t tangent_rows, const T* x,
                const T* gate, const T* dgate, const T* a, T* y) {
   for_each_in_rows(device, s.rows, s.columns,
                    detail::AddGated<T>{s.columns, s.together, x, gate, a, y});
@@ -110,14 +104,14 @@ void add_gated(Device device, const GateShape& s, std::size_t tangent_rows, cons
 
 /// ga = gate g
 template <class Device, class T>
-void gate_rows(Device device, const GateShape& s, const T* gate, const T* g, T* ga) {
+void gate_rows(Device device, const GroupedRows& s, const T* gate, const T* g, T* ga) {
   for_each_in_rows(device, s.rows, s.columns,
                    detail::GateRows<T>{s.columns, s.together, gate, g, ga});
 }
 
 /// ggate += sum of a g over the rows of each group
 template <class Device, class T>
-void gate_gradient(Device device, const GateShape& s, const T* a, const T* g, T* ggate) {
+void gate_gradient(Device device, const GroupedRows& s, const T* a, const T* g, T* ggate) {
   if (s.groups() == 1)
     reduce_columns(device, s.rows, s.columns, detail::GateGradientOfAll<T>{a, g, ggate});
   else

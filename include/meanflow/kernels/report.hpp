@@ -57,6 +57,17 @@ namespace detail {
   return 128;
 }
 
+/// That OpenBLAS has chosen the kernels `core`, because it was asked to (`chosen`, or null) or
+/// because the processor is newer than OpenBLAS.
+[[nodiscard]] inline std::string warning_of_old_kernels(const std::string& core, std::size_t bits,
+                                                        const char* chosen) {
+  return "OpenBLAS runs its " + core + " kernels, but this processor has " + std::to_string(bits) +
+         "-bit vectors: products may take twice as long. " +
+         (chosen ? std::string("Unset OPENBLAS_CORETYPE in the environment.")
+                 : "Set OPENBLAS_CORETYPE=" + std::string(bits == 512 ? "SkylakeX" : "Haswell") +
+                       " in the environment.");
+}
+
 inline void describe_blas(KernelReport& report) {
   if (!openblas_get_corename || !openblas_get_config || !openblas_get_parallel) {
     report.blas = "not OpenBLAS, or left out by the linker since nothing calls it";
@@ -69,10 +80,8 @@ inline void describe_blas(KernelReport& report) {
   report.blas = config.substr(0, end) + " (" + core + ", " + threads + ")";
 #if defined(__x86_64__)
   if (openblas_vector_bits(core) < processor_vector_bits())
-    report.warnings.push_back("OpenBLAS runs its " + core + " kernels, but this processor has " +
-                              std::to_string(processor_vector_bits()) +
-                              "-bit vectors: products may take twice as long. Is " +
-                              "OPENBLAS_CORETYPE set in the environment?");
+    report.warnings.push_back(
+        warning_of_old_kernels(core, processor_vector_bits(), std::getenv("OPENBLAS_CORETYPE")));
 #endif
   if (parallel == 0 && report.threads > 1)
     report.warnings.push_back(

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <meanflow/autodiff/recomputed.hpp>
+#include <meanflow/nn/class_embedding.hpp>
 #include <meanflow/nn/condition.hpp>
 #include <meanflow/nn/conv.hpp>
 #include <meanflow/nn/linear.hpp>
@@ -124,10 +125,8 @@ class AttentionUNet {
         time0_(parameters_, "time.0", 2 * settings.dimension, width()),
         time2_(parameters_, "time.2", width(), width()),
         in_(parameters_, "stem", settings.channels, settings.dimension, {.kernel = 7}) {
-    if (settings.classes > 0) {
-      classes_ = parameters_.add("class_embed.weight", {settings.classes + 1, width()});
-      initialize(classes_, {Distribution::normal, 0.02});
-    }
+    if (settings.classes > 0)
+      classes_.emplace(parameters_, "class_embed.weight", settings.classes, width(), 0.02);
     std::vector<std::size_t> skips{settings.dimension};
     std::size_t channels = build_down(skips);
     for (std::size_t i = 0; i < 2; ++i)
@@ -143,8 +142,8 @@ class AttentionUNet {
   [[nodiscard]] const Parameters<T, Device>& parameters() const { return parameters_; }
   /// The label of rows without a class, if the net knows classes.
   [[nodiscard]] std::optional<std::int32_t> null_class() const {
-    if (settings_.classes == 0) return std::nullopt;
-    return static_cast<std::int32_t>(settings_.classes);
+    if (!classes_) return std::nullopt;
+    return classes_->null_class();
   }
 
   template <Differentiable X>
@@ -154,7 +153,7 @@ class AttentionUNet {
                          std::size_t{1} << (settings_.multipliers.size() - 1));
     if (!given.augmentation.empty())
       throw ShapeError("AttentionUNet: it takes labels only, but augmentation was given");
-    if (classes_.empty() && !given.labels.empty())
+    if (!classes_ && !given.labels.empty())
       throw ShapeError("AttentionUNet: its classes are 0, but labels were given");
     const X c = embed(r, t, given);  // (B, width)
     X x = in_(z);                    // (B, H, W, dimension)
@@ -196,11 +195,7 @@ class AttentionUNet {
   [[nodiscard]] X embed(const X& r, const X& t, const condition_type& given) const {
     const X features = concat(sinusoid(t, frequencies_), sinusoid(t - r, frequencies_));
     const X c = time2_(time0_(features, Silu{}));
-    if (classes_.empty()) return silu(c);
-    const auto labels = given.labels.empty()
-                            ? Tensor<std::int32_t, Device>::full({t.rows()}, *null_class())
-                            : given.labels;
-    return silu(c + class_embedding(classes_, labels, t));
+    return silu(classes_ ? c + (*classes_)(given.labels, t) : c);
   }
 
   [[nodiscard]] Block block(const std::string& name, std::size_t in, std::size_t out,
@@ -258,7 +253,7 @@ class AttentionUNet {
   Tensor<T, Device> frequencies_;
   Linear<T, Device> time0_, time2_;
   Conv2d<T, Device> in_;
-  Parameter<T, Device> classes_;
+  std::optional<ClassEmbedding<T, Device>> classes_;
   std::vector<Level> down_, up_;
   std::vector<Block> middle_;
   std::optional<GroupNorm<T, Device>> norm_out_;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include <meanflow/autodiff/recomputed.hpp>
+#include <meanflow/nn/class_embedding.hpp>
 #include <meanflow/nn/condition.hpp>
 #include <meanflow/nn/position.hpp>
 #include <meanflow/nn/token_layers.hpp>
@@ -156,7 +157,8 @@ class DiT {
         positions_(sine_table_2d<T, Device>(settings.grid().side(), settings.grid().side(),
                                             settings.hidden_size)) {
     if (settings.classes > 0)
-      classes_.emplace(parameters_, "y_embedder", settings.classes, settings.hidden_size, 0.02);
+      classes_.emplace(parameters_, "y_embedder.embedding_table.weight", settings.classes,
+                       settings.hidden_size, 0.02);
     for (std::size_t i = 0; i < settings.depth; ++i)
       blocks_.emplace_back(parameters_, "blocks." + std::to_string(i), settings);
     out_.emplace(parameters_, "final_layer.linear", settings.hidden_size, settings.grid().patch(),

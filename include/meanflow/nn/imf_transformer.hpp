@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <meanflow/autodiff/recomputed.hpp>
+#include <meanflow/nn/class_embedding.hpp>
 #include <meanflow/nn/condition.hpp>
 #include <meanflow/nn/imf_net.hpp>
 #include <meanflow/nn/position.hpp>
@@ -188,7 +189,8 @@ class ImfTransformer {
         omega_(parameters_, "omega_embedder", settings.hidden_size, number_init()),
         t_min_(parameters_, "cfg_t_start_embedder", settings.hidden_size, number_init()),
         t_max_(parameters_, "cfg_t_end_embedder", settings.hidden_size, number_init()),
-        classes_(parameters_, "y_embedder", settings.classes, settings.hidden_size, deviation()),
+        classes_(parameters_, "y_embedder.embedding_table.weight", settings.classes,
+                 settings.hidden_size, deviation()),
         class_tokens_(tokens("class_tokens", settings.class_tokens)),
         time_tokens_(tokens("time_tokens", settings.time_tokens)),
         omega_tokens_(tokens("omega_tokens", settings.omega_tokens)),

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <meanflow/autodiff/recomputed.hpp>
+#include <meanflow/nn/class_embedding.hpp>
 #include <meanflow/nn/condition.hpp>
 #include <meanflow/nn/conv.hpp>
 #include <meanflow/nn/linear.hpp>
@@ -115,11 +116,10 @@ class MeanFlowNet {
       : settings_((settings.check(), settings)),
         parameters_(settings.seed),
         frequencies_(sinusoid_frequencies<T, Device>(settings.embedding)),
-        classes_(parameters_.add("class_embed.weight", {settings.classes + 1, settings.embedding})),
+        classes_(parameters_, "class_embed.weight", settings.classes, settings.embedding, 1),
         condition0_(parameters_, "cond_mlp.0", 3 * settings.embedding, settings.condition),
         condition2_(parameters_, "cond_mlp.2", settings.condition, settings.condition),
         in_(parameters_, "conv_in", settings.channels, settings.base) {
-    initialize(classes_, {Distribution::normal});
     std::vector<std::size_t> skips{settings.base};
     std::size_t width = build_down(skips);
     for (std::size_t i = 0; i < 2; ++i)
@@ -135,9 +135,7 @@ class MeanFlowNet {
   [[nodiscard]] const MeanFlowNetSettings& settings() const { return settings_; }
   [[nodiscard]] const Parameters<T, Device>& parameters() const { return parameters_; }
   /// The label of rows without a class.
-  [[nodiscard]] std::int32_t null_class() const {
-    return static_cast<std::int32_t>(settings_.classes);
-  }
+  [[nodiscard]] std::int32_t null_class() const { return classes_.null_class(); }
 
   template <Differentiable X>
   [[nodiscard]] X operator()(const X& z, const X& r, const X& t,
@@ -178,12 +176,8 @@ class MeanFlowNet {
 
   template <class X>
   [[nodiscard]] X embed(const X& r, const X& t, const condition_type& given) const {
-    const auto labels = given.labels.empty()
-                            ? Tensor<std::int32_t, Device>::full(
-                                  {t.rows()}, static_cast<std::int32_t>(settings_.classes))
-                            : given.labels;
-    const X features = concat(sinusoid(r, frequencies_), sinusoid(t, frequencies_),
-                              class_embedding(classes_, labels, t));
+    const X features =
+        concat(sinusoid(r, frequencies_), sinusoid(t, frequencies_), classes_(given.labels, t));
     return condition2_(condition0_(features, Silu{}), Silu{});
   }
 
@@ -235,7 +229,7 @@ class MeanFlowNet {
   MeanFlowNetSettings settings_;
   Parameters<T, Device> parameters_;
   Tensor<T, Device> frequencies_;
-  Parameter<T, Device> classes_;
+  ClassEmbedding<T, Device> classes_;
   Linear<T, Device> condition0_, condition2_;
   Conv2d<T, Device> in_;
   std::vector<Level> down_, up_;

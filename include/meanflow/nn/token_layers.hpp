@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The layers that transformers share: patches, embeddings of numbers and of classes, and the RMS
-/// norm.
+/// The layers that transformers share: patches, embeddings of numbers, and the RMS norm.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 #include <string>
 
 #include <meanflow/nn/conv.hpp>
 #include <meanflow/nn/linear.hpp>
 #include <meanflow/nn/net_checks.hpp>
 #include <meanflow/nn/time_embedding.hpp>
-#include <meanflow/ops/embedding.hpp>
 #include <meanflow/ops/reshape.hpp>
 #include <meanflow/ops/row_norm.hpp>
 #include <meanflow/ops/swap_axes.hpp>
@@ -121,34 +119,6 @@ class NumberEmbedding {
   double scale_;
   Tensor<T, Device> frequencies_;
   Linear<T, Device> first_, second_;
-};
-
-/// Classes to (B, hidden), the null class being the last row of NAME.embedding_table.weight
-/// (classes + 1, hidden), drawn from N(0, deviation^2).
-template <class T = float, class Device = Cpu>
-class ClassEmbedding {
- public:
-  ClassEmbedding(Parameters<T, Device>& parameters, const std::string& name, std::size_t classes,
-                 std::size_t hidden, double deviation)
-      : table_(parameters.add(name + ".embedding_table.weight", {classes + 1, hidden})) {
-    initialize(table_, {Distribution::normal, deviation});
-  }
-
-  [[nodiscard]] std::int32_t null_class() const {
-    return static_cast<std::int32_t>(table_.shape().rows() - 1);
-  }
-
-  /// The rows of `labels` (B), or of the null class if there are none.
-  template <Differentiable X>
-  [[nodiscard]] X operator()(const Tensor<std::int32_t, Device>& labels, const X& like) const {
-    return class_embedding(
-        table_,
-        labels.empty() ? Tensor<std::int32_t, Device>::full({like.rows()}, null_class()) : labels,
-        like);
-  }
-
- private:
-  Parameter<T, Device> table_;
 };
 
 /// x w / sqrt(mean(x^2) + eps) over the last axis, with the parameter NAME.weight.

@@ -15,7 +15,7 @@ namespace detail {
 
 /// Rows (B, ..., C) of which each batch row has a gate (B, C), or all have one of C numbers.
 template <ValueLike X>
-[[nodiscard]] kernels::GateShape gate_shape(const X& x, const Shape& gate, bool one_for_all) {
+[[nodiscard]] GroupedRows gate_shape(const X& x, const Shape& gate, bool one_for_all) {
   const Shape s = x.shape();
   const Shape expected = one_for_all ? Shape{s.last()} : Shape{s.rows(), s.last()};
   if (!(gate == expected))
@@ -26,7 +26,7 @@ template <ValueLike X>
 }
 
 template <ValueLike X>
-[[nodiscard]] X add_gated_forward(const kernels::GateShape& s, const X& x,
+[[nodiscard]] X add_gated_forward(const GroupedRows& s, const X& x,
                                   const typename X::value_type* gate,
                                   const typename X::value_type* dgate, const X& a) {
   check_same_tangents("add_gated", x, a);

@@ -25,7 +25,7 @@ void check_row_norm(const char* operation, const Shape& x, const Parameter<T, De
 
 /// Rows that all share one scale and shift.
 template <ValueLike X>
-[[nodiscard]] RowNormShape row_norm_shape(const X& x) {
+[[nodiscard]] GroupedRows row_norm_shape(const X& x) {
   const std::size_t columns = x.shape().last(), rows = columns == 0 ? 0 : value_size(x) / columns;
   return {rows, columns, rows};
 }
@@ -44,7 +44,7 @@ struct RowNormResult {
 };
 
 template <ValueLike X>
-[[nodiscard]] RowNormResult<X> row_norm_forward(kernels::Centred centred, const RowNormShape& s,
+[[nodiscard]] RowNormResult<X> row_norm_forward(kernels::Centred centred, const GroupedRows& s,
                                                 const X& x,
                                                 const RowAffine<typename X::value_type>& affine,
                                                 double epsilon) {
@@ -75,7 +75,7 @@ template <ValueLike X, class T, class Device>
   using Values = Tensor<T, Device>;
   auto& tape = x.tape();
   T *weight_gradient = tape.gradient_of(weight), *bias_gradient = tape.gradient_of(bias);
-  const RowNormShape s = row_norm_shape(x.value());
+  const GroupedRows s = row_norm_shape(x.value());
   auto result = row_norm_forward(centred, s, x.value(),
                                  parameters_of(operation, x.shape(), weight, bias), epsilon);
   return recorded(tape, std::move(result.y), !x.constant() || weight_gradient || bias_gradient,
@@ -92,20 +92,20 @@ template <ValueLike X, class T, class Device>
 
 /// Rows (B, ..., C) whose neighbours of one batch row share a scale and a shift (B, C).
 template <ValueLike X>
-[[nodiscard]] RowNormShape modulated_shape(const char* operation, const X& x, const Shape& shift,
-                                           const Shape& scale) {
+[[nodiscard]] GroupedRows modulated_shape(const char* operation, const X& x, const Shape& shift,
+                                          const Shape& scale) {
   const Shape s = x.shape();
   for (const Shape& other : {shift, scale})
     if (s.rank() < 2 || !(other == Shape{s.rows(), s.last()}))
       throw_shape_error(operation, other, s, "shift and scale must be (B, C)");
-  RowNormShape rows = row_norm_shape(x);
+  GroupedRows rows = row_norm_shape(x);
   rows.together = s.rows() == 0 ? 0 : rows.rows / s.rows();
   return rows;
 }
 
 /// `factor` is 1 + scale.
 template <ValueLike X>
-[[nodiscard]] RowNormResult<X> modulated_forward(const RowNormShape& s, const X& x, const X& shift,
+[[nodiscard]] RowNormResult<X> modulated_forward(const GroupedRows& s, const X& x, const X& shift,
                                                  const X& factor, double epsilon) {
   using T = typename X::value_type;
   const std::size_t values = value_size(factor);
@@ -171,7 +171,7 @@ template <ValueLike X>
                                      double epsilon = 1e-6) {
   detail::check_same_tangents("modulated_layer_norm", x, shift);
   detail::check_same_tangents("modulated_layer_norm", x, scale);
-  const RowNormShape s =
+  const GroupedRows s =
       detail::modulated_shape("modulated_layer_norm", x, shift.shape(), scale.shape());
   return detail::modulated_forward(s, x, shift, affine(scale, 1, 1), epsilon).y;
 }
@@ -183,7 +183,7 @@ template <ValueLike X>
   using Values = Tensor<typename X::value_type, Device>;
   detail::check_same_tangents("modulated_layer_norm", x.value(), shift.value());
   detail::check_same_tangents("modulated_layer_norm", x.value(), scale.value());
-  const RowNormShape s =
+  const GroupedRows s =
       detail::modulated_shape("modulated_layer_norm", x.value(), shift.shape(), scale.shape());
   const X factor = affine(scale.value(), 1, 1);
   auto result = detail::modulated_forward(s, x.value(), shift.value(), factor, epsilon);

@@ -149,11 +149,11 @@ class RandomStream {
   /// x >= 0 rounded down or up by chance, so that the mean is x. A whole number, up to rounding
   /// errors of the last bits, stays itself and draws nothing.
   MEANFLOW_HOST_DEVICE std::uint64_t round_by_chance(double x) {
-    const auto nearest = static_cast<std::uint64_t>(x + 0.5);
-    const double away = x - static_cast<double>(nearest);
-    if (-1e-9 < away && away < 1e-9) return nearest;
-    const auto below = static_cast<std::uint64_t>(x);
-    return below + (uniform<double>() < x - static_cast<double>(below));
+    const auto whole = static_cast<std::uint64_t>(x);
+    const double part = x - static_cast<double>(whole);
+    if (part < 1e-9) return whole;
+    if (part > 1 - 1e-9) return whole + 1;
+    return whole + (uniform<double>() < part);
   }
 
  private:

@@ -56,9 +56,7 @@ template <class Slot>
                   { slot.description() } -> std::convertible_to<std::string>;
                 }) {
     return slot.description();
-  } else if constexpr (std::is_enum_v<Slot>) {
-    return describe_number(static_cast<double>(static_cast<std::underlying_type_t<Slot>>(slot)));
-  } else if constexpr (std::is_arithmetic_v<Slot>) {
+  } else if constexpr (std::is_enum_v<Slot> || std::is_arithmetic_v<Slot>) {
     return describe_number(static_cast<double>(slot));
   } else if constexpr (requires { Slot::fields([](const char*, const auto&) {}, slot); }) {
     std::string text;

@@ -17,7 +17,7 @@ namespace detail {
 
 /// Row `r` of numbers that `together` rows share; null stays null.
 template <class T>
-[[nodiscard]] const T* shared_row(const RowNormShape& s, const T* x, std::size_t r) {
+[[nodiscard]] const T* shared_row(const GroupedRows& s, const T* x, std::size_t r) {
   return x ? x + r / s.together * s.columns : nullptr;
 }
 
@@ -101,7 +101,7 @@ void normalize_row_backward(Centred centred, std::size_t columns, const T* x, T 
 
 /// Adds the sums of g n and of g over the rows of group `group`, for the columns [from, to).
 template <class T>
-void sum_group(const RowNormShape& s, std::size_t group, std::size_t from, std::size_t to,
+void sum_group(const GroupedRows& s, std::size_t group, std::size_t from, std::size_t to,
                const T* x, const T* mean, const T* inv_std, const T* g, T* ga, T* gb) {
   using Batch = xsimd::batch<T>;
   for_each_batch<T>(from, to, [=](auto lanes, std::size_t c) {
@@ -123,7 +123,7 @@ void sum_group(const RowNormShape& s, std::size_t group, std::size_t from, std::
 }  // namespace detail
 
 template <class T>
-void row_norm(Cpu, Centred centred, const RowNormShape& s, std::size_t tangent_rows, T epsilon,
+void row_norm(Cpu, Centred centred, const GroupedRows& s, std::size_t tangent_rows, T epsilon,
               const T* x, const T* a, const T* b, const T* da, const T* db, T* y, T* mean,
               T* inv_std) {
   const std::size_t columns = s.columns;
@@ -144,7 +144,7 @@ void row_norm(Cpu, Centred centred, const RowNormShape& s, std::size_t tangent_r
 }
 
 template <class T>
-void row_norm_backward(Cpu, Centred centred, const RowNormShape& s, const T* x, const T* mean,
+void row_norm_backward(Cpu, Centred centred, const GroupedRows& s, const T* x, const T* mean,
                        const T* inv_std, const T* a, const T* g, T* gx, T* ga, T* gb) {
   const std::size_t columns = s.columns;
   parallel_for(Cpu{}, s.rows, detail::rows_grain(columns),

@@ -16,7 +16,7 @@
 namespace meanflow::kernels {
 
 template <class T>
-void row_norm(Cuda, Centred centred, const RowNormShape& s, std::size_t tangent_rows, T epsilon,
+void row_norm(Cuda, Centred centred, const GroupedRows& s, std::size_t tangent_rows, T epsilon,
               const T* x, const T* a, const T* b, const T* da, const T* db, T* y, T* mean,
               T* inv_std) {
   const bool moves = centred == Centred::yes;
@@ -68,7 +68,7 @@ void row_norm(Cuda, Centred centred, const RowNormShape& s, std::size_t tangent_
 }
 
 template <class T>
-void row_norm_backward(Cuda, Centred centred, const RowNormShape& s, const T* x, const T* mean,
+void row_norm_backward(Cuda, Centred centred, const GroupedRows& s, const T* x, const T* mean,
                        const T* inv_std, const T* a, const T* g, T* gx, T* ga, T* gb) {
   const bool moves = centred == Centred::yes;
   const std::size_t columns = s.columns, together = s.together;

@@ -10,19 +10,10 @@
 #include <cmath>
 #include <cstddef>
 
+#include <meanflow/kernels/grouped_rows.hpp>
 #include <meanflow/tensor/device.hpp>
 
-namespace meanflow {
-
-/// The extents of rows that are normalised; `together` neighbouring rows share a and b.
-struct RowNormShape {
-  std::size_t rows, columns, together;
-
-  /// How many rows a and b have.
-  [[nodiscard]] constexpr std::size_t groups() const { return together == 0 ? 0 : rows / together; }
-};
-
-namespace kernels {
+namespace meanflow::kernels {
 
 /// Whether the mean is subtracted before dividing by the deviation: layer normalisation does,
 /// RMS normalisation does not.
@@ -34,9 +25,9 @@ enum class Centred : bool { no, yes };
 ///   dn = (dx - mean(dx) - n mean(n dx)) / s, without the first mean if not centred,
 ///   dy = dn a + n da + db
 template <class T>
-void row_norm(Reference, Centred centred, const RowNormShape& s, std::size_t tangent_rows,
-              T epsilon, const T* x, const T* a, const T* b, const T* da, const T* db, T* y,
-              T* mean, T* inv_std) {
+void row_norm(Reference, Centred centred, const GroupedRows& s, std::size_t tangent_rows, T epsilon,
+              const T* x, const T* a, const T* b, const T* da, const T* db, T* y, T* mean,
+              T* inv_std) {
   using std::sqrt;
   const std::size_t columns = s.columns;
   const T count = T(columns);
@@ -75,7 +66,7 @@ void row_norm(Reference, Centred centred, const RowNormShape& s, std::size_t tan
 /// With q = g a:  gx = (q - mean(q) - n mean(n q)) / s, without the first mean if not centred;
 /// ga += sum of g n and gb += sum of g over the rows of a group, unless null.
 template <class T>
-void row_norm_backward(Reference, Centred centred, const RowNormShape& s, const T* x, const T* mean,
+void row_norm_backward(Reference, Centred centred, const GroupedRows& s, const T* x, const T* mean,
                        const T* inv_std, const T* a, const T* g, T* gx, T* ga, T* gb) {
   const std::size_t columns = s.columns;
   const T count = T(columns);
@@ -96,5 +87,4 @@ void row_norm_backward(Reference, Centred centred, const RowNormShape& s, const 
   }
 }
 
-}  // namespace kernels
-}  // namespace meanflow
+}  // namespace meanflow::kernels
