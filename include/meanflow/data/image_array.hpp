@@ -31,7 +31,7 @@ inline std::string npy_shape_text(const std::vector<std::size_t>& shape) {
 }
 
 inline std::string npy_type_text(const NpyHeader& header) {
-  return std::string("elements of type '") + header.kind + std::to_string(header.width) + "'";
+  return "elements of type '" + std::string(1, header.kind) + std::to_string(header.width) + "'";
 }
 
 /// Sets the extents of the set to those of the array: (N, H, W, C), or (N, H, W) for one channel.
