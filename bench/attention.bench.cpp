@@ -84,7 +84,7 @@ class Materialised {
   }
 
  private:
-  /// to = beta to + a b^T or a b, with `rows` rows.
+  /// to = beta to + a b^T, a b and a^T b.
   void scores(const float* a, const float* b, float beta, float* to) const {
     kernels::gemm(Cpu{}, Transpose::no, Transpose::yes, queries_, tokens_, channels, a, b, beta,
                   to);
@@ -134,7 +134,7 @@ void attention(benchmark::State& state, Kind kind, Form form) {
   const auto tokens = static_cast<std::size_t>(state.range(0));
   Operands operands(tokens);
   in_one_pass(operands, Kind::value_and_tangent);
-  // Only one form needs them. Scores of 64 queries are 1 MB with 4,096 tokens.
+  // One pass needs none. Scores of 64 queries are 1 MB with 4,096 tokens.
   std::optional<Materialised> matrices;
   if (form != Form::one_pass)
     matrices.emplace(tokens, form == Form::products ? std::size_t{64} : tokens);
