@@ -330,7 +330,7 @@ class Reader {
                             const std::string& key, const std::vector<std::string>& known) const {
     std::string text = source_.at(node) + "there is no setting " + key;
     if (section == "net")
-      text += std::string(" of a ") + ChoiceOf<NetSettings>::names.at(all_.net.index());
+      text += std::string(" of the kind ") + ChoiceOf<NetSettings>::names.at(all_.net.index());
     std::vector<std::string> candidates;
     for (const std::string& name : known) candidates.push_back(path(section, name));
     for (const std::string& other : known_keys(all_)) candidates.push_back(other);

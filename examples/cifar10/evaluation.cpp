@@ -2,6 +2,8 @@
 #include "evaluation.hpp"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <string>
 #include <utility>
@@ -10,6 +12,8 @@
 
 #include <meanflow/eval/frechet.hpp>
 #include <meanflow/eval/kernel_distance.hpp>
+#include <meanflow/eval/precision_recall.hpp>
+#include <meanflow/random/philox.hpp>
 
 #include "../json_file.hpp"
 #include "classifier.hpp"
@@ -24,8 +28,8 @@ namespace {
 using meanflow::Tensor;
 
 constexpr const char* measure =
-    "Frechet and kernel distance between features of a small classifier; not the FID or KID, whose "
-    "features are those of the Inception network";
+    "of features of a small classifier; not the FID or KID, whose features are those of the "
+    "Inception network";
 
 /// The features of a set, and their statistics.
 struct Features {
@@ -52,22 +56,33 @@ struct Features {
   return features;
 }
 
-struct Distance {
-  double frechet = 0;
-  meanflow::KernelDistanceEstimate kernel;
-};
-
-[[nodiscard]] Distance distance(const Features& a, const Features& b) {
-  const std::size_t rows = std::min(a.rows.rows(), b.rows.rows());
-  return {meanflow::frechet_distance(a.statistics, b.statistics),
-          meanflow::kernel_distance_of_subsets(a.rows, b.rows,
-                                               {.subset_size = std::min<std::size_t>(rows, 1000)})};
+/// Some rows of features, drawn without replacement: files may hold one class after the other.
+[[nodiscard]] Tensor<float> some_rows(const Tensor<float>& features, std::size_t count) {
+  const auto order = meanflow::permutation<std::uint32_t>(features.rows(), 0, 0);
+  Tensor<float> chosen({count, features.row_size()});
+  for (std::size_t i = 0; i < count; ++i)
+    std::copy_n(features.row(order[i]), features.row_size(), chosen.row(i));
+  return chosen;
 }
 
-[[nodiscard]] nlohmann::json to_json(const Distance& d) {
-  return {{"classifier_frechet_distance", d.frechet},
-          {"classifier_kernel_distance",
-           {{"mean", d.kernel.mean}, {"standard_deviation", d.kernel.standard_deviation}}}};
+/// How the features of samples lie among those of pictures.
+[[nodiscard]] nlohmann::json compared(const Features& samples, const Features& pictures) {
+  const std::size_t rows = std::min(samples.rows.rows(), pictures.rows.rows());
+  const auto kernel = meanflow::kernel_distance_of_subsets(
+      samples.rows, pictures.rows, {.subset_size = std::min<std::size_t>(rows, 1000)});
+  nlohmann::json result{
+      {"classifier_frechet_distance",
+       meanflow::frechet_distance(samples.statistics, pictures.statistics)},
+      {"classifier_kernel_distance",
+       {{"mean", kernel.mean}, {"standard_deviation", kernel.standard_deviation}}}};
+  // Neighbours among so many features are found in seconds.
+  const std::size_t few = std::min<std::size_t>(rows, 5000);
+  if (few < 10) return result;
+  const Tensor<float> some = some_rows(samples.rows, few), others = some_rows(pictures.rows, few);
+  const auto found = meanflow::precision_recall(some.span(), others.span(), some.row_size());
+  result["precision"] = found.precision;
+  result["recall"] = found.recall;
+  return result;
 }
 
 [[nodiscard]] Settings with_changes(const Settings& settings,
@@ -146,7 +161,7 @@ struct Evaluation {
           const auto found = classifier.classes(part);
           for (std::size_t i = 0; i < found.size(); ++i) agreed += found[i] == labels(first + i);
         });
-    nlohmann::json result = to_json(distance(features, reference));
+    nlohmann::json result = compared(features, reference);
     result["nfe"] = sampling.nfe;
     if (sampling.solver)
       result["solver"] = *sampling.solver == meanflow::Solver::heun ? "heun" : "euler";
@@ -177,8 +192,15 @@ void print_row(const std::string& name, const nlohmann::json& row) {
   std::printf("%-34s %10.4f %12.5f +- %.5f", name.c_str(),
               row.at("classifier_frechet_distance").get<double>(), kernel.at("mean").get<double>(),
               kernel.at("standard_deviation").get<double>());
-  if (row.contains("class_agreement"))
-    std::printf("   %.1f %%", 100 * row.at("class_agreement").get<double>());
+  const auto share = [&row](const char* key, double factor, const char* format) {
+    if (row.contains(key))
+      std::printf(format, factor * row.at(key).get<double>());
+    else
+      std::printf("%11s", "");
+  };
+  share("precision", 1, "%11.3f");
+  share("recall", 1, "%8.3f");
+  share("class_agreement", 100, "%11.1f %%");
   std::printf("\n");
   std::fflush(stdout);
 }
@@ -217,10 +239,10 @@ void evaluate(const EvaluateRequest& request) {
   const Features reference = features_of(classifier, pictures.training, pictures.training.count);
   const std::size_t real = std::min(count, pictures.test.count);
   const Features test = features_of(classifier, pictures.test, real);
-  nlohmann::json floor = to_json(distance(test, reference));
+  nlohmann::json floor = compared(test, reference);
   floor["count"] = real;
-  std::printf("%-34s %10s %12s %s\n", "", "Frechet*", "kernel*",
-              model.classes() > 0 ? "            as requested" : "");
+  std::printf("%-34s %10s %12s %22s %7s %s\n", "", "Frechet*", "kernel*", "precision*", "recall*",
+              model.classes() > 0 ? "as requested" : "");
   print_row(std::to_string(real) + " real test pictures (floor)", floor);
 
   nlohmann::json results = nlohmann::json::array();

@@ -285,6 +285,7 @@ void describe(ImfNet& s, Visit&& visit) {
   visit("omega_tokens", s.omega_tokens, at_least_one);
   visit("interval_tokens", s.interval_tokens, at_least_one);
   visit("time_tokens", s.time_tokens, at_least_one);
+  visit("condition_scale", s.condition_scale, positive);
   visit("x_prediction", s.x_prediction);
   visit("recompute", s.recompute);
 }
@@ -380,6 +381,7 @@ void describe(meanflow::AlphaFlow& s, Visit&& visit) {
   visit("gap", s.gap);
   visit("divided", s.divided);
   visit("derivative_below", s.derivative_below, below_one);
+  visit("least_gap", s.least_gap, positive);
   visit("mode", s.mode);
 }
 

@@ -138,7 +138,7 @@ int main() {
   // [docs:end]
   std::printf("omega  interval    own class  precision  recall\n");
   std::vector<Measured> found;
-  for (const double omega : {1.0, 1.5, 2.0, 3.0, 5.0}) {
+  for (const double omega : {1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0}) {
     found.push_back(measure(trainer.net(), {.omega = omega}));
     print({.omega = omega}, found.back());
   }

@@ -76,7 +76,7 @@ TEST_CASE("unknown keys are refused with the line and the nearest known key") {
   CHECK(refusal("\n\ntrian: {batch: 64}") ==
         "c.yaml:3: there is no setting trian; did you mean train?");
   CHECK(refusal("net: {kind: song_unet, channel_mults: [1]}\ndata: {labels: false}") ==
-        "c.yaml:1: there is no setting net.channel_mults of a song_unet; did you mean "
+        "c.yaml:1: there is no setting net.channel_mults of the kind song_unet; did you mean "
         "net.channel_mult?");
   CHECK(refusal("times: {r: {men: 1}}") ==
         "c.yaml:1: there is no setting times.r.men; did you mean times.r.mean?");

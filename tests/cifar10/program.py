@@ -221,6 +221,9 @@ def check_evaluation(folder: Path, checkpoint: Path, data: Path) -> None:
     for row in [measures["floor"], *measures["results"]]:
         assert set(row["classifier_kernel_distance"]) == {"mean", "standard_deviation"}
         assert row["classifier_frechet_distance"] > -1e-3
+        assert 0 <= row["precision"] <= 1 and 0 <= row["recall"] <= 1, row
+    # 40 real pictures lie among 40 others; samples of a net that has learned little do not.
+    assert measures["floor"]["precision"] > max(row["precision"] for row in measures["results"]), measures
     assert all(0 <= row["class_agreement"] <= 1 for row in measures["results"])
     assert measures["floor"]["classifier_frechet_distance"] < min(
         row["classifier_frechet_distance"] for row in measures["results"])

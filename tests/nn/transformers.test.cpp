@@ -244,6 +244,25 @@ TEST_CASE("transformers begin at zero, and without labels every row has the null
                        Values::full({rows, 1}, 1)})));
 }
 
+TEST_CASE("ImfTransformer embeds guidance times the scale of its condition") {
+  ImfTransformerSettings twice = small_imf();
+  twice.condition_scale = 2;
+  const auto net = stirred(ImfTransformer<double>(small_imf()));
+  const auto scaled = stirred(ImfTransformer<double>(twice));
+  const Inputs in;
+  // 1 - 1 / omega is a half of 1/2, and the interval a half of [0.5, 1].
+  const auto told = [&](const ImfTransformer<double>& of, double omega, double t_min,
+                        double t_max) {
+    return of(in.z, in.r, in.t,
+              {{},
+               Values::full({rows, 1}, omega),
+               Values::full({rows, 1}, t_min),
+               Values::full({rows, 1}, t_max)});
+  };
+  CHECK(same_bits(told(scaled, 4.0 / 3, 0.25, 0.5), told(net, 2, 0.5, 1)));
+  CHECK(!same_bits(told(scaled, 2, 0.5, 1), told(net, 2, 0.5, 1)));
+}
+
 TEST_CASE("a DiT without classes takes none") {
   DiTSettings settings = small_dit();
   settings.classes = 0;
