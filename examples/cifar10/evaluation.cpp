@@ -28,8 +28,8 @@ namespace {
 using meanflow::Tensor;
 
 constexpr const char* measure =
-    "of features of a small classifier; not the FID or KID, whose features are those of the "
-    "Inception network";
+    "computed from features of a small classifier; not the FID or KID, whose features are those of "
+    "the Inception network";
 
 /// The features of a set, and their statistics.
 struct Features {
@@ -65,8 +65,16 @@ struct Features {
   return chosen;
 }
 
-/// How the features of samples lie among those of pictures.
-[[nodiscard]] nlohmann::json compared(const Features& samples, const Features& pictures) {
+[[nodiscard]] Features some_of(const Features& features, std::size_t count) {
+  Features chosen(count, features.rows.row_size());
+  chosen.put(some_rows(features.rows, count), 0);
+  return chosen;
+}
+
+/// How the features of samples lie among those of pictures; precision and recall among `few` of
+/// each, if that is at least 10.
+[[nodiscard]] nlohmann::json compared(const Features& samples, const Features& pictures,
+                                      std::size_t few) {
   const std::size_t rows = std::min(samples.rows.rows(), pictures.rows.rows());
   const auto kernel = meanflow::kernel_distance_of_subsets(
       samples.rows, pictures.rows, {.subset_size = std::min<std::size_t>(rows, 1000)});
@@ -75,8 +83,6 @@ struct Features {
        meanflow::frechet_distance(samples.statistics, pictures.statistics)},
       {"classifier_kernel_distance",
        {{"mean", kernel.mean}, {"standard_deviation", kernel.standard_deviation}}}};
-  // Neighbours among so many features are found in seconds.
-  const std::size_t few = std::min<std::size_t>(rows, 5000);
   if (few < 10) return result;
   const Tensor<float> some = some_rows(samples.rows, few), others = some_rows(pictures.rows, few);
   const auto found = meanflow::precision_recall(some.span(), others.span(), some.row_size());
@@ -141,6 +147,7 @@ struct Evaluation {
   const Classifier& classifier;
   const Features& reference;
   std::size_t count;
+  std::size_t neighbours;  ///< rows that precision and recall are computed from
 
   [[nodiscard]] nlohmann::json run(const Sampling& sampling) const {
     const std::size_t classes = model.classes();
@@ -161,7 +168,7 @@ struct Evaluation {
           const auto found = classifier.classes(part);
           for (std::size_t i = 0; i < found.size(); ++i) agreed += found[i] == labels(first + i);
         });
-    nlohmann::json result = compared(features, reference);
+    nlohmann::json result = compared(features, reference, neighbours);
     result["nfe"] = sampling.nfe;
     if (sampling.solver)
       result["solver"] = *sampling.solver == meanflow::Solver::heun ? "heun" : "euler";
@@ -192,15 +199,16 @@ void print_row(const std::string& name, const nlohmann::json& row) {
   std::printf("%-34s %10.4f %12.5f +- %.5f", name.c_str(),
               row.at("classifier_frechet_distance").get<double>(), kernel.at("mean").get<double>(),
               kernel.at("standard_deviation").get<double>());
-  const auto share = [&row](const char* key, double factor, const char* format) {
+  const auto share = [&row](const char* key, int width, int digits, double factor,
+                            const char* unit) {
     if (row.contains(key))
-      std::printf(format, factor * row.at(key).get<double>());
+      std::printf("%*.*f%s", width, digits, factor * row.at(key).get<double>(), unit);
     else
-      std::printf("%11s", "");
+      std::printf("%*s", width, "");
   };
-  share("precision", 1, "%11.3f");
-  share("recall", 1, "%8.3f");
-  share("class_agreement", 100, "%11.1f %%");
+  share("precision", 13, 3, 1, "");
+  share("recall", 9, 3, 1, "");
+  share("class_agreement", 12, 1, 100, " %");
   std::printf("\n");
   std::fflush(stdout);
 }
@@ -238,10 +246,13 @@ void evaluate(const EvaluateRequest& request) {
   const std::size_t count = request.count > 0 ? request.count : settings.evaluate.count;
   const Features reference = features_of(classifier, pictures.training, pictures.training.count);
   const std::size_t real = std::min(count, pictures.test.count);
-  const Features test = features_of(classifier, pictures.test, real);
-  nlohmann::json floor = compared(test, reference);
+  const Features test = some_of(features_of(classifier, pictures.test, pictures.test.count), real);
+  // The same number for every row of the table, and one among which neighbours are found in
+  // seconds.
+  const std::size_t neighbours = std::min({real, pictures.training.count, std::size_t{5000}});
+  nlohmann::json floor = compared(test, reference, neighbours);
   floor["count"] = real;
-  std::printf("%-34s %10s %12s %22s %7s %s\n", "", "Frechet*", "kernel*", "precision*", "recall*",
+  std::printf("%-34s %10s %12s %24s%9s%14s\n", "", "Frechet*", "kernel*", "precision*", "recall*",
               model.classes() > 0 ? "as requested" : "");
   print_row(std::to_string(real) + " real test pictures (floor)", floor);
 
@@ -249,7 +260,7 @@ void evaluate(const EvaluateRequest& request) {
   for (const std::size_t nfe : request.nfe.empty() ? settings.evaluate.nfe : request.nfe) {
     Sampling sampling = how;
     sampling.nfe = nfe;
-    results.push_back(Evaluation{model, classifier, reference, count}.run(sampling));
+    results.push_back(Evaluation{model, classifier, reference, count, neighbours}.run(sampling));
     print_row(std::to_string(count) + " samples in " + std::to_string(nfe) +
                   (nfe == 1 ? " step" : " steps") + (sampling.guidance == 1 ? "" : ", guided"),
               results.back());
@@ -266,6 +277,7 @@ void evaluate(const EvaluateRequest& request) {
                            {"average", request.average},
                            {"count", count},
                            {"reference_count", pictures.training.count},
+                           {"precision_rows", neighbours},
                            {"floor", floor},
                            {"results", results},
                            {"configuration", to_yaml(settings)}});

@@ -93,6 +93,7 @@ def check_own_pictures(folder: Path) -> None:
     measures = json.loads(out.read_text())
     assert measures["classifier"]["features"] == 32, measures
     row = measures["results"][0]
+    assert measures["precision_rows"] == 6 and "precision" not in row, measures
     assert (row["guidance"], row["seed"], row["evaluations_per_picture"]) == (2, 9, 2), row
 
 
@@ -222,8 +223,9 @@ def check_evaluation(folder: Path, checkpoint: Path, data: Path) -> None:
         assert set(row["classifier_kernel_distance"]) == {"mean", "standard_deviation"}
         assert row["classifier_frechet_distance"] > -1e-3
         assert 0 <= row["precision"] <= 1 and 0 <= row["recall"] <= 1, row
-    # 40 real pictures lie among 40 others; samples of a net that has learned little do not.
-    assert measures["floor"]["precision"] > max(row["precision"] for row in measures["results"]), measures
+    # Real pictures lie among others, and others among them; those of a net that has learned little do not.
+    for key in ("precision", "recall"):
+        assert measures["floor"][key] > max(row[key] for row in measures["results"]), measures
     assert all(0 <= row["class_agreement"] <= 1 for row in measures["results"])
     assert measures["floor"]["classifier_frechet_distance"] < min(
         row["classifier_frechet_distance"] for row in measures["results"])
