@@ -38,8 +38,8 @@ struct ImfTransformerSettings {
   std::size_t classes = 1000;  ///< the null class is one more
   std::size_t class_tokens = 8, omega_tokens = 4, interval_tokens = 2, time_tokens = 4;
   /// Multiplies 1 - 1 / omega, t_min and t_max before they are embedded. 1 as published, where all
-  /// of [0, 1] looks nearly the same to sinusoids: a training run of a few thousand steps then
-  /// learns one guidance for all. 20 tells scales apart within a thousand.
+  /// of [0, 1] looks nearly the same to sinusoids, so that a small net in a short training run
+  /// learns one guidance for all scales; 20 tells them apart (docs/transformers.md).
   double condition_scale = 1;
   bool v_head = true;      ///< which training needs, and sampling does not
   bool recompute = false;  ///< computes blocks again in the backward pass instead of keeping them
