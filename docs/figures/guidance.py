@@ -34,4 +34,5 @@ def main():
     figure.savefig(sys.argv[1], dpi=120)
 
 
-main()
+if __name__ == "__main__":
+    main()
