@@ -220,7 +220,8 @@ int main(int argc, char** argv) {
   CLI::App* training = app.add_subcommand("train", "train, or resume a training run");
   CLI::App* sampling = app.add_subcommand("sample", "sample pictures from a checkpoint");
   CLI::App* evaluating = app.add_subcommand(
-      "evaluate", "classifier Frechet and kernel distance of samples (not the published FID)");
+      "evaluate",
+      "distances, precision and recall of samples, by a classifier (not the published FID)");
   CLI::App* informing = app.add_subcommand("info", "show settings, parameters, work and memory");
   add_train(*training, train);
   add_sample(*sampling, sample);
