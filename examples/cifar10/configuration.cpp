@@ -328,9 +328,11 @@ class Reader {
 
   [[noreturn]] void unknown(const YAML::Node& node, const std::string& section,
                             const std::string& key, const std::vector<std::string>& known) const {
-    std::string text = source_.at(node) + "there is no setting " + key;
+    std::string owner = "there is";
     if (section == "net")
-      text += std::string(" of the kind ") + ChoiceOf<NetSettings>::names.at(all_.net.index());
+      owner =
+          std::string("net of kind ") + ChoiceOf<NetSettings>::names.at(all_.net.index()) + " has";
+    const std::string text = source_.at(node) + owner + " no setting " + key;
     std::vector<std::string> candidates;
     for (const std::string& name : known) candidates.push_back(path(section, name));
     for (const std::string& other : known_keys(all_)) candidates.push_back(other);

@@ -199,12 +199,13 @@ void print_row(const std::string& name, const nlohmann::json& row) {
   std::printf("%-34s %10.4f %12.5f +- %.5f", name.c_str(),
               row.at("classifier_frechet_distance").get<double>(), kernel.at("mean").get<double>(),
               kernel.at("standard_deviation").get<double>());
-  const auto share = [&row](const char* key, int width, int digits, double factor,
-                            const char* unit) {
+  int skipped = 0;  // blanks are printed once something follows them
+  const auto share = [&](const char* key, int width, int digits, double factor, const char* unit) {
     if (row.contains(key))
-      std::printf("%*.*f%s", width, digits, factor * row.at(key).get<double>(), unit);
+      std::printf("%*.*f%s", width + std::exchange(skipped, 0), digits,
+                  factor * row.at(key).get<double>(), unit);
     else
-      std::printf("%*s", width, "");
+      skipped += width;
   };
   share("precision", 13, 3, 1, "");
   share("recall", 9, 3, 1, "");
@@ -252,8 +253,8 @@ void evaluate(const EvaluateRequest& request) {
   const std::size_t neighbours = std::min({real, pictures.training.count, std::size_t{5000}});
   nlohmann::json floor = compared(test, reference, neighbours);
   floor["count"] = real;
-  std::printf("%-34s %10s %12s %24s%9s%14s\n", "", "Frechet*", "kernel*", "precision*", "recall*",
-              model.classes() > 0 ? "as requested" : "");
+  std::printf("%-34s %10s %12s %24s%9s%s\n", "", "Frechet*", "kernel*", "precision*", "recall*",
+              model.classes() > 0 ? "  as requested" : "");
   print_row(std::to_string(real) + " real test pictures (floor)", floor);
 
   nlohmann::json results = nlohmann::json::array();

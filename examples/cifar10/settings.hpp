@@ -237,7 +237,7 @@ struct Range {
 };
 
 inline constexpr Range any{}, not_negative{0}, positive{0, 1e300, true}, at_least_one{1},
-    share{0, 1}, below_one{0, 0.99999999};
+    share{0, 1}, positive_share{0, 1, true}, below_one{0, 0.99999999};
 
 /// Calls visit(key, value, range) for each setting of a section.
 template <class Visit>
@@ -285,7 +285,7 @@ void describe(ImfNet& s, Visit&& visit) {
   visit("omega_tokens", s.omega_tokens, at_least_one);
   visit("interval_tokens", s.interval_tokens, at_least_one);
   visit("time_tokens", s.time_tokens, at_least_one);
-  visit("condition_scale", s.condition_scale, positive);
+  visit("guidance_frequency", s.guidance_frequency, positive);
   visit("x_prediction", s.x_prediction);
   visit("recompute", s.recompute);
 }
@@ -381,7 +381,7 @@ void describe(meanflow::AlphaFlow& s, Visit&& visit) {
   visit("gap", s.gap);
   visit("divided", s.divided);
   visit("derivative_below", s.derivative_below, below_one);
-  visit("least_gap", s.least_gap, positive);
+  visit("least_gap", s.least_gap, positive_share);
   visit("mode", s.mode);
 }
 

@@ -95,6 +95,24 @@ def check_own_pictures(folder: Path) -> None:
     row = measures["results"][0]
     assert measures["precision_rows"] == 6 and "precision" not in row, measures
     assert (row["guidance"], row["seed"], row["evaluations_per_picture"]) == (2, 9, 2), row
+    check_floor_of_sorted_pictures(folder)
+
+
+def check_floor_of_sorted_pictures(folder: Path) -> None:
+    """The floor is of pictures drawn from all that are there for testing, not of the first class alone."""
+    def floor(name: str, labels: list[int]) -> float:
+        data, out = folder / name, folder / f"{name}.json"
+        data.mkdir()
+        write_npy(data / "images.npy", "|u1", (300, 12, 20, 3), b"".join(bytes([80 * k]) * 720 for k in labels))
+        write_npy(data / "labels.npy", "<i8", (300,), struct.pack("<300q", *labels))
+        run("evaluate", "--checkpoint", folder / "classed-run", "--data", data, "--count", "10", "--nfe", "1",
+            "--classifier", folder / "sorted-classifier.safetensors", "--out", out)
+        return json.loads(out.read_text())["floor"]["classifier_frechet_distance"]
+
+    by_class = [i // 100 for i in range(300)]
+    # Every tenth picture is for testing: here all of them are of one class.
+    one_class = [0 if i % 10 == 9 else label for i, label in enumerate(by_class)]
+    assert floor("sorted", by_class) < floor("one-class", one_class) / 3
 
 
 def check_bare_weights(folder: Path, checkpoint: Path) -> None:

@@ -23,7 +23,7 @@ def check_objectives(folder: Path, data: Path) -> None:
         "imf": IMF, "imf, omega": [*IMF, "objective.guidance.omega_max=2"],
         "imf, beta": [*IMF, "objective.guidance.beta=2"], "imf, interval": [*IMF, "objective.guidance.t_min_max=0.1"],
         "imf, dropout": [*IMF, "objective.dropout.rate=0.9"],
-        "imf, condition scale": [*IMF, "net.condition_scale=20"],
+        "imf, guidance frequency": [*IMF, "net.guidance_frequency=20"],
         "imf, x prediction": [*IMF, "net.x_prediction=true"], "unet": UNET,
         "alpha-Flow": [*DIT, "objective.kind=alpha_flow"],
         "alpha-Flow, gap": [*DIT, "objective.kind=alpha_flow", "objective.gap.from=0.5"],

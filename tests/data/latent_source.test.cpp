@@ -32,6 +32,14 @@ std::vector<float> means(float sign = 1) {
 
 std::vector<float> constant(float value) { return std::vector<float>(count * size, value); }
 
+/// An NPY file of constant(1) in float16.
+std::string float16_ones() {
+  std::string header = "{'descr': '<f2', 'fortran_order': False, 'shape': (6, 2, 2, 3), }\n";
+  header.insert(0, std::string("\x93NUMPY\1\0", 8) + static_cast<char>(header.size()) + '\0');
+  for (std::size_t i = 0; i < count * size; ++i) header += std::string("\x00\x3c", 2);
+  return header;
+}
+
 /// (N, H, W, C) to (N, C, H, W)
 std::vector<float> channels_first(const std::vector<float>& from) {
   std::vector<float> to(from.size());
@@ -106,9 +114,10 @@ TEST_CASE(
     CHECK(set.classes == 3);
     std::vector<float> mean(size), deviation(size);
     set.read(index, false, mean, deviation);
+    mean.insert(mean.end(), deviation.begin(), deviation.end());
     return mean;
   };
-  const TemporaryFolder plain, planes, parts, tensors;
+  const TemporaryFolder plain, planes, parts, tensors, halves;
   save(plain, constant(1));
   const std::vector<std::size_t> first{count, channels, side, side};
   save_npy(planes / "mean.npy", first, channels_first(means()));
@@ -133,11 +142,14 @@ TEST_CASE(
   writer.add("std", last, constant(1));
   writer.add("labels", {count}, labels);
   writer.write(tensors / "latents.safetensors");
+  save(halves, constant(0));
+  write_bytes(halves / "std.npy", float16_ones());
   for (const std::size_t index : {0, 2, 3, 5}) {
     const auto expected = first_row(plain, index);
     CHECK(first_row(planes, index) == expected);
     CHECK(first_row(parts, index) == expected);
     CHECK(first_row(tensors, index) == expected);
+    CHECK(first_row(halves, index) == expected);
   }
 }
 

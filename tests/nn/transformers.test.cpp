@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What the transformers promise beside what the parity program compares.
 #include <cstdint>
+#include <limits>
 #include <tuple>
 #include <vector>
 
@@ -244,9 +245,9 @@ TEST_CASE("transformers begin at zero, and without labels every row has the null
                        Values::full({rows, 1}, 1)})));
 }
 
-TEST_CASE("ImfTransformer embeds guidance times the scale of its condition") {
+TEST_CASE("ImfTransformer embeds guidance times its frequency") {
   ImfTransformerSettings twice = small_imf();
-  twice.condition_scale = 2;
+  twice.guidance_frequency = 2;
   const auto net = stirred(ImfTransformer<double>(small_imf()));
   const auto scaled = stirred(ImfTransformer<double>(twice));
   const Inputs in;
@@ -315,6 +316,10 @@ TEST_CASE("transformers that cannot be built say why") {
         "ImfTransformer: head_depth is 3, but must be at most depth, which is 2");
   CHECK(of_imf([](auto& s) { s.heads = 8; }) ==
         "ImfTransformer: a head has 1 channels, but they must be divisible by 2");
+  CHECK(of_imf([](auto& s) { s.guidance_frequency = 0; }) ==
+        "ImfTransformer: guidance_frequency is 0.000000, but must be finite and above 0");
+  CHECK(of_dit([](auto& s) { s.time_scale = std::numeric_limits<double>::infinity(); }) ==
+        "DiT: time_scale is inf, but must be finite and above 0");
   const DiT<double> net(small_dit());
   const Inputs in;
   CHECK(message_of<ShapeError>([&] {

@@ -68,7 +68,9 @@ struct JoinParts {
 /// The average velocity u(z, r, t) from those of two parts: with s = t - l (t - r),
 ///   u_2 = u(z, s, t),  u_1 = u(z - (t - s) u_2, r, s),  target = sg[l u_2 + (1 - l) u_1];
 /// rows with r = t learn v. The parts are targets, so that the net's dropout is left out of them.
-/// Neither a derivative nor the data's velocity enters where r < t.
+/// Neither a derivative nor the data's velocity enters where r < t. On images it trains with the
+/// plain square, `AdaptiveWeighting{.p = 0}`: with p near 1 nothing brings rows back that go astray
+/// (docs/objectives.md).
 ///
 /// - SplitMeanFlow (arXiv 2507.16884): l ~ U(0, 1). `SplitMeanFlow{}`.
 /// - Shortcut (arXiv 2410.12557): l = 1/2, the parts from an average of the parameters, and
@@ -160,14 +162,9 @@ struct DyadicTimes {
       const float t = stream.uniform_open<float>();
       return {t, t};
     }
-    const auto below = [&](std::size_t n) {
-      const auto drawn =
-          static_cast<std::size_t>(stream.uniform<double>() * static_cast<double>(n));
-      return drawn < n ? drawn : n - 1;
-    };
-    const std::size_t count = std::size_t{1} << below(levels);
+    const std::uint64_t count = std::uint64_t{1} << stream.below(levels);
     const float width = 1 / static_cast<float>(count);
-    const std::size_t place = below(count);
+    const std::uint64_t place = stream.below(count);
     return {static_cast<float>(place) * width, static_cast<float>(place + 1) * width};
   }
 };

@@ -63,6 +63,7 @@ struct DiTSettings {
                 {"depth", depth},
                 {"mlp_ratio times hidden_size", detail::inner_width(hidden_size, mlp_ratio)}});
     detail::check_heads("DiT", hidden_size, heads, 1);
+    detail::check_factor("DiT", "time_scale", time_scale);
     if (hidden_size % 4 != 0)
       throw SettingError("DiT: hidden_size is " + std::to_string(hidden_size) +
                          ", but must be divisible by 4 for the table of positions");

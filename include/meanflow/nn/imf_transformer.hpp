@@ -40,7 +40,7 @@ struct ImfTransformerSettings {
   /// Multiplies 1 - 1 / omega, t_min and t_max before they are embedded. 1 as published, where all
   /// of [0, 1] looks nearly the same to sinusoids, so that a small net in a short training run
   /// learns one guidance for all scales; 20 tells them apart (docs/transformers.md).
-  double condition_scale = 1;
+  double guidance_frequency = 1;
   bool v_head = true;      ///< which training needs, and sampling does not
   bool recompute = false;  ///< computes blocks again in the backward pass instead of keeping them
   std::uint64_t seed = 0;
@@ -59,7 +59,7 @@ struct ImfTransformerSettings {
     f("omega_tokens", s.omega_tokens...);
     f("interval_tokens", s.interval_tokens...);
     f("time_tokens", s.time_tokens...);
-    f("condition_scale", s.condition_scale...);
+    f("guidance_frequency", s.guidance_frequency...);
     f("v_head", s.v_head...);
     f("recompute", s.recompute...);
     f("seed", s.seed...);
@@ -85,6 +85,7 @@ struct ImfTransformerSettings {
                                               {"mlp_ratio times hidden_size",
                                                detail::inner_width(hidden_size, mlp_ratio)}});
     detail::check_heads("ImfTransformer", hidden_size, heads, 2);
+    detail::check_factor("ImfTransformer", "guidance_frequency", guidance_frequency);
     if (head_depth > depth)
       throw SettingError("ImfTransformer: head_depth is " + std::to_string(head_depth) +
                          ", but must be at most depth, which is " + std::to_string(depth));
@@ -192,11 +193,11 @@ class ImfTransformer {
         patches_(parameters_, "x_embedder", settings.grid(), settings.hidden_size),
         h_(parameters_, "h_embedder", settings.hidden_size, number_init()),
         omega_(parameters_, "omega_embedder", settings.hidden_size, number_init(),
-               settings.condition_scale),
+               settings.guidance_frequency),
         t_min_(parameters_, "cfg_t_start_embedder", settings.hidden_size, number_init(),
-               settings.condition_scale),
+               settings.guidance_frequency),
         t_max_(parameters_, "cfg_t_end_embedder", settings.hidden_size, number_init(),
-               settings.condition_scale),
+               settings.guidance_frequency),
         classes_(parameters_, "y_embedder.embedding_table.weight", settings.classes,
                  settings.hidden_size, deviation()),
         class_tokens_(tokens("class_tokens", settings.class_tokens)),

@@ -3,6 +3,7 @@
 /// What the image nets require of their settings and of the images that they are given.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <initializer_list>
 #include <string>
@@ -22,6 +23,13 @@ inline void check_positive(const char* net, std::initializer_list<NamedSize> siz
   for (const auto& [name, value] : sizes)
     if (value == 0)
       throw SettingError(std::string(net) + ": " + name + " is 0, but must be at least 1");
+}
+
+/// Throws SettingError, naming the net and the setting, unless the factor is finite and above 0.
+inline void check_factor(const char* net, const char* name, double factor) {
+  if (!(factor > 0) || !std::isfinite(factor))
+    throw SettingError(std::string(net) + ": " + name + " is " + std::to_string(factor) +
+                       ", but must be finite and above 0");
 }
 
 /// Sinusoidal embeddings have as many sines as cosines.
