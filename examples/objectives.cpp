@@ -141,22 +141,25 @@ auto with_trainer(const Settings& s, const Variant& variant, const Student& teac
   return f(make_trainer(s, net, variant.objective, variant.dyadic, seed));
 }
 
-/// The median time of a step in milliseconds, of all variants in turns.
+/// The time of a step in milliseconds, averaged over a short training run, since objectives with a
+/// gap change their work as it closes; the median of several, of all variants in turns.
 std::vector<double> step_times(const Settings& s, const std::vector<Variant>& all,
                                const Student& teacher) {
-  constexpr std::size_t rounds = 15;
+  constexpr std::size_t rounds = 15, warmup = 5, timed = 20;
+  Settings brief = s;
+  brief.steps = warmup + timed;
   Tensor<float> x({s.batch, 2});
   Toy2dSource{toy2d_from_name(s.dataset)}.fill(x, 1, 0);
   std::vector<std::vector<double>> times(all.size());
   for (std::size_t round = 0; round < rounds; ++round)
     for (std::size_t i = 0; i < all.size(); ++i)
-      with_trainer(s, all[i], teacher, 1, [&](auto trainer) {
-        for (int k = 0; k < 5; ++k) trainer.step(x);
+      with_trainer(brief, all[i], teacher, 1, [&](auto trainer) {
+        for (std::size_t k = 0; k < warmup; ++k) trainer.step(x);
         const auto begin = std::chrono::steady_clock::now();
-        for (int k = 0; k < 10; ++k) trainer.step(x);
+        for (std::size_t k = 0; k < timed; ++k) trainer.step(x);
         const std::chrono::duration<double, std::milli> took =
             std::chrono::steady_clock::now() - begin;
-        times[i].push_back(took.count() / 10);
+        times[i].push_back(took.count() / timed);
       });
   std::vector<double> medians;
   for (auto& of_one : times) {

@@ -222,13 +222,16 @@ class Reader {
     if (node.IsNull()) return;
     if (!node.IsMap()) wrong(node, key, "a section with keys");
     std::vector<std::string> done;
+    std::string choice;  // " where net.kind is song_unet"
     if constexpr (is_variant<S>) {
       choose(node, key, settings, done);
       std::visit([&](auto& chosen) { fields(node, key, chosen, done); }, settings);
+      choice = " where " + path(key, ChoiceOf<S>::key) + " is " +
+               ChoiceOf<S>::names.at(settings.index());
     } else {
       fields(node, key, settings, done);
     }
-    check_keys(node, key, done);
+    check_keys(node, key, done, choice);
   }
 
  private:
@@ -314,12 +317,13 @@ class Reader {
   }
 
   void check_keys(const YAML::Node& node, const std::string& section,
-                  const std::vector<std::string>& known) const {
+                  const std::vector<std::string>& known, const std::string& choice) const {
     std::vector<std::string> seen;
     for (const auto& entry : node) {
       const std::string name = entry.first.IsScalar() ? entry.first.Scalar() : "";
       const std::string key = path(section, name);
-      if (std::ranges::find(known, name) == known.end()) unknown(entry.first, section, key, known);
+      if (std::ranges::find(known, name) == known.end())
+        unknown(entry.first, section, key, known, choice);
       if (std::ranges::find(seen, name) != seen.end())
         throw SettingError(source_.at(entry.first) + key + " is given twice");
       seen.push_back(name);
@@ -327,16 +331,13 @@ class Reader {
   }
 
   [[noreturn]] void unknown(const YAML::Node& node, const std::string& section,
-                            const std::string& key, const std::vector<std::string>& known) const {
-    std::string owner = "there is";
-    if (section == "net")
-      owner =
-          std::string("net of kind ") + ChoiceOf<NetSettings>::names.at(all_.net.index()) + " has";
-    const std::string text = source_.at(node) + owner + " no setting " + key;
+                            const std::string& key, const std::vector<std::string>& known,
+                            const std::string& choice) const {
     std::vector<std::string> candidates;
     for (const std::string& name : known) candidates.push_back(path(section, name));
     for (const std::string& other : known_keys(all_)) candidates.push_back(other);
-    throw SettingError(text + "; did you mean " + nearest(key, candidates) + "?");
+    throw SettingError(source_.at(node) + "there is no setting " + key + choice +
+                       "; did you mean " + nearest(key, candidates) + "?");
   }
 
   [[noreturn]] void wrong(const YAML::Node& node, const std::string& key,

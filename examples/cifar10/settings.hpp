@@ -243,7 +243,7 @@ inline constexpr Range any{}, not_negative{0}, positive{0, 1e300, true}, at_leas
 template <class Visit>
 void describe(DataSettings& s, Visit&& visit) {
   visit("kind", s.kind);
-  visit("fraction", s.fraction, Range{0, 1, true});
+  visit("fraction", s.fraction, positive_share);
   visit("labels", s.labels);
   visit("flip", s.flip);
   visit("augment", s.augment);
@@ -380,7 +380,7 @@ template <class Visit>
 void describe(meanflow::AlphaFlow& s, Visit&& visit) {
   visit("gap", s.gap);
   visit("divided", s.divided);
-  visit("derivative_below", s.derivative_below, below_one);
+  visit("derivative_below", s.derivative_below, Range{0, 0.5});
   visit("least_gap", s.least_gap, positive_share);
   visit("mode", s.mode);
 }

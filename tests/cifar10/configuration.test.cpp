@@ -76,8 +76,11 @@ TEST_CASE("unknown keys are refused with the line and the nearest known key") {
   CHECK(refusal("\n\ntrian: {batch: 64}") ==
         "c.yaml:3: there is no setting trian; did you mean train?");
   CHECK(refusal("net: {kind: song_unet, channel_mults: [1]}\ndata: {labels: false}") ==
-        "c.yaml:1: net of kind song_unet has no setting net.channel_mults; did you mean "
+        "c.yaml:1: there is no setting net.channel_mults where net.kind is song_unet; did you mean "
         "net.channel_mult?");
+  CHECK(refusal("objective: {kind: alpha_flow, gab: {to: 1}}") ==
+        "c.yaml:1: there is no setting objective.gab where objective.kind is alpha_flow; did you "
+        "mean objective.gap?");
   CHECK(refusal("times: {r: {men: 1}}") ==
         "c.yaml:1: there is no setting times.r.men; did you mean times.r.mean?");
   CHECK(refusal("averages: [{rule: warmup, max_dceay: 0.9}]") ==
@@ -87,6 +90,8 @@ TEST_CASE("unknown keys are refused with the line and the nearest known key") {
 TEST_CASE("values of another type or out of range are refused with what is expected") {
   CHECK(refusal("objective: {kind: alpha_flow, least_gap: 2}") ==
         "c.yaml:1: objective.least_gap is \"2\", expected a number in (0, 1]");
+  CHECK(refusal("objective: {kind: alpha_flow, least_gap: 0}") ==
+        "c.yaml:1: objective.least_gap is \"0\", expected a number in (0, 1]");
   CHECK(refusal("train:\n  batch: many") ==
         "c.yaml:2: train.batch is \"many\", expected a whole number of at least 1");
   CHECK(refusal("train: {batch: 0}") ==

@@ -232,6 +232,7 @@ def check_evaluation(folder: Path, checkpoint: Path, data: Path) -> None:
                "1,2", "--out", out]
     text = run(*command)
     assert "not the FID" in text and "test accuracy" in text, text
+    check_table(text)
     measures = json.loads(out.read_text())
     assert "not the FID" in measures["measure"]
     assert measures["count"] == 40 and measures["step"] == 61
@@ -252,6 +253,20 @@ def check_evaluation(folder: Path, checkpoint: Path, data: Path) -> None:
     assert json.loads(out.read_text()) == measures
     refused("trained with classifier.epochs 2, not 3", *command, "--set", "classifier.epochs=3")
     refused("settings of evaluate and classifier alone", *command, "--set", "train.batch=3")
+
+
+def check_table(text: str) -> None:
+    """Numbers end where their headings end, and lines where their text does."""
+    lines = text.splitlines()
+    head = next(i for i, line in enumerate(lines) if "Frechet*" in line)
+    for line in lines[head:head + 4]:
+        assert line == line.rstrip(), repr(line)
+    for row in lines[head + 1:head + 4]:
+        for heading in ("Frechet*", "precision*", "recall*"):
+            end = lines[head].index(heading) + len(heading)
+            assert row[end - 1].isdigit() and row[end:end + 1] in ("", " "), (heading, row)
+    for row in lines[head + 2:head + 4]:
+        assert row.endswith(" %") and len(row) == len(lines[head]), row
 
 
 def check_information(checkpoint: Path) -> None:

@@ -151,12 +151,24 @@ TEST_CASE("alpha-Flow begins as flow matching on trajectories and ends as Mean F
   Tape<double> tape, other;
   expect_regression(losses_of(alpha_flow(), batch, tape, 0), batch,
                     [&](std::size_t i, std::size_t c) { return batch.v[2 * i + c]; });
+  // At step 28 the gap is 0.996: nearly flow matching, and counted as such.
+  expect_regression(losses_of(alpha_flow(), batch, tape, 28), batch,
+                    [&](std::size_t i, std::size_t c) { return batch.v[2 * i + c]; });
   const auto late = losses_of(alpha_flow(), batch, tape, 99),
              mean_flow = losses_of(MeanFlow{}, batch, other);
   CHECK(test::same_bits(late.outputs[0].gradient, mean_flow.outputs[0].gradient));
   CHECK(message_of<SettingError>([] { AlphaFlow{.derivative_below = 0}.check(); }) ==
         "AlphaFlow: the gap falls to 0, where there is nothing to learn from: set "
         "derivative_below above 0");
+  CHECK(message_of<SettingError>([] { AlphaFlow{.derivative_below = 0.6}.check(); }) ==
+        "AlphaFlow: derivative_below is 0.600000, but must be in [0, 0.5]");
+  CHECK(message_of<SettingError>([] { AlphaFlow{.least_gap = 0}.check(); }) ==
+        "AlphaFlow: least_gap is 0.000000, but must be in (0, 1]");
+  CHECK(message_of<SettingError>([] { GapSchedule{.steepness = 0}.check(); }) ==
+        "GapSchedule: steepness is 0.000000, but must be finite and above 0");
+  CHECK(message_of<SettingError>([] {
+          GapSchedule{.shape = GapSchedule::Shape::exponential, .to = 0}.check();
+        }).find("an exponential one not to 0") != std::string::npos);
 }
 
 TEST_CASE("SoFlow divides the error by the gap, and approaches the error of Mean Flows") {
@@ -222,12 +234,13 @@ TEST_CASE("SplitMeanFlow joins the parts of an interval") {
   expect_regression(losses_of(shortcut(), batch, tape, 0, std::span(&average, 1)), batch,
                     [&](std::size_t i, std::size_t c) { return joined(i, c, 0.5, 2); });
   CHECK(message_of<SettingError>([&] { (void)losses_of(shortcut(1), batch, tape); }) ==
-        "SplitMeanFlow: its average is number 1, but there are 0");
+        "SplitMeanFlow: average is 1, but must be below the number of averages, which is 0");
 }
 
 TEST_CASE("dyadic times are intervals of the lengths 2^-k") {
   const DyadicTimes times{.levels = 3};
   std::array<int, 3> found{};
+  std::array<int, 4> at_quarter{};
   for (std::uint64_t row = 0; row < 3000; ++row) {
     RandomStream stream(1, Purpose::times, 0, row);
     const auto [r, t] = times.sample(stream, true);
@@ -237,13 +250,20 @@ TEST_CASE("dyadic times are intervals of the lengths 2^-k") {
     CHECK(r / width == std::floor(r / width));
     CHECK((r >= 0 && t <= 1));
     ++found[static_cast<std::size_t>(level)];
+    if (level == 2) ++at_quarter[static_cast<std::size_t>(4 * r)];
   }
   for (const int count : found) CHECK(std::abs(count - 1000) < 120);
+  for (const int count : at_quarter) CHECK(std::abs(count - 250) < 60);
   RandomStream stream(1, Purpose::times);
   const auto [r, t] = times.sample(stream, false);
   CHECK(r == t);
   CHECK(message_of<SettingError>([&] { (void)DyadicTimes{.levels = 0}.jump_rows(8, stream); }) ==
         "DyadicTimes: levels is 0, but must be from 1 to 24");
+  CHECK(message_of<SettingError>([&] { (void)DyadicTimes{.levels = 25}.jump_rows(8, stream); }) ==
+        "DyadicTimes: levels is 25, but must be from 1 to 24");
+  CHECK(message_of<SettingError>([&] {
+          (void)DyadicTimes{.jump_fraction = 2}.jump_rows(8, stream);
+        }) == "jump_fraction is 2.000000, but must be in [0, 1]");
 }
 
 TEST_CASE("options of the tangent do what they say") {

@@ -316,6 +316,10 @@ TEST_CASE("transformers that cannot be built say why") {
         "ImfTransformer: head_depth is 3, but must be at most depth, which is 2");
   CHECK(of_imf([](auto& s) { s.heads = 8; }) ==
         "ImfTransformer: a head has 1 channels, but they must be divisible by 2");
+  CHECK(of_imf([](auto& s) { s.mlp_ratio = -1; }) ==
+        "ImfTransformer: mlp_ratio is -1.000000, but must be finite and above 0");
+  CHECK(of_dit([](auto& s) { s.mlp_ratio = 0.01; }) ==
+        "DiT: mlp_ratio times hidden_size is 0, but must be at least 1");
   CHECK(of_imf([](auto& s) { s.guidance_frequency = 0; }) ==
         "ImfTransformer: guidance_frequency is 0.000000, but must be finite and above 0");
   CHECK(of_dit([](auto& s) { s.time_scale = std::numeric_limits<double>::infinity(); }) ==

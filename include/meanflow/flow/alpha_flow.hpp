@@ -20,7 +20,8 @@ namespace meanflow {
 
 /// How the share a of an interval [r, t] that is walked along the data's velocity falls from `from`
 /// to `to` while training goes from the share `begin` of its steps to the share `end`. A training
-/// run that is given more steps later opens the gap again.
+/// run that is given more steps later opens the gap again. A sigmoid comes within
+/// (from - to) / (1 + e^(steepness / 2)) of its ends.
 struct GapSchedule {
   enum class Shape { sigmoid, exponential };
   Shape shape = Shape::sigmoid;
@@ -63,7 +64,8 @@ struct GapSchedule {
 
 namespace detail {
 
-/// The share of each row's interval that is walked: a, but at least `least` in time; 1 where r = t.
+/// The share of each row's interval that is walked: a, but at least `least` in time; 1 of intervals
+/// that are no longer than that.
 template <class T>
 struct WalkedShares {
   T gap, least;
@@ -133,10 +135,12 @@ struct AlphaFlow {
   static constexpr std::array metrics = flow_metrics;
   [[nodiscard]] static constexpr bool changes_with_step() { return true; }
   GapSchedule gap{};
-  bool divided = false;             ///< by the gap, as SoFlow does
-  double derivative_below = 0.005;  ///< gaps that Mean Flows takes the place of; 0 for never
-  double least_gap = 1e-4;          ///< in time, whatever the share
-  JvpMode mode = JvpMode::joint;    ///< of Mean Flows
+  bool divided = false;  ///< by the gap, as SoFlow does
+  /// Below this gap Mean Flows takes over, and above 1 minus this the gap counts as 1; 0 for
+  /// neither.
+  double derivative_below = 0.005;
+  double least_gap = 1e-4;        ///< in time, whatever the share
+  JvpMode mode = JvpMode::joint;  ///< of Mean Flows
 
   static constexpr void fields(auto f, auto&... o) {
     f("gap", o.gap...);
@@ -148,9 +152,9 @@ struct AlphaFlow {
   /// Throws SettingError if a number is out of range.
   void check() const {
     gap.check();
-    if (!(derivative_below >= 0 && derivative_below < 1))
+    if (!(derivative_below >= 0 && derivative_below <= 0.5))
       throw SettingError("AlphaFlow: derivative_below is " + std::to_string(derivative_below) +
-                         ", but must be in [0, 1)");
+                         ", but must be in [0, 0.5]");
     if (!(least_gap > 0 && least_gap <= 1))
       throw SettingError("AlphaFlow: least_gap is " + std::to_string(least_gap) +
                          ", but must be in (0, 1]");

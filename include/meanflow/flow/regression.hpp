@@ -13,7 +13,8 @@
 
 namespace meanflow {
 
-/// What objectives of average velocities report of a row: |u - target|^2; |u - dz/dt|^2, without
+/// What objectives of average velocities report of a row: |u - target|^2, divided by a^2 where the
+/// objective divides the error by its gap a; |u - dz/dt|^2, without
 /// guidance even where guidance is trained in; and of the rows that jump |du/dt|, or what takes its
 /// place, |v - u + (u - target) / a| / (t - r), a = 1 unless the objective says otherwise.
 inline constexpr std::array flow_metrics{Metric{"squared_error"}, Metric{"velocity_error"},

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <array>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -68,11 +67,11 @@ struct JoinParts {
 /// The average velocity u(z, r, t) from those of two parts: with s = t - l (t - r),
 ///   u_2 = u(z, s, t),  u_1 = u(z - (t - s) u_2, r, s),  target = sg[l u_2 + (1 - l) u_1];
 /// rows with r = t learn v. The parts are targets, so that the net's dropout is left out of them.
-/// Neither a derivative nor the data's velocity enters where r < t. On images it trains with the
-/// plain square, `AdaptiveWeighting{.p = 0}`: with p near 1 nothing brings rows back that go astray
-/// (docs/objectives.md).
+/// Neither a derivative nor the data's velocity enters where r < t.
 ///
-/// - SplitMeanFlow (arXiv 2507.16884): l ~ U(0, 1). `SplitMeanFlow{}`.
+/// - SplitMeanFlow (arXiv 2507.16884): l ~ U(0, 1). `SplitMeanFlow{}`. Weigh with p <= 1/2: above
+///   that a row's gradient shrinks as its error grows, and training may diverge
+///   (docs/objectives.md).
 /// - Shortcut (arXiv 2410.12557): l = 1/2, the parts from an average of the parameters, and
 ///   intervals of length 2^-k, which `DyadicTimes` draws. `shortcut()`.
 struct SplitMeanFlow {
@@ -103,12 +102,13 @@ struct SplitMeanFlow {
     using T = typename N::value_type;
     using Device = typename N::device_type;
     using Values = Tensor<T, Device>;
-    detail::check_draws("SplitMeanFlow", batch.draws);
+    if (!halves) detail::check_draws("SplitMeanFlow", batch.draws);
     std::optional<Teacher<T, Device>> teacher;
     if (average) {
       if (*average >= context.averages.size())
-        throw SettingError("SplitMeanFlow: its average is number " + std::to_string(*average) +
-                           ", but there are " + std::to_string(context.averages.size()));
+        throw SettingError("SplitMeanFlow: average is " + std::to_string(*average) +
+                           ", but must be below the number of averages, which is " +
+                           std::to_string(context.averages.size()));
       teacher.emplace(net.parameters(), context.averages[*average]);
     }
     const std::size_t jumps = batch.jump_rows;

@@ -58,6 +58,7 @@ struct DiTSettings {
   /// Throws SettingError if no net can be built from these.
   void check() const {
     grid().check("DiT");
+    detail::check_factor("DiT", "mlp_ratio", mlp_ratio);
     detail::check_positive(
         "DiT", {{"hidden_size", hidden_size},
                 {"depth", depth},

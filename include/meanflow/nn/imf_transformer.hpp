@@ -4,6 +4,8 @@
 /// tokens in front of the image, with a head for the average velocity u and one for the velocity v.
 #pragma once
 
+#include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -37,9 +39,10 @@ struct ImfTransformerSettings {
   double mlp_ratio = 8.0 / 3;  ///< width of the hidden layer of a block, of hidden_size
   std::size_t classes = 1000;  ///< the null class is one more
   std::size_t class_tokens = 8, omega_tokens = 4, interval_tokens = 2, time_tokens = 4;
-  /// Multiplies 1 - 1 / omega, t_min and t_max before they are embedded. 1 as published, where all
-  /// of [0, 1] looks nearly the same to sinusoids, so that a small net in a short training run
-  /// learns one guidance for all scales; 20 tells them apart (docs/transformers.md).
+  /// Multiplies 1 - 1 / omega, t_min and t_max before they are embedded, as
+  /// `DiTSettings::time_scale` does times. 1 as published, where all of [0, 1] looks nearly the
+  /// same to sinusoids, so that a small net in a short training run learns one guidance for all
+  /// scales; 20 tells them apart (docs/transformers.md).
   double guidance_frequency = 1;
   bool v_head = true;      ///< which training needs, and sampling does not
   bool recompute = false;  ///< computes blocks again in the backward pass instead of keeping them
@@ -75,6 +78,7 @@ struct ImfTransformerSettings {
   /// Throws SettingError if no net can be built from these.
   void check() const {
     grid().check("ImfTransformer");
+    detail::check_factor("ImfTransformer", "mlp_ratio", mlp_ratio);
     detail::check_positive("ImfTransformer", {{"hidden_size", hidden_size},
                                               {"depth", depth},
                                               {"classes", classes},
@@ -298,7 +302,7 @@ class ImfTransformer {
   [[nodiscard]] X trunk(const X& z, const X& h, const condition_type& given) const {
     settings_.grid().check_images("ImfTransformer", z.shape());
     const std::size_t rows = z.rows(), width = settings_.hidden_size;
-    // omega enters as 1 - 1 / omega, so that any scale lies in [0, 1).
+    // omega enters as 1 - 1 / omega, so that scales from 1 on lie in [0, 1).
     const X inverse_scale =
         constant_like(h, Tensor<T, Device>::full({rows, 1}, 1)) / number(given.omega, T(1), h);
     const X image = reshape(patches_(z), {rows, settings_.grid().tokens() * width});
