@@ -253,7 +253,7 @@ void evaluate(const EvaluateRequest& request) {
   const std::size_t neighbours = std::min({real, pictures.training.count, std::size_t{5000}});
   nlohmann::json floor = compared(test, reference, neighbours);
   floor["count"] = real;
-  std::printf("%-34s %10s %12s %24s%9s%s\n", "", "Frechet*", "kernel*", "precision*", "recall*",
+  std::printf("%-34s %10s %12s %23s%9s%s\n", "", "Frechet*", "kernel*", "precision*", "recall*",
               model.classes() > 0 ? "  as requested" : "");
   print_row(std::to_string(real) + " real test pictures (floor)", floor);
 

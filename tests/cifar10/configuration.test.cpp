@@ -84,7 +84,8 @@ TEST_CASE("unknown keys are refused with the line and the nearest known key") {
   CHECK(refusal("times: {r: {men: 1}}") ==
         "c.yaml:1: there is no setting times.r.men; did you mean times.r.mean?");
   CHECK(refusal("averages: [{rule: warmup, max_dceay: 0.9}]") ==
-        "c.yaml:1: there is no setting averages[0].max_dceay; did you mean averages[0].max_decay?");
+        "c.yaml:1: there is no setting averages[0].max_dceay where averages[0].rule is warmup; did "
+        "you mean averages[0].max_decay?");
 }
 
 TEST_CASE("values of another type or out of range are refused with what is expected") {
