@@ -18,10 +18,10 @@ class Mlp(nn.Module):
 
 
 class ImageNet(nn.Module):
-    def __init__(self, channels, classes=1):
+    def __init__(self, channels, classes=1, image=3):
         super().__init__()
-        self.first = nn.Conv2d(3, channels, 3, padding=1)
-        self.last = nn.Conv2d(channels, 3, 3, padding=1)
+        self.first = nn.Conv2d(image, channels, 3, padding=1)
+        self.last = nn.Conv2d(channels, image, 3, padding=1)
         self.times = nn.Linear(2, channels)
         self.labels = nn.Embedding(classes, channels)
 
@@ -39,3 +39,8 @@ class MeanFlowNet(ImageNet):
 class SongUNet(ImageNet):
     def __init__(self, model_channels=128, channel_mult=(), num_blocks=0):
         super().__init__(model_channels)
+
+
+class DiT(ImageNet):
+    def __init__(self, hidden_size=768, depth=0, num_heads=0):
+        super().__init__(hidden_size, 1000, image=4)
