@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Kernels on the shapes of the MLP 256 x 4, each on all threads at once as a training step runs
 // them, and convolutions of the image nets. Names: product/KIND/ROWS and convolution/KIND/SHAPE by
-// this library, product_alone/... and convolution_alone/... by the linked library called directly;
+// this library, convolution_direct/... by its direct algorithm, product_alone/... and
+// convolution_alone/... by the linked library called directly;
 // activation/KIND/ROWS/TANGENTS. coupling/KIND/ROWS/BLOCK: pairing a batch of points in the plane
 // with its noise, beside which a training step is to be seen. Rates are floating-point operations
 // per second.
@@ -128,13 +129,18 @@ void convolve(Direction direction, Images& i) {
     kernels::conv2d_backward_weights(Cpu{}, i.shape, x, y, i.weights.data());
 }
 
-/// With `alone`, weights are where and how oneDNN wants them.
-void convolution(benchmark::State& state, Direction direction, ConvShape shape, bool alone) {
+/// Of this library by whichever algorithm it chooses and by the direct one, and of oneDNN alone
+/// with weights where and how it wants them.
+enum class By { ours, direct, alone };
+
+void convolution(benchmark::State& state, Direction direction, ConvShape shape, By by) {
+  const ConvolutionScope algorithm(by == By::ours ? ConvolutionAlgorithm::automatic
+                                                  : ConvolutionAlgorithm::direct);
   Images images(shape);
   auto& bare = kernels::detail::onednn_convolution(shape, direction);
   Tensor<float> ordered = Tensor<float>::zeros({bare.ordered_bytes() / sizeof(float)});
   for (auto _ : state) {
-    if (alone)
+    if (by == By::alone)
       bare.run_ordered(images.x.data(), images.y.data(), ordered.data());
     else
       convolve(direction, images);
@@ -161,11 +167,11 @@ void add_convolutions() {
       {"backward_weights", Direction::backward_weights}};
   for (const auto& [shape_name, shape] : shapes)
     for (const auto& [name, direction] : directions)
-      for (const bool alone : {false, true})
+      for (const auto& [kind, by] : {std::pair{"/", By::ours}, std::pair{"_direct/", By::direct},
+                                     std::pair{"_alone/", By::alone}})
         benchmark::RegisterBenchmark(
-            ("convolution" + std::string(alone ? "_alone/" : "/") + name + "/" + shape_name)
-                .c_str(),
-            [d = direction, s = shape, alone](auto& state) { convolution(state, d, s, alone); })
+            ("convolution" + std::string(kind) + name + "/" + shape_name).c_str(),
+            [d = direction, s = shape, by = by](auto& state) { convolution(state, d, s, by); })
             ->UseRealTime();
 }
 

@@ -64,18 +64,22 @@ IMPORTANT = [
     ("dit_b4", "training_step/{}/meanflow_75_tf32"),
     ("dit_b4", "sampling/{}_bfloat16"),
 ]
-# On the processor, all in float32.
-ON_CPU = [("dit_b4", "sampling/{}"), ("dit_b4", "training_step/{}/flow_matching"),
-          ("dit_b4", "training_step/{}/meanflow_25"), ("dit_b4", "training_step/{}/meanflow_75")]
+# On the processor, all in float32: nets and batches.
+ON_CPU = {"dit_b4": 8, "meanflownet": 32, "songunet": 4}
+STEPS_ON_CPU = ["sampling/{}", "training_step/{}/flow_matching", "training_step/{}/meanflow_25",
+                "training_step/{}/meanflow_75"]
 
 
 def cases(small, on_cpu):
     """The name, net, step and batch of each; small ones in float32."""
+    if on_cpu and not small:
+        return [(f"{step.format(net)}/{batch}", net, step, batch)
+                for net, batch in ON_CPU.items() for step in STEPS_ON_CPU]
     found = {}
-    for net, step in ON_CPU if on_cpu and not small else IMPORTANT:
+    for net, step in IMPORTANT:
         if small:
             step = step.removesuffix("_" + STEPS[step][1])
-        for batch in (8,) if small or on_cpu else NETS[net][4]:
+        for batch in (8,) if small else NETS[net][4]:
             found[f"{step.format(net)}/{batch}"] = (net, step, batch)
     return [(name, *case) for name, case in found.items()]
 
@@ -241,6 +245,7 @@ def main():
     parser.add_argument("peer")
     parser.add_argument("--steps", default=".")
     parser.add_argument("--forms", default="eager|compiled", help="what the names of the forms match")
+    parser.add_argument("--form", help="the name of the only one, such as compiled+slice")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--seconds", type=float, default=1)
     parser.add_argument("--small", action="store_true")
@@ -256,9 +261,9 @@ def main():
 
     for name, net, step, batch in chosen:
         for form in forms(STEPS[step][0], options.device):
-            if not re.match(options.forms, form[0]):
-                continue
             line = {"name": name, "form": "+".join(part for part in form if part)}
+            if not re.match(options.forms, form[0]) or options.form not in (None, line["form"]):
+                continue
             try:
                 line["ms"] = round(timed((nets, losses), net, step, batch, options, form), 4)
             except Exception as error:  # not every form is available everywhere

@@ -439,6 +439,7 @@ void check_together(const Settings& s, const std::string& source) {
   constexpr std::array sections{"learning_rate.", "log.",      "checkpoint.",
                                 "sample.",        "evaluate.", "classifier."};
   return key == "train.steps" || key == "train.tile_rows" || key == "train.precision" ||
+         key == "train.convolutions" ||
          std::ranges::any_of(sections, [&](const char* s) { return key.starts_with(s); });
 }
 

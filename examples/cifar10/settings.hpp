@@ -18,6 +18,7 @@
 #include <meanflow/flow/mean_flow.hpp>
 #include <meanflow/flow/split_mean_flow.hpp>
 #include <meanflow/flow/time_sampler.hpp>
+#include <meanflow/kernels/convolution_algorithm.hpp>
 #include <meanflow/kernels/precision.hpp>
 #include <meanflow/nn/attention_unet.hpp>
 #include <meanflow/nn/dit.hpp>
@@ -67,6 +68,7 @@ struct TrainSettings {
   std::uint64_t seed = 0;
   std::size_t tile_rows = 0;  ///< 0: chosen by the trainer
   meanflow::Precision precision = meanflow::Precision::float32;
+  meanflow::ConvolutionAlgorithm convolutions = meanflow::ConvolutionAlgorithm::automatic;
 };
 
 struct LogSettings {
@@ -189,6 +191,12 @@ struct NamesOf<meanflow::Precision> {
   static constexpr std::array all{std::pair{"float32", meanflow::Precision::float32},
                                   std::pair{"bfloat16", meanflow::Precision::bfloat16},
                                   std::pair{"tf32", meanflow::Precision::tf32}};
+};
+
+template <>
+struct NamesOf<meanflow::ConvolutionAlgorithm> {
+  static constexpr std::array all{std::pair{"automatic", meanflow::ConvolutionAlgorithm::automatic},
+                                  std::pair{"direct", meanflow::ConvolutionAlgorithm::direct}};
 };
 
 template <>
@@ -481,6 +489,7 @@ void describe(TrainSettings& s, Visit&& visit) {
   visit("seed", s.seed);
   visit("tile_rows", s.tile_rows);
   visit("precision", s.precision);
+  visit("convolutions", s.convolutions);
 }
 
 template <class Visit>

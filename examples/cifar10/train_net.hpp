@@ -37,7 +37,8 @@ namespace cifar10 {
           .condition_dropout = s.train.label_dropout,
           .seed = s.train.seed,
           .tile_rows = s.train.tile_rows,
-          .precision = s.train.precision};
+          .precision = s.train.precision,
+          .convolutions = s.train.convolutions};
 }
 
 /// A callback that prints warnings of the kernels as they appear, and says when a GPU replays

@@ -15,6 +15,7 @@
 #include <omp.h>
 #include <xsimd/xsimd.hpp>
 
+#include <meanflow/kernels/convolution_algorithm.hpp>
 #include <meanflow/kernels/onednn/engine.hpp>
 #include <meanflow/kernels/warnings.hpp>
 
@@ -29,8 +30,11 @@ namespace meanflow {
 
 /// What the CPU device runs on.
 struct KernelReport {
-  std::string blas;     ///< "OpenBLAS 0.3.21 (Cooperlake, OpenMP)"
-  std::string onednn;   ///< "oneDNN 2.6.3", or empty if the build has none
+  std::string blas;    ///< "OpenBLAS 0.3.21 (Cooperlake, OpenMP)"
+  std::string onednn;  ///< "oneDNN 2.6.3", or empty if the build has none
+  /// What computes convolutions of 3 x 3 with stride 1 and many channels, by the calling thread's
+  /// `ConvolutionAlgorithm`: "Winograd" or "direct".
+  std::string convolutions;
   std::string vectors;  ///< instructions of the element-wise kernels, as compiled: "avx512bw"
   std::size_t threads = 1;
   std::vector<std::string> warnings;  ///< one sentence each; empty if all is well
@@ -123,6 +127,8 @@ inline void describe_blas(KernelReport& report) {
   KernelReport report;
   report.threads = static_cast<std::size_t>(omp_get_max_threads());
   report.vectors = xsimd::default_arch::name();
+  report.convolutions =
+      kernels::convolution_algorithm() == ConvolutionAlgorithm::direct ? "direct" : "Winograd";
   detail::describe_blas(report);
 #ifdef MEANFLOW_WITH_ONEDNN
   const dnnl_version_t* version = dnnl_version();
@@ -159,9 +165,11 @@ inline void print_kernel_warnings_once() {
   static_cast<void>(printed);
 }
 
-/// One line: "oneDNN 2.6.3, OpenBLAS 0.3.21 (Cooperlake, OpenMP), avx512bw, 2 threads".
+/// One line: "Winograd's convolutions, oneDNN 2.6.3, OpenBLAS 0.3.21 (Cooperlake, OpenMP),
+/// avx512bw, 2 threads".
 [[nodiscard]] inline std::string to_string(const KernelReport& report) {
-  std::string text = report.onednn.empty() ? report.blas : report.onednn + ", " + report.blas;
+  std::string text = report.convolutions == "Winograd" ? "Winograd's convolutions, " : "";
+  text += report.onednn.empty() ? report.blas : report.onednn + ", " + report.blas;
   text += ", " + report.vectors + ", " + std::to_string(report.threads);
   return text + (report.threads == 1 ? " thread" : " threads");
 }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <meanflow/autodiff/differentiable.hpp>
+#include <meanflow/kernels/biased_conv.hpp>
 #include <meanflow/kernels/cpu/conv.hpp>
 #include <meanflow/kernels/reference.hpp>
 #include <meanflow/kernels/reference/conv.hpp>
@@ -49,11 +50,15 @@ template <ValueLike X, class T, class Device>
   const std::size_t rows = s.rows + detail::tangent_rows(x);
   const std::size_t pixels = s.out_height() * s.out_width();
   const T *in = detail::buffer(x), *w = weight.data();
-  if (detail::is_product(s))
-    gemm(Device{}, Transpose::no, Transpose::yes, rows * pixels, s.out, s.in, in, w, T(0),
-         detail::buffer(y));
-  else
-    conv2d(Device{}, s.with_rows(rows), in, w, detail::buffer(y));
+  if (!detail::is_product(s)) {
+    if (bias.empty())
+      conv2d(Device{}, s.with_rows(rows), in, w, detail::buffer(y));
+    else
+      biased_conv2d(Device{}, s.with_rows(rows), s.rows, in, w, bias.data(), detail::buffer(y));
+    return y;
+  }
+  gemm(Device{}, Transpose::no, Transpose::yes, rows * pixels, s.out, s.in, in, w, T(0),
+       detail::buffer(y));
   if (!bias.empty())
     bias_unary(Device{}, Identity{}, s.rows * pixels, (rows - s.rows) * pixels, s.out, bias.data(),
                detail::buffer(y), nullptr);

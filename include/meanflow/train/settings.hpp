@@ -10,6 +10,7 @@
 
 #include <meanflow/error.hpp>
 #include <meanflow/flow/condition_dropout.hpp>
+#include <meanflow/kernels/convolution_algorithm.hpp>
 #include <meanflow/kernels/precision.hpp>
 #include <meanflow/optim/ema.hpp>
 #include <meanflow/optim/learning_rate.hpp>
@@ -40,6 +41,8 @@ struct TrainerSettings {
   bool replay = true;
   /// Of convolutions and large products; parameters, moments, averages and sums stay in T.
   Precision precision = Precision::float32;
+  /// How the processor computes convolutions.
+  ConvolutionAlgorithm convolutions = ConvolutionAlgorithm::automatic;
   /// `fit` says once on standard error what makes this process much slower than it could be
   /// (`kernel_report`).
   bool warnings = true;

@@ -126,6 +126,7 @@ class MeanFlowTrainer {
     if (batches == 0) throw SettingError("evaluate: batches is 0, but must be at least 1");
     const UseValues<T, Device> averaged(net_.parameters(), best_values());
     const AutocastScope precision(settings_.precision, Device{});
+    const ConvolutionScope convolutions(settings_.convolutions);
     const auto& communicator = recipe_.communicator;
     SourceBatch<T, Condition> batch(source, settings_.batch);
     EvaluationReport report{.metrics = Metrics(engine_.metrics)};
@@ -164,6 +165,7 @@ class MeanFlowTrainer {
                               const Condition& condition = {}) {
     const UseValues<T, Device> averaged(net_.parameters(), best_values());
     const AutocastScope precision(settings_.precision, Device{});
+    const ConvolutionScope convolutions(settings_.convolutions);
     if (instantaneous(recipe_.objective) && !settings.solver) settings.solver = Solver::euler;
     return generate(net_, noise, settings, condition);
   }
@@ -317,6 +319,7 @@ class MeanFlowTrainer {
   /// A step on rows that stand beside the noise that they are paired with.
   StepReport step_paired(const StepPlan& plan, const Values& x, const Condition& condition) {
     const AutocastScope precision(settings_.precision, Device{});
+    const ConvolutionScope convolutions(settings_.convolutions);
     StepReport report{.step = step_,
                       .steps = settings_.steps,
                       .learning_rate = plan.learning_rate,

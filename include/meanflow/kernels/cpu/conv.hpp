@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Convolutions on the processor: oneDNN for floats where the build found it, products of one
-/// image's patches at a time otherwise. `kernels/reference/conv.hpp` says what each computes.
+/// Convolutions on the processor: Winograd's algorithm for floats where it suits them, else oneDNN
+/// where the build found it, products of one image's patches at a time otherwise.
+/// `kernels/reference/conv.hpp` says what each computes.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 #include <type_traits>
 
+#include <meanflow/kernels/biased_conv.hpp>
+#include <meanflow/kernels/convolution_algorithm.hpp>
 #include <meanflow/kernels/cpu.hpp>
+#include <meanflow/kernels/cpu/winograd.hpp>
 #include <meanflow/kernels/onednn/conv.hpp>
 #include <meanflow/kernels/reference/conv.hpp>
 #include <meanflow/kernels/scratch.hpp>
@@ -79,10 +83,19 @@ void add_patches(const ConvShape& s, const T* rows, T* image) {
   });
 }
 
+/// Whether floats are convolved by Winograd's algorithm. It does not depend on the number of rows,
+/// so that a row's result is the same in any batch.
+[[nodiscard]] inline bool by_winograd(const ConvShape& s) {
+  return kernels::precision() == Precision::float32 &&
+         kernels::convolution_algorithm() == ConvolutionAlgorithm::automatic && winograd::suits(s);
+}
+
 }  // namespace detail
 
 template <class T>
 void conv2d(Cpu, const ConvShape& s, const T* x, const T* w, T* y) {
+  if constexpr (std::is_same_v<T, float>)
+    if (detail::by_winograd(s)) return detail::winograd::forward(s, x, w, {}, y);
 #ifdef MEANFLOW_WITH_ONEDNN
   if constexpr (std::is_same_v<T, float>) {
     using Convolution = detail::OnednnConvolution;
@@ -105,7 +118,17 @@ void conv2d(Cpu, const ConvShape& s, const T* x, const T* w, T* y) {
 }
 
 template <class T>
+void biased_conv2d(Cpu, const ConvShape& s, std::size_t biased_rows, const T* x, const T* w,
+                   const T* bias, T* y) {
+  if constexpr (std::is_same_v<T, float>)
+    if (detail::by_winograd(s)) return detail::winograd::forward(s, x, w, {bias, biased_rows}, y);
+  detail::conv2d_then_bias(Cpu{}, s, biased_rows, x, w, bias, y);
+}
+
+template <class T>
 void conv2d_backward_data(Cpu, const ConvShape& s, const T* g, const T* w, T* gx) {
+  if constexpr (std::is_same_v<T, float>)
+    if (detail::by_winograd(s)) return detail::winograd::backward_data(s, g, w, gx);
 #ifdef MEANFLOW_WITH_ONEDNN
   if constexpr (std::is_same_v<T, float>) {
     using Convolution = detail::OnednnConvolution;
@@ -129,6 +152,8 @@ void conv2d_backward_data(Cpu, const ConvShape& s, const T* g, const T* w, T* gx
 
 template <class T>
 void conv2d_backward_weights(Cpu, const ConvShape& s, const T* x, const T* g, T* gw) {
+  if constexpr (std::is_same_v<T, float>)
+    if (detail::by_winograd(s)) return detail::winograd::accumulate_weights(s, x, g, gw);
   const std::size_t size = detail::patch_size(s);
 #ifdef MEANFLOW_WITH_ONEDNN
   if constexpr (std::is_same_v<T, float>) {

@@ -25,16 +25,24 @@ inline constexpr std::size_t block_rows = 6;
 template <class T>
 inline constexpr std::size_t block_vectors = xsimd::batch<T>::size * sizeof(T) == 64 ? 4 : 2;
 
-/// c (R, V vectors) = scale a (R, depth) b (depth, V vectors), added to c if `add`.
-template <std::size_t R, std::size_t V, class T, class Lanes>
+/// Nothing that is needed next has to be fetched meanwhile.
+struct NothingAhead {
+  void operator()(std::size_t /*row*/, std::size_t /*k*/) const {}
+};
+
+/// c (R, V vectors) = scale a (R, depth) b (depth, V vectors), added to c if `add`; ahead(k) is
+/// called on the way.
+template <std::size_t R, std::size_t V, class T, class Lanes, class Ahead>
 inline void product_block(Lanes lanes, std::size_t depth, const MatrixView<T>& a, const T* b,
-                          std::size_t b_row, T scale, bool add, T* c, std::size_t c_row) {
+                          std::size_t b_row, T scale, bool add, T* c, std::size_t c_row,
+                          Ahead ahead) {
   using Batch = xsimd::batch<T>;
   constexpr std::size_t width = Batch::size;
   Batch sums[R][V];
   for (std::size_t i = 0; i < R; ++i)
     for (std::size_t j = 0; j < V; ++j) sums[i][j] = Batch(T(0));
   for (std::size_t k = 0; k < depth; ++k) {
+    ahead(k);
     Batch columns[V];
     for (std::size_t j = 0; j < V; ++j) columns[j] = lanes.load(b + k * b_row + j * width);
     for (std::size_t i = 0; i < R; ++i) {
@@ -51,18 +59,21 @@ inline void product_block(Lanes lanes, std::size_t depth, const MatrixView<T>& a
     }
 }
 
-/// The same for any number of rows.
-template <std::size_t V, class T, class Lanes>
+/// The same for any number of rows, `Most` at a time; ahead(first row, k) is called on the way.
+template <std::size_t V, std::size_t Most = block_rows, class T, class Lanes,
+          class Ahead = NothingAhead>
 inline void product_columns(Lanes lanes, std::size_t rows, std::size_t depth, MatrixView<T> a,
                             const T* b, std::size_t b_row, T scale, bool add, T* c,
-                            std::size_t c_row) {
+                            std::size_t c_row, Ahead ahead = {}) {
   std::size_t i = 0;
   const auto block = [&]<std::size_t R>() {
     for (; i + R <= rows; i += R)
       product_block<R, V>(lanes, depth, {a.data + i * a.row, a.row, a.column}, b, b_row, scale, add,
-                          c + i * c_row, c_row);
+                          c + i * c_row, c_row, [&](std::size_t k) { ahead(i, k); });
   };
-  block.template operator()<block_rows>();
+  block.template operator()<Most>();
+  if constexpr (Most > 8) block.template operator()<8>();
+  if constexpr (Most > 4) block.template operator()<4>();
   block.template operator()<2>();
   block.template operator()<1>();
 }

@@ -12,6 +12,7 @@
 
 #include <omp.h>
 
+#include <meanflow/kernels/convolution_algorithm.hpp>
 #include <meanflow/kernels/precision.hpp>
 #include <meanflow/tensor/device.hpp>
 
@@ -65,14 +66,17 @@ inline void wait(Cpu) {}
 
 namespace detail {
 
-/// f(worker, count) on each of about `threads` threads, which compute in the caller's precision.
+/// f(worker, count) on each of about `threads` threads, which compute in the caller's precision and
+/// by its algorithms.
 template <class F>
 void on_threads(std::size_t threads, F f) {
   FirstException failure;
-  const Precision of_caller = kernels::precision();
+  const Precision precision_of_caller = kernels::precision();
+  const ConvolutionAlgorithm algorithm_of_caller = kernels::convolution_algorithm();
 #pragma omp parallel num_threads(static_cast<int>(threads))
   {
-    const SamePrecision same(of_caller);
+    const SamePrecision precision(precision_of_caller);
+    const ConvolutionScope algorithm(algorithm_of_caller);
     const auto worker = static_cast<std::size_t>(omp_get_thread_num());
     const auto count = static_cast<std::size_t>(omp_get_num_threads());
     failure.run([&] { f(worker, count); });
