@@ -26,9 +26,9 @@ ConvShape shape(std::size_t rows, std::size_t height, std::size_t width, std::si
 /// Whole tiles and parts of them, channels that fill vectors and that do not, every padding, few
 /// tiles and many.
 const std::vector<ConvShape> shapes{
-    shape(3, 8, 8, 32, 32),     shape(1, 4, 4, 33, 70),      shape(2, 7, 9, 47, 33),
-    shape(40, 8, 12, 64, 96),   shape(2, 6, 9, 32, 40, 0),   shape(2, 5, 11, 40, 32, 2),
-    shape(1, 32, 32, 128, 32),  shape(5, 16, 16, 256, 64),   shape(200, 4, 4, 32, 32),
+    shape(3, 8, 8, 32, 32),    shape(1, 4, 4, 33, 70),    shape(2, 7, 9, 47, 33),
+    shape(40, 8, 12, 64, 96),  shape(2, 6, 9, 32, 40, 0), shape(2, 5, 11, 40, 32, 2),
+    shape(1, 32, 32, 128, 32), shape(5, 16, 16, 256, 64), shape(200, 4, 4, 32, 32),
 };
 
 std::size_t x_size(const ConvShape& s) { return s.rows * s.height * s.width * s.in; }

@@ -27,12 +27,11 @@ MeanFlowNet<float> make_net() {
 
 /// The squared error, averaged over each 20 of 200 steps.
 std::array<double, 10> curve(ConvolutionAlgorithm convolutions, std::uint64_t seed) {
-  MeanFlowTrainer trainer(make_net(),
-                          {.steps = 200,
-                           .batch = rows,
-                           .learning_rate = {.peak = 1e-3, .decay = Decay::constant},
-                           .seed = seed,
-                           .convolutions = convolutions});
+  MeanFlowTrainer trainer(make_net(), {.steps = 200,
+                                       .batch = rows,
+                                       .learning_rate = {.peak = 1e-3, .decay = Decay::constant},
+                                       .seed = seed,
+                                       .convolutions = convolutions});
   const Tensor<float> x = normal_noise({rows, side, side, 3}, 1);
   std::array<double, 10> errors{};
   for (std::size_t step = 0; step < 200; ++step)

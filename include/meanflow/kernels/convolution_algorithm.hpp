@@ -6,7 +6,7 @@
 namespace meanflow {
 
 /// automatic: 3 x 3 with stride 1 by Winograd's F(4 x 4, 3 x 3) from 32 channels on, which takes a
-/// quarter of the multiplications and rounds two to three times as much (docs/kernels.md);
+/// quarter of the multiplications and rounds about twice as much (docs/kernels.md);
 /// everything else, and everything in bfloat16 and in double, by its definition. direct: always by
 /// its definition.
 enum class ConvolutionAlgorithm { automatic, direct };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Convolutions of 3 x 3 with stride 1 by Winograd's algorithm on the processor. What tiles of
-/// pixels and weights become at one of the 36 points are matrices over channels, and the products of
-/// a point, of several tiles and all channels, are a product of these matrices.
+/// pixels and weights become at one of the 36 points are matrices over channels, and the products
+/// of a point, of several tiles and all channels, are a product of these matrices.
 #pragma once
 
 #include <algorithm>
@@ -15,33 +15,22 @@
 #include <meanflow/kernels/cpu/simd.hpp>
 #include <meanflow/kernels/cpu/small_product.hpp>
 #include <meanflow/kernels/cpu/threads.hpp>
+#include <meanflow/kernels/cpu/winograd_tiles.hpp>
 #include <meanflow/kernels/cpu/winograd_transforms.hpp>
 #include <meanflow/kernels/scratch.hpp>
 
 namespace meanflow::kernels::detail::winograd {
 
-/// What a product has in registers: rows of tiles by two vectors of channels, so that weights, which
-/// come from the second cache, are read once for as many rows as there is room for.
+/// What a product has in registers: rows of tiles by two vectors of channels, so that weights,
+/// which come from the second cache, are read once for as many rows as there is room for.
 inline constexpr std::size_t width = FullLanes<float>::count, vectors = 2, panel = vectors * width,
                              rows_at_once = width == 16 ? 12 : block_rows;
 
 /// The 3 x 3 taps of a vector of channels.
 using Taps = std::array<std::array<float, width>, 9>;
 
-/// Lines of a cache, of 16 floats each.
-struct Lines {
-  const float* first = nullptr;
-  std::size_t count = 0;
-
-  /// Part number `index` of `parts`.
-  [[nodiscard]] Lines part(std::size_t index, std::size_t parts) const {
-    const std::size_t begin = count * index / parts;
-    return {first + 16 * begin, count * (index + 1) / parts - begin};
-  }
-};
-
-/// What is brought into the second cache during a product, a line of each in every step of its depth:
-/// what is to be read next, and what is to be written.
+/// What is brought into the second cache during a product, a line of each in every step of its
+/// depth: what is to be read next, and what is to be written.
 struct FetchAhead {
   std::size_t depth;
   Lines weights{}, pixels{}, results{};
@@ -62,133 +51,8 @@ inline void product(std::size_t rows, std::size_t depth, const MatrixView<float>
                                          c_row, ahead);
 }
 
-/// An odd number of cache lines, so that rows do not compete for the same places in a cache.
-[[nodiscard]] inline std::size_t padded(std::size_t n) { return (n + 31) / 32 * 32 + 16; }
-
-/// The tiles of 4 x 4 pixels of the result, in the order of the rows and then of the pixels; those
-/// at the right and at the bottom may reach beyond it.
-struct Tiles {
-  std::size_t height, width, padding;      ///< of what is read
-  std::size_t out_height, out_width;       ///< of what is written
-  std::size_t down, across, count;
-
-  explicit Tiles(const ConvShape& s)
-      : height(s.height),
-        width(s.width),
-        padding(s.padding),
-        out_height(s.out_height()),
-        out_width(s.out_width()),
-        down((out_height + out_side - 1) / out_side),
-        across((out_width + out_side - 1) / out_side),
-        count(s.rows * down * across) {}
-
-  struct Place {
-    std::size_t row, y, x;
-  };
-  /// The lines of the images x that tiles are made of, and a few more.
-  [[nodiscard]] Lines pixels(std::size_t first, std::size_t number, std::size_t channels,
-                             const float* x) const {
-    return lines(first, number, height * width * channels, width * channels, in_side, x);
-  }
-  /// The lines of the images y that tiles become, and a few more.
-  [[nodiscard]] Lines results(std::size_t first, std::size_t number, std::size_t channels,
-                              const float* y) const {
-    return lines(first, number, out_height * out_width * channels, out_width * channels, out_side,
-                 y);
-  }
-  [[nodiscard]] Place place(std::size_t tile) const {
-    return {tile / (down * across), tile / across % down * out_side, tile % across * out_side};
-  }
-
- private:
-  [[nodiscard]] Lines lines(std::size_t first, std::size_t number, std::size_t image,
-                            std::size_t row, std::size_t side, const float* data) const {
-    const std::size_t last = std::min(first + number, count);
-    if (first >= last) return {};
-    const Place from = place(first), to = place(last - 1);
-    const std::size_t begin = from.row * image + std::min(from.y * row, image);
-    const std::size_t end = to.row * image + std::min((to.y + side) * row, image);
-    return {data + begin, end > begin ? (end - begin) / 16 : 0};
-  }
-};
-
-/// B^T d B of one tile, in all channels: to[point * stride + channel].
-inline void transform_input(const Tiles& tiles, std::size_t tile, std::size_t channels,
-                            const float* x, float* to, std::size_t stride) {
-  using Batch = xsimd::batch<float>;
-  const Tiles::Place at = tiles.place(tile);
-  const float* const image = x + at.row * tiles.height * tiles.width * channels;
-  std::array<const float*, points> pixels;
-  for (std::size_t i = 0; i < in_side; ++i)
-    for (std::size_t j = 0; j < in_side; ++j) {
-      const std::size_t y = at.y + i - tiles.padding, x_ = at.x + j - tiles.padding;
-      pixels[i * in_side + j] = y < tiles.height && x_ < tiles.width
-                                    ? image + (y * tiles.width + x_) * channels
-                                    : nullptr;
-    }
-  for_each_batch<float>(0, channels, [&](auto lanes, std::size_t c) {
-    both_ways<Batch, 6, 6>(
-        [](const auto& d) { return input(d); },
-        [&](std::size_t i, std::size_t j) {
-          const float* const pixel = pixels[i * in_side + j];
-          return pixel ? lanes.load(pixel + c) : Batch(0.0F);
-        },
-        [&](std::size_t i, std::size_t j, const Batch& value) {
-          lanes.store(to + (i * in_side + j) * stride + c, value);
-        });
-  });
-}
-
-/// A y A^T of one tile, in all channels: to[point * stride + channel].
-inline void transform_output_adjoint(const Tiles& tiles, std::size_t tile, std::size_t channels,
-                                     const float* y, float* to, std::size_t stride) {
-  using Batch = xsimd::batch<float>;
-  const Tiles::Place at = tiles.place(tile);
-  const float* const image = y + at.row * tiles.out_height * tiles.out_width * channels;
-  for_each_batch<float>(0, channels, [&](auto lanes, std::size_t c) {
-    both_ways<Batch, 4, 6>(
-        [](const auto& d) { return output_adjoint(d); },
-        [&](std::size_t i, std::size_t j) {
-          if (at.y + i >= tiles.out_height || at.x + j >= tiles.out_width) return Batch(0.0F);
-          return lanes.load(image + ((at.y + i) * tiles.out_width + at.x + j) * channels + c);
-        },
-        [&](std::size_t i, std::size_t j, const Batch& value) {
-          lanes.store(to + (i * in_side + j) * stride + c, value);
-        });
-  });
-}
-
-/// What is added to each pixel of the first rows.
-struct Bias {
-  const float* data = nullptr;
-  std::size_t rows = 0;
-};
-
-/// A^T m A and the bias of one tile, in `columns` channels from number `first` on of `channels`.
-inline void transform_output(const Tiles& tiles, std::size_t tile, const float* m,
-                             std::size_t stride, std::size_t channels, std::size_t first,
-                             std::size_t columns, const Bias& bias, float* y) {
-  using Batch = xsimd::batch<float>;
-  const Tiles::Place at = tiles.place(tile);
-  float* const image = y + at.row * tiles.out_height * tiles.out_width * channels + first;
-  const bool biased = at.row < bias.rows;
-  for_each_batch<float>(0, columns, [&](auto lanes, std::size_t c) {
-    const Batch added = biased ? lanes.load(bias.data + first + c) : Batch(0.0F);
-    both_ways<Batch, 6, 4>(
-        [](const auto& d) { return output(d); },
-        [&](std::size_t i, std::size_t j) {
-          return FullLanes<float>{}.load(m + (i * in_side + j) * stride + c);
-        },
-        [&](std::size_t i, std::size_t j, const Batch& value) {
-          if (at.y + i < tiles.out_height && at.x + j < tiles.out_width)
-            lanes.store(image + ((at.y + i) * tiles.out_width + at.x + j) * channels + c,
-                        value + added);
-        });
-  });
-}
-
-/// The numbers of a matrix (depth, panel) and of the line of cache behind it, without which those of
-/// all points would compete for the same places.
+/// The numbers of a matrix (depth, panel) and of the line of cache behind it, without which those
+/// of all points would compete for the same places.
 [[nodiscard]] inline std::size_t matrix_size(std::size_t depth) { return depth * panel + 16; }
 
 /// Weights of 3 x 3 taps from `in` channels to `out`, and how they lie in memory.
@@ -273,16 +137,17 @@ struct Blocks {
   }
 };
 
-/// As many tiles as leave room for a part of the weights in the second cache: each block passes over
-/// all of them.
+/// As many tiles as leave room for a part of the weights in the second cache: each block passes
+/// over all of them.
 [[nodiscard]] inline std::size_t tiles_at_once(std::size_t channels) {
   const std::size_t fitting = second_cache() / 2 / (Block::size(1, channels) * sizeof(float));
   return std::clamp(fitting / rows_at_once, std::size_t{2}, std::size_t{6}) * rows_at_once;
 }
 
-/// Many tiles: all weights are packed, and blocks of tiles come and go, each multiplied at one point
-/// after the other.
-inline void convolve_by_blocks(const Tiles& tiles, const Weights& weights, const float* x, const Bias& bias, float* y) {
+/// Many tiles: all weights are packed, and blocks of tiles come and go, each multiplied at one
+/// point after the other.
+inline void convolve_by_blocks(const Tiles& tiles, const Weights& weights, const float* x,
+                               const Bias& bias, float* y) {
   const std::size_t in = weights.in, panels = weights.panels(), threads = workers(Cpu{});
   const std::size_t matrix = matrix_size(in);
   const Scratch<float> packed(points * panels * matrix);
@@ -319,14 +184,16 @@ inline void convolve_by_blocks(const Tiles& tiles, const Weights& weights, const
       const std::size_t channel = first * panel;
       for (std::size_t t = 0; t < block.count; ++t)
         transform_output(tiles, block.first + t, products.data() + t * row, block.count * row,
-                         weights.out, channel, std::min(last * panel, weights.out) - channel, bias, y);
+                         weights.out, channel, std::min(last * panel, weights.out) - channel, bias,
+                         y);
     }
   });
 }
 
-/// Few tiles: all are brought to the points, and panels of weights come and go, so that most of what
-/// is packed never leaves the second cache.
-inline void convolve_by_panels(const Tiles& tiles, const Weights& weights, const float* x, const Bias& bias, float* y) {
+/// Few tiles: all are brought to the points, and panels of weights come and go, so that most of
+/// what is packed never leaves the second cache.
+inline void convolve_by_panels(const Tiles& tiles, const Weights& weights, const float* x,
+                               const Bias& bias, float* y) {
   const std::size_t in = weights.in, panels = weights.panels(), threads = workers(Cpu{});
   const std::size_t matrix = matrix_size(in);
   const Blocks blocks(tiles.count, 6 * rows_at_once, threads);
@@ -347,10 +214,10 @@ inline void convolve_by_panels(const Tiles& tiles, const Weights& weights, const
       for (std::size_t index = 0; index < blocks.count; ++index) {
         const Block here = block(index);
         for (std::size_t point = 0; point < points; ++point)
-          product(here.count, in, here.at(point), packed.data() + point * matrix, panel, false,
-                  products.data() + point * here.count * panel, panel,
-                  {.depth = in,
-                   .weights = {here.at(point + 1).data, here.count * padded(in) / 16}});
+          product(
+              here.count, in, here.at(point), packed.data() + point * matrix, panel, false,
+              products.data() + point * here.count * panel, panel,
+              {.depth = in, .weights = {here.at(point + 1).data, here.count * padded(in) / 16}});
         for (std::size_t t = 0; t < here.count; ++t)
           transform_output(tiles, here.first + t, products.data() + t * panel, here.count * panel,
                            weights.out, number * panel,
@@ -389,7 +256,7 @@ inline void forward(const ConvShape& s, const float* x, const float* w, const Bi
 /// The gradient gx by x of g, that by y: g convolved with the weights turned by half a circle, from
 /// `out` channels to `in`.
 inline void backward_data(const ConvShape& s, const float* g, const float* w, float* gx) {
-  const ConvShape from_y{s.rows, s.out_height(), s.out_width(), s.out, s.in, s.kernel,
+  const ConvShape from_y{s.rows, s.out_height(),          s.out_width(), s.out, s.in, s.kernel,
                          1,      s.kernel - 1 - s.padding};
   convolve(from_y, {w, s.in, s.out, 9, s.in * 9, true}, g, {}, gx);
 }
@@ -400,14 +267,13 @@ inline void add_filter_adjoint(const ConvShape& s, std::size_t number, std::size
   using Batch = xsimd::batch<float>;
   for (std::size_t column = 0; column < panel; column += width) {
     alignas(64) Taps taps;
-    both_ways<Batch, 6, 3>(
-        [](const auto& values) { return filter_adjoint(values); },
-        [&](std::size_t y, std::size_t x) {
-          return xsimd::load_unaligned(m + (y * in_side + x) * stride + column);
-        },
-        [&](std::size_t y, std::size_t x, const Batch& value) {
-          value.store_aligned(taps[3 * y + x].data());
-        });
+    both_ways<Batch, 6, 3>([](const auto& values) { return filter_adjoint(values); },
+                           [&](std::size_t y, std::size_t x) {
+                             return xsimd::load_unaligned(m + (y * in_side + x) * stride + column);
+                           },
+                           [&](std::size_t y, std::size_t x, const Batch& value) {
+                             value.store_aligned(taps[3 * y + x].data());
+                           });
     const std::size_t o = number * panel + column;
     for (std::size_t lane = 0; lane < width && o + lane < s.out; ++lane)
       for (std::size_t tap = 0; tap < 9; ++tap)
@@ -447,7 +313,7 @@ inline void accumulate_weights(const ConvShape& s, const float* x, const float* 
         product(std::min(channels, s.in - c), count,
                 MatrixView<float>{a.data + c, a.row}.transposed(), b.data + number * panel, b.row,
                 first > 0, sum, panel,
- {.depth = count, .weights = {sum + channels * panel, channels * panel / 16}});
+                {.depth = count, .weights = {sum + channels * panel, channels * panel / 16}});
       }
     });
   }

@@ -3,9 +3,9 @@
 /// The transforms of Winograd's F(4 x 4, 3 x 3), which makes 4 x 4 pixels of a convolution by 3 x 3
 /// taps with 36 products, where the definition takes 144.
 ///
-/// A tile of 6 x 6 pixels d and a filter g of 3 x 3 are taken as polynomials, evaluated at the points
-/// 0, +-p, +-q and infinity in both directions, multiplied there, and brought back (Lavin and Gray,
-/// arXiv 1509.09308; the adjoint of Toom and Cook's product of polynomials):
+/// A tile of 6 x 6 pixels d and a filter g of 3 x 3 are taken as polynomials, evaluated at the
+/// points 0, +-p, +-q and infinity in both directions, multiplied there, and brought back (Lavin
+/// and Gray, arXiv 1509.09308; the adjoint of Toom and Cook's product of polynomials):
 ///
 ///   y  = A^T [(G g G^T) * (B^T d B)] A        4 x 4 pixels
 ///   gw = G^T [(A y A^T) * (B^T d B)] G        the gradient by g, summed over tiles
@@ -42,11 +42,7 @@ template <class V>
       at_both_signs(p, F::fused(V(-q2), d[2], d[4]), F::fused(V(-q2), d[1], d[3]));
   const auto [at_q, at_minus_q] =
       at_both_signs(q, F::fused(V(-p2), d[2], d[4]), F::fused(V(-p2), d[1], d[3]));
-  return {F::fused(outer, d[0], F::fused(middle, d[2], d[4])),
-          at_p,
-          at_minus_p,
-          at_q,
-          at_minus_q,
+  return {F::fused(outer, d[0], F::fused(middle, d[2], d[4])), at_p, at_minus_p, at_q, at_minus_q,
           F::fused(outer, d[1], F::fused(middle, d[3], d[5]))};
 }
 
@@ -60,7 +56,7 @@ template <class V>
   using F = meanflow::detail::BatchFunctions<V>;
   const auto [at_p, at_minus_p] = at_both_signs(p, F::fused(V(p2), g[2], g[0]), g[1]);
   const auto [at_q, at_minus_q] = at_both_signs(q, F::fused(V(q2), g[2], g[0]), g[1]);
-  return {V(scale_0) * g[0],   V(scale_p) * at_p,       V(scale_p) * at_minus_p,
+  return {V(scale_0) * g[0], V(scale_p) * at_p,       V(scale_p) * at_minus_p,
           V(scale_q) * at_q, V(scale_q) * at_minus_q, g[2]};
 }
 
