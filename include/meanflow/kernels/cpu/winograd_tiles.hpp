@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The tiles of images in Winograd's algorithm: where they lie, and what they become at the 36 points
-/// and back.
+/// The tiles of images in Winograd's algorithm: where they lie, and what they become at the 36
+/// points and back.
 #pragma once
 
 #include <algorithm>
@@ -32,8 +32,8 @@ struct Lines {
 /// The tiles of 4 x 4 pixels of the result, in the order of the rows and then of the pixels; those
 /// at the right and at the bottom may reach beyond it.
 struct Tiles {
-  std::size_t height, width, padding;      ///< of what is read
-  std::size_t out_height, out_width;       ///< of what is written
+  std::size_t height, width, padding;  ///< of what is read
+  std::size_t out_height, out_width;   ///< of what is written
   std::size_t down, across, count;
 
   explicit Tiles(const ConvShape& s)
@@ -91,15 +91,14 @@ inline void transform_input(const Tiles& tiles, std::size_t tile, std::size_t ch
                                     : nullptr;
     }
   for_each_batch<float>(0, channels, [&](auto lanes, std::size_t c) {
-    both_ways<Batch, 6, 6>(
-        [](const auto& d) { return input(d); },
-        [&](std::size_t i, std::size_t j) {
-          const float* const pixel = pixels[i * in_side + j];
-          return pixel ? lanes.load(pixel + c) : Batch(0.0F);
-        },
-        [&](std::size_t i, std::size_t j, const Batch& value) {
-          lanes.store(to + (i * in_side + j) * stride + c, value);
-        });
+    both_ways<Batch, 6, 6>([](const auto& d) { return input(d); },
+                           [&](std::size_t i, std::size_t j) {
+                             const float* const pixel = pixels[i * in_side + j];
+                             return pixel ? lanes.load(pixel + c) : Batch(0.0F);
+                           },
+                           [&](std::size_t i, std::size_t j, const Batch& value) {
+                             lanes.store(to + (i * in_side + j) * stride + c, value);
+                           });
   });
 }
 
@@ -138,16 +137,16 @@ inline void transform_output(const Tiles& tiles, std::size_t tile, const float* 
   const bool biased = at.row < bias.rows;
   for_each_batch<float>(0, columns, [&](auto lanes, std::size_t c) {
     const Batch added = biased ? lanes.load(bias.data + first + c) : Batch(0.0F);
-    both_ways<Batch, 6, 4>(
-        [](const auto& d) { return output(d); },
-        [&](std::size_t i, std::size_t j) {
-          return FullLanes<float>{}.load(m + (i * in_side + j) * stride + c);
-        },
-        [&](std::size_t i, std::size_t j, const Batch& value) {
-          if (at.y + i < tiles.out_height && at.x + j < tiles.out_width)
-            lanes.store(image + ((at.y + i) * tiles.out_width + at.x + j) * channels + c,
-                        value + added);
-        });
+    both_ways<Batch, 6, 4>([](const auto& d) { return output(d); },
+                           [&](std::size_t i, std::size_t j) {
+                             return FullLanes<float>{}.load(m + (i * in_side + j) * stride + c);
+                           },
+                           [&](std::size_t i, std::size_t j, const Batch& value) {
+                             if (at.y + i < tiles.out_height && at.x + j < tiles.out_width)
+                               lanes.store(
+                                   image + ((at.y + i) * tiles.out_width + at.x + j) * channels + c,
+                                   value + added);
+                           });
   });
 }
 
