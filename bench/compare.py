@@ -3,12 +3,13 @@
 """Times this library beside PyTorch programs that do the same steps, in turns.
 
 usage: bench/compare.py --peer FOLDER [--nets mlp_256x4 meanflownet songunet dit_b4] [--rounds 5]
-                        [--environment FOLDER] [--only PATTERN]
+                        [--environment FOLDER] [--forms eager] [--without-old] [--only PATTERN]
 
 The peer's FOLDER holds a bench.py that is called as `bench.py NET KIND STEPS [VARIANT]` and prints a
 JSON line with "ms" and "best"; and the nets and losses that bench/peers/torch_gpu.py takes. With an
 environment of scripts/peer-environment, nets for images are measured beside its PyTorch 2 too, eager
-and compiled; the peer of a round is the faster of the two. In every round each program runs once, one
+and compiled (minutes for each step; --forms eager leaves that out); the peer of a round is the faster
+of the two, unless --without-old leaves the first out. In every round each program runs once, one
 after the other, so that a change of the machine's speed meets all; the table shows medians and the
 median of the rounds' ratios.
 """
@@ -61,10 +62,10 @@ def peer_ms(folder, net, kind, variant, python):
     return result["ms"], result["best"], memory
 
 
-def newer_peer_ms(folder, name, form, environment_folder):
+def newer_peer_ms(args, name, form):
     """PyTorch 2 at its fastest form, or at the one given: milliseconds, form, memory."""
-    command = [str(Path(environment_folder) / "bin" / "python"), str(Path(__file__).parent / "peers" / "torch_gpu.py"),
-               folder, "--device", "cpu", "--steps", f"^{name}$", "--seconds", "2"]
+    command = [str(Path(args.environment) / "bin" / "python"), str(Path(__file__).parent / "peers" / "torch_gpu.py"),
+               args.peer, "--forms", args.forms, "--device", "cpu", "--steps", f"^{name}$", "--seconds", "2"]
     text, memory = measured(command + (["--form", form] if form else []), environment())
     found = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     if not any("ms" in row for row in found):
@@ -90,6 +91,8 @@ def main():
     parser.add_argument("--python", default="/usr/bin/python3")
     parser.add_argument("--nets", nargs="+", choices=NETS, default=["mlp_256x4"])
     parser.add_argument("--environment", help="of scripts/peer-environment")
+    parser.add_argument("--forms", default="eager|compiled", help="of PyTorch 2")
+    parser.add_argument("--without-old", action="store_true", help="only beside the environment's PyTorch")
     parser.add_argument("--only", default=".", help="what the names of the steps match")
     args = parser.parse_args()
     print("| step | batch | ours, ms | peer, ms | ratio | aim | ours, GB | peer, GB | peer |\n"
@@ -107,17 +110,17 @@ def compare(args, name, batch, peer_net, kind, aim):
     # The peer's own kinds: a step with 75 % of the rows costs it what one with all rows does.
     peer_kind = "mf" if kind == "mf75" else kind
     newer = args.environment and "mlp_256x4" not in name and kind in IN_ENVIRONMENT
-    if not peer_net and not newer:
+    if not newer and (args.without_old or not peer_net):
         return
     ours, peers, variant, form = [], [], None, None
     for _ in range(args.rounds):
         ours.append(our_ms(args.bench, name, batch))
         in_round = []
-        if peer_net:
+        if peer_net and not args.without_old:
             ms, variant, memory = peer_ms(args.peer, peer_net, peer_kind, variant, args.python)
             in_round.append((ms, memory, f"bench.py {variant}"))
         if newer:
-            ms, form, memory = newer_peer_ms(args.peer, f"{name}/{batch}", form, args.environment)
+            ms, form, memory = newer_peer_ms(args, f"{name}/{batch}", form)
             in_round.append((ms, memory, f"PyTorch 2 {form}"))
         peers.append(min(in_round))
     ratio = statistics.median(a[0] / b[0] for a, b in zip(ours, peers))

@@ -2,7 +2,8 @@
 // Kernels on the shapes of the MLP 256 x 4, each on all threads at once as a training step runs
 // them, and convolutions of the image nets. Names: product/KIND/ROWS and convolution/KIND/SHAPE by
 // this library, convolution_direct/... by its direct algorithm, product_alone/... and
-// convolution_alone/... by the linked library called directly;
+// convolution_alone/... by the linked library called directly, convolution_onednn_winograd/... by
+// oneDNN 2's own Winograd algorithm in the layout that it wants;
 // activation/KIND/ROWS/TANGENTS. coupling/KIND/ROWS/BLOCK: pairing a batch of points in the plane
 // with its noise, beside which a training step is to be seen. Rates are floating-point operations
 // per second.
@@ -129,6 +130,15 @@ void convolve(Direction direction, Images& i) {
     kernels::conv2d_backward_weights(Cpu{}, i.shape, x, y, i.weights.data());
 }
 
+/// Those of the definition, whatever the algorithm makes of them.
+void count_operations(benchmark::State& state, const ConvShape& s) {
+  const auto per_call = static_cast<double>(s.rows * s.out_height() * s.out_width() * s.out * s.in *
+                                            s.kernel * s.kernel);
+  state.counters["flop/s"] =
+      benchmark::Counter(2.0 * per_call * static_cast<double>(state.iterations()),
+                         benchmark::Counter::kIsRate, benchmark::Counter::kIs1000);
+}
+
 /// Of this library by whichever algorithm it chooses and by the direct one, and of oneDNN alone
 /// with weights where and how it wants them.
 enum class By { ours, direct, alone };
@@ -145,10 +155,59 @@ void convolution(benchmark::State& state, Direction direction, ConvShape shape, 
     else
       convolve(direction, images);
   }
-  state.counters["flop/s"] = benchmark::Counter(
-      2.0 * static_cast<double>(images.y.size() * shape.in * shape.kernel * shape.kernel) *
-          static_cast<double>(state.iterations()),
-      benchmark::Counter::kIsRate, benchmark::Counter::kIs1000);
+  count_operations(state, shape);
+}
+
+/// The same by oneDNN's own Winograd algorithm with everything in the layout that it wants, which
+/// oneDNN 3 no longer has.
+void onednn_winograd(benchmark::State& state, Direction direction, ConvShape shape) {
+#if DNNL_VERSION_MAJOR < 3
+  using dnnl::memory;
+  const auto dim = [](std::size_t value) { return static_cast<memory::dim>(value); };
+  const auto any = [](const memory::dims& dims) {
+    return memory::desc(dims, memory::data_type::f32, memory::format_tag::any);
+  };
+  const memory::desc x = any({dim(shape.rows), dim(shape.in), dim(shape.height), dim(shape.width)});
+  const memory::desc y =
+      any({dim(shape.rows), dim(shape.out), dim(shape.out_height()), dim(shape.out_width())});
+  const memory::desc w = any({dim(shape.out), dim(shape.in), 3, 3});
+  const memory::dims one{1, 1};
+  constexpr auto algorithm = dnnl::algorithm::convolution_winograd;
+  const dnnl::engine& engine = kernels::detail::onednn_engine();
+  dnnl::stream stream(engine);
+  const auto run = [&](const auto& primitive, int from, const memory::desc& from_desc, int by,
+                       const memory::desc& by_desc, int to, const memory::desc& to_desc) {
+    const memory first(from_desc, engine), second(by_desc, engine), result(to_desc, engine);
+    for (auto _ : state) {
+      primitive.execute(stream, {{from, first}, {by, second}, {to, result}});
+      stream.wait();
+    }
+  };
+  try {
+    using Forward = dnnl::convolution_forward;
+    const Forward::primitive_desc forward(
+        {dnnl::prop_kind::forward_training, algorithm, x, w, y, one, one, one}, engine);
+    if (direction == Direction::forward) {
+      run(Forward(forward), DNNL_ARG_SRC, forward.src_desc(), DNNL_ARG_WEIGHTS,
+          forward.weights_desc(), DNNL_ARG_DST, forward.dst_desc());
+    } else if (direction == Direction::backward_data) {
+      using Backward = dnnl::convolution_backward_data;
+      const Backward::primitive_desc d({algorithm, x, w, y, one, one, one}, engine, forward);
+      run(Backward(d), DNNL_ARG_DIFF_DST, d.diff_dst_desc(), DNNL_ARG_WEIGHTS, d.weights_desc(),
+          DNNL_ARG_DIFF_SRC, d.diff_src_desc());
+    } else {
+      using Backward = dnnl::convolution_backward_weights;
+      const Backward::primitive_desc d({algorithm, x, w, y, one, one, one}, engine, forward);
+      run(Backward(d), DNNL_ARG_SRC, d.src_desc(), DNNL_ARG_DIFF_DST, d.diff_dst_desc(),
+          DNNL_ARG_DIFF_WEIGHTS, d.diff_weights_desc());
+    }
+  } catch (const dnnl::error& error) {
+    return state.SkipWithError(error.what());
+  }
+  count_operations(state, shape);
+#else
+  state.SkipWithError("oneDNN 3 has no Winograd algorithm");
+#endif
 }
 
 void add_convolutions() {
@@ -166,13 +225,18 @@ void add_convolutions() {
       {"backward_data", Direction::backward_data},
       {"backward_weights", Direction::backward_weights}};
   for (const auto& [shape_name, shape] : shapes)
-    for (const auto& [name, direction] : directions)
+    for (const auto& [name, direction] : directions) {
       for (const auto& [kind, by] : {std::pair{"/", By::ours}, std::pair{"_direct/", By::direct},
                                      std::pair{"_alone/", By::alone}})
         benchmark::RegisterBenchmark(
             ("convolution" + std::string(kind) + name + "/" + shape_name).c_str(),
             [d = direction, s = shape, by = by](auto& state) { convolution(state, d, s, by); })
             ->UseRealTime();
+      benchmark::RegisterBenchmark(
+          ("convolution_onednn_winograd/" + name + "/" + shape_name).c_str(),
+          [d = direction, s = shape](auto& state) { onednn_winograd(state, d, s); })
+          ->UseRealTime();
+    }
 }
 
 #else

@@ -39,6 +39,15 @@ TEST_CASE("memory is reused, last in first out, and lies at cache lines") {
   CHECK(y.data() == first);
 }
 
+TEST_CASE("blocks that hold a huge page begin at one, behind their header") {
+  for (const std::size_t bytes :
+       {detail::huge_page, detail::huge_page + 1, std::size_t{9'000'000}}) {
+    const Tensor<float> x({bytes / sizeof(float)});
+    CHECK(reinterpret_cast<std::uintptr_t>(x.data()) % detail::huge_page ==
+          detail::Block::header_bytes);
+  }
+}
+
 TEST_CASE("repeating work asks the system for nothing") {
   const auto work = [] {
     std::vector<Tensor<double>> kept;

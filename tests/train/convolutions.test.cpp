@@ -25,11 +25,13 @@ MeanFlowNet<float> make_net() {
                              .condition = 32});
 }
 
-/// The squared error, averaged over each 20 of 200 steps.
+/// The squared error, averaged over each 20 of 200 steps of a training run that is stable: another
+/// one would amplify any difference, that of rounding too.
 std::array<double, 10> curve(ConvolutionAlgorithm convolutions, std::uint64_t seed) {
   MeanFlowTrainer trainer(make_net(), {.steps = 200,
                                        .batch = rows,
-                                       .learning_rate = {.peak = 1e-3, .decay = Decay::constant},
+                                       .learning_rate = {.peak = 3e-4, .decay = Decay::constant},
+                                       .clip_norm = 1,
                                        .seed = seed,
                                        .convolutions = convolutions});
   const Tensor<float> x = normal_noise({rows, side, side, 3}, 1);
@@ -53,7 +55,7 @@ TEST_CASE("training by Winograd's convolutions and by direct ones is closer than
   const auto other_seed = curve(ConvolutionAlgorithm::direct, 2);
   CHECK(direct.back() < 0.95 * direct.front());
   CHECK(automatic != direct);
-  CHECK(apart(automatic, direct) < 0.2 * apart(other_seed, direct));
+  CHECK(apart(automatic, direct) < 0.01 * apart(other_seed, direct));
 }
 
 TEST_CASE("du/dt by Winograd's convolutions is that of direct ones to 1e-4") {

@@ -14,6 +14,10 @@
 #include <string>
 #include <utility>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <meanflow/error.hpp>
 
 namespace meanflow {
@@ -35,6 +39,22 @@ struct Block {
   static constexpr std::size_t header_bytes = 64;
   [[nodiscard]] void* data() { return reinterpret_cast<std::byte*>(this) + header_bytes; }
 };
+
+/// Bytes of a huge page. Blocks that hold one begin at one: with pages of 4 KB, kernels that go
+/// along many rows at once would spend their time looking up addresses.
+inline constexpr std::size_t huge_page = std::size_t{1} << 21;
+
+/// Memory from the system, null if there is none.
+[[nodiscard]] inline void* system_memory(std::size_t bytes) {
+#if defined(__linux__)
+  void* memory = nullptr;
+  if (bytes >= huge_page && posix_memalign(&memory, huge_page, bytes) == 0) {
+    madvise(memory, bytes, MADV_HUGEPAGE);  // a hint: without it all is as right
+    return memory;
+  }
+#endif
+  return std::aligned_alloc(64, bytes);
+}
 
 /// Free blocks by size class: 64 bytes times powers of two, in quarter steps (at most 25 % waste).
 /// Each thread keeps its own free blocks, last in first out, since those are warm in its cache;
@@ -135,7 +155,7 @@ class MemoryPool {
 
   static Block* from_system(std::size_t size_class) {
     const std::size_t bytes = Block::header_bytes + bytes_of(size_class);
-    void* memory = std::aligned_alloc(64, bytes);
+    void* memory = system_memory(bytes);
     if (!memory)
       throw OutOfMemoryError("out of memory: asked for " + std::to_string(bytes) +
                              " bytes; a smaller batch needs less");

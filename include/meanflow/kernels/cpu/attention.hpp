@@ -17,6 +17,7 @@
 
 #include <meanflow/kernels/cpu.hpp>
 #include <meanflow/kernels/cpu/small_product.hpp>
+#include <meanflow/kernels/cpu/transposition.hpp>
 #include <meanflow/kernels/reference/attention.hpp>
 #include <meanflow/kernels/scratch.hpp>
 
@@ -26,18 +27,6 @@ namespace detail {
 
 /// Queries and keys at a time: scores and slopes of a block stay in a core's second-level cache.
 inline constexpr std::size_t query_block = 96, key_block = 256;
-
-/// to (channels, tokens) = the transpose of `tokens` of an operand.
-template <class T>
-void transpose_tokens(std::size_t tokens, std::size_t channels, const T* from,
-                      std::size_t token_stride, T* to, std::size_t to_row) {
-  constexpr std::size_t together = 16;
-  for (std::size_t first = 0; first < tokens; first += together) {
-    const std::size_t last = std::min(tokens, first + together);
-    for (std::size_t c = 0; c < channels; ++c)
-      for (std::size_t j = first; j < last; ++j) to[c * to_row + j] = from[j * token_stride + c];
-  }
-}
 
 /// One head of one row: where its tokens lie.
 template <class T>
@@ -197,8 +186,8 @@ void attend(const AttentionShape& s, const QueryRange& range, bool tangent, cons
   T *const kt = turned.data(), *const dkt = kt + channels * all;
   T *const scores = blocks.data(), *const slopes =
                                        tangent ? scores + most_queries * most_keys : nullptr;
-  transpose_tokens(all, channels, K.data, K.token, kt, all);
-  if (tangent) transpose_tokens(all, channels, dK.data, dK.token, dkt, all);
+  transpose(all, channels, K.data, K.token, kt, all);
+  if (tangent) transpose(all, channels, dK.data, dK.token, dkt, all);
   const OnlineSoftmax<T> sums(most_queries, channels);
   const T scale = T(s.scale());
   for (std::size_t i = first; i < last; i += query_block) {
@@ -276,8 +265,8 @@ void attend_backward(const AttentionShape& s, std::size_t row, std::size_t head,
   const T scale = T(s.scale());
   for (std::size_t j = 0; j < s.keys; j += key_block) {
     const std::size_t keys = std::min(key_block, s.keys - j);
-    transpose_tokens(keys, channels, K.at(j), K.token, kt, keys);
-    transpose_tokens(keys, channels, V.at(j), V.token, vt, keys);
+    transpose(keys, channels, K.at(j), K.token, kt, keys);
+    transpose(keys, channels, V.at(j), V.token, vt, keys);
     // Queries before the first key of the block do not see it.
     for (std::size_t i = s.causal ? j / query_block * query_block : 0; i < s.queries;
          i += query_block) {

@@ -15,6 +15,7 @@
 #include <meanflow/kernels/cpu/simd.hpp>
 #include <meanflow/kernels/cpu/small_product.hpp>
 #include <meanflow/kernels/cpu/threads.hpp>
+#include <meanflow/kernels/cpu/transposition.hpp>
 #include <meanflow/kernels/cpu/winograd_tiles.hpp>
 #include <meanflow/kernels/cpu/winograd_transforms.hpp>
 #include <meanflow/kernels/scratch.hpp>
@@ -26,8 +27,11 @@ namespace meanflow::kernels::detail::winograd {
 inline constexpr std::size_t width = FullLanes<float>::count, vectors = 2, panel = vectors * width,
                              rows_at_once = width == 16 ? 12 : block_rows;
 
-/// The 3 x 3 taps of a vector of channels.
-using Taps = std::array<std::array<float, width>, 9>;
+/// The 3 x 3 taps from some input channels to a vector of output channels.
+struct Taps {
+  static constexpr std::size_t most = 8;  ///< input channels
+  alignas(64) float values[most][9][width];
+};
 
 /// What is brought into the second cache during a product, a line of each in every step of its
 /// depth: what is to be read next, and what is to be written.
@@ -61,31 +65,44 @@ struct Weights {
   std::size_t out, in, out_stride, in_stride;
   bool turned;  ///< by half a circle
 
-  [[nodiscard]] float operator()(std::size_t o, std::size_t i, std::size_t tap) const {
-    return data[o * out_stride + i * in_stride + (turned ? 8 - tap : tap)];
+  [[nodiscard]] const float* taps(std::size_t o, std::size_t i) const {
+    return data + o * out_stride + i * in_stride;
   }
   [[nodiscard]] std::size_t panels() const { return (out + panel - 1) / panel; }
 };
+
+/// The taps to a vector of output channels from number `o` on, zeros beyond the last one.
+inline void collect(const Weights& weights, std::size_t o, std::size_t i, std::size_t count,
+                    Taps& taps) {
+  const std::size_t lanes = std::min(width, weights.out - std::min(o, weights.out));
+  if (lanes < width) taps = {};
+  const std::size_t together = weights.in_stride == 9 ? count : 1;
+  for (std::size_t n = 0; n < count; n += together)
+    transpose(lanes, 9 * together, weights.taps(o, i + n), weights.out_stride, taps.values[n][0],
+              width);
+}
 
 /// G g G^T of one panel: packed[point * stride + (in, column of the panel)], zeros beyond the last
 /// channel.
 inline void pack_panel(const Weights& weights, std::size_t number, float* packed,
                        std::size_t stride) {
   using Batch = xsimd::batch<float>;
-  for (std::size_t i = 0; i < weights.in; ++i)
+  Taps taps;
+  for (std::size_t i = 0; i < weights.in; i += Taps::most)
     for (std::size_t column = 0; column < panel; column += width) {
-      alignas(64) Taps taps{};
-      const std::size_t first = number * panel + column;
-      for (std::size_t lane = 0; lane < width && first + lane < weights.out; ++lane)
-        for (std::size_t tap = 0; tap < 9; ++tap) taps[tap][lane] = weights(first + lane, i, tap);
-      both_ways<Batch, 3, 6>(
-          [](const auto& g) { return filter(g); },
-          [&](std::size_t y, std::size_t x) { return xsimd::load_aligned(taps[3 * y + x].data()); },
-          [&](std::size_t y, std::size_t x, const Batch& value) {
-            float* const to = packed + (y * in_side + x) * stride + i * panel + column;
-            value.store_unaligned(to);
-            __builtin_prefetch(to + 4 * panel, 1);
-          });
+      const std::size_t count = std::min(Taps::most, weights.in - i);
+      collect(weights, number * panel + column, i, count, taps);
+      for (std::size_t n = 0; n < count; ++n)
+        both_ways<Filter, Batch>(
+            [&](std::size_t y, std::size_t x) {
+              const std::size_t tap = 3 * y + x;
+              return xsimd::load_aligned(taps.values[n][weights.turned ? 8 - tap : tap]);
+            },
+            [&](std::size_t y, std::size_t x, const Batch& value) {
+              float* const to = packed + (y * in_side + x) * stride + (i + n) * panel + column;
+              value.store_unaligned(to);
+              __builtin_prefetch(to + 4 * panel, 1);
+            });
     }
 }
 
@@ -96,6 +113,12 @@ inline void pack_panel(const Weights& weights, std::size_t number, float* packed
     return asked > 0 ? static_cast<std::size_t>(asked) : std::size_t{1} << 20;
   }();
   return size;
+}
+
+/// Memory for 36 matrices or more, which are written and read side by side: at least a huge page,
+/// so that the processor does not look up an address for each.
+[[nodiscard]] inline Scratch<float> workspace(std::size_t size) {
+  return Scratch<float>(std::max(size, meanflow::detail::huge_page / sizeof(float)));
 }
 
 /// Tiles that are brought to the points and multiplied together: values[point][tile][channel].
@@ -137,11 +160,10 @@ struct Blocks {
   }
 };
 
-/// As many tiles as leave room for a part of the weights in the second cache: each block passes
-/// over all of them.
-[[nodiscard]] inline std::size_t tiles_at_once(std::size_t channels) {
-  const std::size_t fitting = second_cache() / 2 / (Block::size(1, channels) * sizeof(float));
-  return std::clamp(fitting / rows_at_once, std::size_t{2}, std::size_t{6}) * rows_at_once;
+/// Each block passes over all weights: those that stay in the second cache leave room for a few
+/// tiles beside them, and those that come from farther away serve many at a time.
+[[nodiscard]] inline std::size_t tiles_at_once(std::size_t packed) {
+  return packed * sizeof(float) <= second_cache() / 2 ? 24 : 72;
 }
 
 /// Many tiles: all weights are packed, and blocks of tiles come and go, each multiplied at one
@@ -150,18 +172,19 @@ inline void convolve_by_blocks(const Tiles& tiles, const Weights& weights, const
                                const Bias& bias, float* y) {
   const std::size_t in = weights.in, panels = weights.panels(), threads = workers(Cpu{});
   const std::size_t matrix = matrix_size(in);
-  const Scratch<float> packed(points * panels * matrix);
+  const Scratch<float> packed = workspace(points * panels * matrix);
   parallel_for(Cpu{}, panels, 1, [&](std::size_t first, std::size_t last) {
     for (std::size_t number = first; number < last; ++number)
       pack_panel(weights, number, packed.data() + number * matrix, panels * matrix);
   });
-  const Blocks blocks(tiles.count, tiles_at_once(in), threads);
+  const Blocks blocks(tiles.count, tiles_at_once(points * panels * matrix), threads);
   // With fewer blocks than threads these share the panels, and each transforms the block's pixels.
   const std::size_t groups = std::min(panels, (threads + blocks.count - 1) / blocks.count);
   parallel_for(Cpu{}, blocks.count * groups, 1, [&](std::size_t begin, std::size_t end) {
     const std::size_t row = padded((panels + groups - 1) / groups * panel);
-    const Scratch<float> values(Block::size(blocks.largest, in));
-    const Scratch<float> products(points * blocks.largest * row);
+    const std::size_t size = Block::size(blocks.largest, in);
+    const Scratch<float> values = workspace(size + points * blocks.largest * row);
+    float* const products = values.data() + size;
     for (std::size_t task = begin; task < end; ++task) {
       const Block block = blocks.block(task / groups, in, values.data());
       const std::size_t first = panels * (task % groups) / groups;
@@ -175,7 +198,7 @@ inline void convolve_by_blocks(const Tiles& tiles, const Weights& weights, const
           const std::size_t index = point * panels + number;
           const float* const part = packed.data() + index * matrix;
           product(block.count, in, block.at(point), part, panel, false,
-                  products.data() + point * block.count * row + (number - first) * panel, row,
+                  products + point * block.count * row + (number - first) * panel, row,
                   {.depth = in,
                    .weights = {part + matrix, matrix / 16},
                    .pixels = pixels.part(index, panels * points),
@@ -183,9 +206,8 @@ inline void convolve_by_blocks(const Tiles& tiles, const Weights& weights, const
         }
       const std::size_t channel = first * panel;
       for (std::size_t t = 0; t < block.count; ++t)
-        transform_output(tiles, block.first + t, products.data() + t * row, block.count * row,
-                         weights.out, channel, std::min(last * panel, weights.out) - channel, bias,
-                         y);
+        transform_output(tiles, block.first + t, products + t * row, block.count * row, weights.out,
+                         channel, std::min(last * panel, weights.out) - channel, bias, y);
     }
   });
 }
@@ -196,8 +218,8 @@ inline void convolve_by_panels(const Tiles& tiles, const Weights& weights, const
                                const Bias& bias, float* y) {
   const std::size_t in = weights.in, panels = weights.panels(), threads = workers(Cpu{});
   const std::size_t matrix = matrix_size(in);
-  const Blocks blocks(tiles.count, 6 * rows_at_once, threads);
-  const Scratch<float> values(blocks.count * Block::size(blocks.largest, in));
+  const Blocks blocks(tiles.count, 72, threads);
+  const Scratch<float> values = workspace(blocks.count * Block::size(blocks.largest, in));
   const auto block = [&](std::size_t index) {
     return blocks.block(index, in, values.data() + index * Block::size(blocks.largest, in));
   };
@@ -208,7 +230,9 @@ inline void convolve_by_panels(const Tiles& tiles, const Weights& weights, const
     }
   });
   parallel_for(Cpu{}, panels, 1, [&](std::size_t first, std::size_t last) {
-    const Scratch<float> packed(points * matrix), products(points * blocks.largest * panel);
+    const std::size_t size = points * matrix;
+    const Scratch<float> packed = workspace(size + points * blocks.largest * panel);
+    float* const products = packed.data() + size;
     for (std::size_t number = first; number < last; ++number) {
       pack_panel(weights, number, packed.data(), matrix);
       for (std::size_t index = 0; index < blocks.count; ++index) {
@@ -216,10 +240,10 @@ inline void convolve_by_panels(const Tiles& tiles, const Weights& weights, const
         for (std::size_t point = 0; point < points; ++point)
           product(
               here.count, in, here.at(point), packed.data() + point * matrix, panel, false,
-              products.data() + point * here.count * panel, panel,
+              products + point * here.count * panel, panel,
               {.depth = in, .weights = {here.at(point + 1).data, here.count * padded(in) / 16}});
         for (std::size_t t = 0; t < here.count; ++t)
-          transform_output(tiles, here.first + t, products.data() + t * panel, here.count * panel,
+          transform_output(tiles, here.first + t, products + t * panel, here.count * panel,
                            weights.out, number * panel,
                            std::min(panel, weights.out - number * panel), bias, y);
       }
@@ -261,23 +285,26 @@ inline void backward_data(const ConvShape& s, const float* g, const float* w, fl
   convolve(from_y, {w, s.in, s.out, 9, s.in * 9, true}, g, {}, gx);
 }
 
-/// gw += G^T m G of one channel of x and one panel of g: m[point * stride + column].
+/// gw += G^T m G of some channels of x, from `channel` on, and one panel of g:
+/// m[point * stride + (channel, column of the panel)].
 inline void add_filter_adjoint(const ConvShape& s, std::size_t number, std::size_t channel,
-                               const float* m, std::size_t stride, float* gw) {
+                               std::size_t count, const float* m, std::size_t stride, float* gw) {
   using Batch = xsimd::batch<float>;
+  Taps taps;
   for (std::size_t column = 0; column < panel; column += width) {
-    alignas(64) Taps taps;
-    both_ways<Batch, 6, 3>([](const auto& values) { return filter_adjoint(values); },
-                           [&](std::size_t y, std::size_t x) {
-                             return xsimd::load_unaligned(m + (y * in_side + x) * stride + column);
-                           },
-                           [&](std::size_t y, std::size_t x, const Batch& value) {
-                             value.store_aligned(taps[3 * y + x].data());
-                           });
+    for (std::size_t n = 0; n < count; ++n)
+      both_ways<FilterAdjoint, Batch>(
+          [&](std::size_t y, std::size_t x) {
+            return xsimd::load_unaligned(m + (y * in_side + x) * stride + (channel + n) * panel +
+                                         column);
+          },
+          [&](std::size_t y, std::size_t x, const Batch& value) {
+            value.store_aligned(taps.values[n][3 * y + x]);
+          });
     const std::size_t o = number * panel + column;
-    for (std::size_t lane = 0; lane < width && o + lane < s.out; ++lane)
-      for (std::size_t tap = 0; tap < 9; ++tap)
-        gw[((o + lane) * s.in + channel) * 9 + tap] += taps[tap][lane];
+    if (o < s.out)
+      transpose<true>(9 * count, std::min(width, s.out - o), taps.values[0][0], width,
+                      gw + (o * s.in + channel) * 9, s.in * 9);
   }
 }
 
@@ -289,15 +316,15 @@ inline void accumulate_weights(const ConvShape& s, const float* x, const float* 
   // Some tiles at a time, both ends are brought to the points and stay in the second cache while
   // their products are added to the sums of each point, (in, panel) for each panel.
   const std::size_t together = std::min<std::size_t>(tiles.count, 48);
-  const Scratch<float> inputs(Block::size(together, s.in));
-  const Scratch<float> gradients(Block::size(together, panels * panel));
-  const std::size_t matrix = matrix_size(s.in);
-  const Scratch<float> sums(points * panels * matrix);
+  const std::size_t matrix = matrix_size(s.in), size = Block::size(together, s.in);
+  const Scratch<float> inputs = workspace(size + Block::size(together, panels * panel));
+  float* const gradients = inputs.data() + size;
+  const Scratch<float> sums = workspace(points * panels * matrix);
   const std::size_t channels = 2 * rows_at_once, parts = (s.in + channels - 1) / channels;
   for (std::size_t first = 0; first < tiles.count; first += together) {
     const std::size_t count = std::min(together, tiles.count - first);
     const Block from{first, count, s.in, inputs.data()};
-    const Block to{first, count, panels * panel, gradients.data()};
+    const Block to{first, count, panels * panel, gradients};
     parallel_for(Cpu{}, count, 4, [&](std::size_t begin, std::size_t end) {
       const std::size_t row = padded(to.channels);
       transform_input(tiles, from, begin, end, x);
@@ -317,11 +344,13 @@ inline void accumulate_weights(const ConvShape& s, const float* x, const float* 
       }
     });
   }
-  parallel_for(Cpu{}, panels * s.in, 8, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t task = begin; task < end; ++task)
-      add_filter_adjoint(s, task / s.in, task % s.in,
-                         sums.data() + task / s.in * matrix + task % s.in * panel, panels * matrix,
-                         gw);
+  const std::size_t groups = (s.in + Taps::most - 1) / Taps::most;
+  parallel_for(Cpu{}, panels * groups, 1, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t task = begin; task < end; ++task) {
+      const std::size_t number = task / groups, channel = task % groups * Taps::most;
+      add_filter_adjoint(s, number, channel, std::min(Taps::most, s.in - channel),
+                         sums.data() + number * matrix, panels * matrix, gw);
+    }
   });
 }
 

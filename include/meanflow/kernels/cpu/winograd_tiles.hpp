@@ -91,14 +91,14 @@ inline void transform_input(const Tiles& tiles, std::size_t tile, std::size_t ch
                                     : nullptr;
     }
   for_each_batch<float>(0, channels, [&](auto lanes, std::size_t c) {
-    both_ways<Batch, 6, 6>([](const auto& d) { return input(d); },
-                           [&](std::size_t i, std::size_t j) {
-                             const float* const pixel = pixels[i * in_side + j];
-                             return pixel ? lanes.load(pixel + c) : Batch(0.0F);
-                           },
-                           [&](std::size_t i, std::size_t j, const Batch& value) {
-                             lanes.store(to + (i * in_side + j) * stride + c, value);
-                           });
+    both_ways<Input, Batch>(
+        [&](std::size_t i, std::size_t j) {
+          const float* const pixel = pixels[i * in_side + j];
+          return pixel ? lanes.load(pixel + c) : Batch(0.0F);
+        },
+        [&](std::size_t i, std::size_t j, const Batch& value) {
+          lanes.store(to + (i * in_side + j) * stride + c, value);
+        });
   });
 }
 
@@ -109,8 +109,7 @@ inline void transform_output_adjoint(const Tiles& tiles, std::size_t tile, std::
   const Tiles::Place at = tiles.place(tile);
   const float* const image = y + at.row * tiles.out_height * tiles.out_width * channels;
   for_each_batch<float>(0, channels, [&](auto lanes, std::size_t c) {
-    both_ways<Batch, 4, 6>(
-        [](const auto& d) { return output_adjoint(d); },
+    both_ways<OutputAdjoint, Batch>(
         [&](std::size_t i, std::size_t j) {
           if (at.y + i >= tiles.out_height || at.x + j >= tiles.out_width) return Batch(0.0F);
           return lanes.load(image + ((at.y + i) * tiles.out_width + at.x + j) * channels + c);
@@ -137,16 +136,15 @@ inline void transform_output(const Tiles& tiles, std::size_t tile, const float* 
   const bool biased = at.row < bias.rows;
   for_each_batch<float>(0, columns, [&](auto lanes, std::size_t c) {
     const Batch added = biased ? lanes.load(bias.data + first + c) : Batch(0.0F);
-    both_ways<Batch, 6, 4>([](const auto& d) { return output(d); },
-                           [&](std::size_t i, std::size_t j) {
-                             return FullLanes<float>{}.load(m + (i * in_side + j) * stride + c);
-                           },
-                           [&](std::size_t i, std::size_t j, const Batch& value) {
-                             if (at.y + i < tiles.out_height && at.x + j < tiles.out_width)
-                               lanes.store(
-                                   image + ((at.y + i) * tiles.out_width + at.x + j) * channels + c,
-                                   value + added);
-                           });
+    both_ways<Output, Batch>(
+        [&](std::size_t i, std::size_t j) {
+          return FullLanes<float>{}.load(m + (i * in_side + j) * stride + c);
+        },
+        [&](std::size_t i, std::size_t j, const Batch& value) {
+          if (at.y + i < tiles.out_height && at.x + j < tiles.out_width)
+            lanes.store(image + ((at.y + i) * tiles.out_width + at.x + j) * channels + c,
+                        value + added);
+        });
   });
 }
 
