@@ -11,8 +11,8 @@
 namespace meanflow::kernels::detail {
 
 #if XSIMD_WITH_AVX512F
-/// The transpose of 16 x 16 floats: blocks of 1, 2, 4 and 8 of them change places. Without a mask, of
-/// which nothing is left, GCC 12 warns of variables in its own header.
+/// The transpose of 16 x 16 floats: blocks of 1, 2, 4 and 8 of them change places. Without a mask,
+/// of which nothing is left, GCC 12 warns of variables in its own header.
 inline void transpose_block_512(xsimd::batch<float>* rows) {
   constexpr __mmask16 all = 0xFFFF;
   __m512 x[16], y[16];
@@ -67,8 +67,7 @@ void transpose(std::size_t rows, std::size_t columns, const T* from, std::size_t
     for_each_batch<T>(0, rows, [&](auto down, std::size_t row) {
       Batch block[width];
       for (std::size_t i = 0; i < width; ++i)
-        block[i] =
-            i < down.count ? across.load(from + (row + i) * from_row + column) : Batch(T(0));
+        block[i] = i < down.count ? across.load(from + (row + i) * from_row + column) : Batch(T(0));
       transpose_block(block);
       for (std::size_t j = 0; j < width; ++j) {
         if (j >= across.count) break;
