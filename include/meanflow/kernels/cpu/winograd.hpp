@@ -82,15 +82,15 @@ inline void collect(const Weights& weights, std::size_t o, std::size_t i, std::s
               width);
 }
 
-/// G g G^T of one panel: packed[point * stride + (in, column of the panel)], zeros beyond the last
-/// channel.
-inline void pack_panel(const Weights& weights, std::size_t number, float* packed,
-                       std::size_t stride) {
+/// G g G^T of one panel and the input channels from `first` to `last`: packed[point * stride + (in,
+/// column of the panel)], zeros beyond the last output channel.
+inline void pack_panel(const Weights& weights, std::size_t number, std::size_t first,
+                       std::size_t last, float* packed, std::size_t stride) {
   using Batch = xsimd::batch<float>;
   Taps taps;
-  for (std::size_t i = 0; i < weights.in; i += Taps::most)
+  for (std::size_t i = first; i < last; i += Taps::most)
     for (std::size_t column = 0; column < panel; column += width) {
-      const std::size_t count = std::min(Taps::most, weights.in - i);
+      const std::size_t count = std::min(Taps::most, last - i);
       collect(weights, number * panel + column, i, count, taps);
       for (std::size_t n = 0; n < count; ++n)
         both_ways<Filter, Batch>(
@@ -173,9 +173,14 @@ inline void convolve_by_blocks(const Tiles& tiles, const Weights& weights, const
   const std::size_t in = weights.in, panels = weights.panels(), threads = workers(Cpu{});
   const std::size_t matrix = matrix_size(in);
   const Scratch<float> packed = workspace(points * panels * matrix);
-  parallel_for(Cpu{}, panels, 1, [&](std::size_t first, std::size_t last) {
-    for (std::size_t number = first; number < last; ++number)
-      pack_panel(weights, number, packed.data() + number * matrix, panels * matrix);
+  const std::size_t groups_of_inputs = (in + Taps::most - 1) / Taps::most;
+  parallel_for(Cpu{}, panels * groups_of_inputs, 4, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t task = begin; task < end; ++task) {
+      const std::size_t number = task / groups_of_inputs;
+      const std::size_t first = task % groups_of_inputs * Taps::most;
+      pack_panel(weights, number, first, std::min(in, first + Taps::most),
+                 packed.data() + number * matrix, panels * matrix);
+    }
   });
   const Blocks blocks(tiles.count, tiles_at_once(points * panels * matrix), threads);
   // With fewer blocks than threads these share the panels, and each transforms the block's pixels.
@@ -234,7 +239,7 @@ inline void convolve_by_panels(const Tiles& tiles, const Weights& weights, const
     const Scratch<float> packed = workspace(size + points * blocks.largest * panel);
     float* const products = packed.data() + size;
     for (std::size_t number = first; number < last; ++number) {
-      pack_panel(weights, number, packed.data(), matrix);
+      pack_panel(weights, number, 0, in, packed.data(), matrix);
       for (std::size_t index = 0; index < blocks.count; ++index) {
         const Block here = block(index);
         for (std::size_t point = 0; point < points; ++point)
