@@ -16,10 +16,10 @@ struct CircleSource {
   [[nodiscard]] Shape row_shape() const { return {2}; }
 
   void fill(Tensor<float>& x, condition_type& condition, std::uint64_t seed,
-            std::uint64_t step) const {
+            std::uint64_t number) const {
     condition.values = Tensor<float>({x.rows(), 2});
     for (std::size_t row = 0; row < x.rows(); ++row) {
-      RandomStream random(seed, Purpose::data, step, row);
+      RandomStream random(seed, Purpose::data, 0, number * x.rows() + row);
       const float angle = 2 * std::numbers::pi_v<float> * random.uniform<float>();
       float *point = x.row(row), *given = condition.values.row(row);
       given[0] = std::cos(angle);

@@ -28,10 +28,10 @@ struct ClassSource {
   [[nodiscard]] Shape row_shape() const { return {2}; }
 
   void fill(Tensor<float>& x, condition_type& condition, std::uint64_t seed,
-            std::uint64_t step) const {
+            std::uint64_t number) const {
     condition.labels = Tensor<std::int32_t>({x.rows()});
     for (std::size_t row = 0; row < x.rows(); ++row) {
-      RandomStream random(seed, Purpose::data, step, row);
+      RandomStream random(seed, Purpose::data, 0, number * x.rows() + row);
       condition.labels[row] = static_cast<std::int32_t>(random.below(classes));
       draw(condition.labels[row], random, x.row(row));
     }

@@ -170,10 +170,10 @@ struct ChunkSource {
   [[nodiscard]] meanflow::Shape row_shape() const { return {shown.chunks.row_size()}; }
 
   void fill(meanflow::Tensor<float>& x, condition_type& condition, std::uint64_t seed,
-            std::uint64_t step) const {
+            std::uint64_t number) const {
     condition.values = meanflow::Tensor<float>({x.rows(), shown.histories.row_size()});
     for (std::size_t row = 0; row < x.rows(); ++row) {
-      meanflow::RandomStream random(seed, meanflow::Purpose::data, step, row);
+      meanflow::RandomStream random(seed, meanflow::Purpose::data, 0, number * x.rows() + row);
       const std::size_t pick = random.below(shown.chunks.rows());
       std::copy_n(shown.chunks.row(pick), x.row_size(), x.row(row));
       std::copy_n(shown.histories.row(pick), shown.histories.row_size(), condition.values.row(row));

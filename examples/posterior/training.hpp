@@ -87,10 +87,10 @@ struct Pairs {
   [[nodiscard]] meanflow::Shape row_shape() const { return {theta.row_size()}; }
 
   void fill(Tensor<float>& rows, condition_type& condition, std::uint64_t seed,
-            std::uint64_t step) const {
+            std::uint64_t number) const {
     condition.values = Tensor<float>({rows.rows(), x.row_size()});
     for (std::size_t i = 0; i < rows.rows(); ++i) {
-      RandomStream random(seed, meanflow::Purpose::data, step, i);
+      RandomStream random(seed, meanflow::Purpose::data, 0, number * rows.rows() + i);
       const std::size_t pair = random.below(theta.rows());
       std::copy_n(theta.row(pair), theta.row_size(), rows.row(i));
       std::copy_n(x.row(pair), x.row_size(), condition.values.row(i));

@@ -125,6 +125,42 @@ TEST_CASE("every row is one process's, and all have as many, whatever the number
       }
 }
 
+TEST_CASE("rows that jump are spread over the batch, and every row has one place") {
+  for (const std::size_t all : {1, 2, 7, 12, 64})
+    for (std::size_t jumping = 0; jumping <= all; ++jumping) {
+      const JumpOrder order{all, jumping};
+      std::vector<int> seen(all, 0);
+      for (std::size_t place = 0; place < all; ++place) {
+        const std::size_t row = order[place];
+        REQUIRE(row < all);
+        ++seen[row];
+        CHECK(order.place_of(row) == place);
+        CHECK(order.jumps_at(row) == (place < jumping));
+        if (place > 0 && place != jumping) CHECK(row > order[place - 1]);
+        // As many before it as its share, rounded down.
+        CHECK(order.jumps_before(row) == row * jumping / all);
+      }
+      CHECK(seen == std::vector<int>(all, 1));
+    }
+}
+
+TEST_CASE("a process has the places of rows that follow each other") {
+  for (const std::size_t processes : {1, 2, 3, 7})
+    for (const std::size_t each : {1, 2, 8})
+      for (std::size_t all_jumps = 0; all_jumps <= each * processes; ++all_jumps)
+        for (std::size_t rank = 0; rank < processes; ++rank) {
+          const TileRows own = process_rows(each, all_jumps, processes, rank);
+          const JumpOrder order{each * processes, all_jumps};
+          std::vector<int> seen(each, 0);
+          for (std::size_t i = 0; i < each; ++i) {
+            REQUIRE(order[own[i]] >= rank * each);
+            REQUIRE(order[own[i]] < (rank + 1) * each);
+            ++seen[order[own[i]] - rank * each];
+          }
+          CHECK(seen == std::vector<int>(each, 1));
+        }
+}
+
 TEST_CASE("dropped rows are told the null condition; the batch itself is not changed") {
   const auto batch = drawn({0, jumps, jumps, rows}, {.rate = 1.0 / 3, .count = DropCount::exact});
   for (std::size_t row = 0; row < rows; ++row)

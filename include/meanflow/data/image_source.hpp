@@ -41,8 +41,8 @@ struct ImageSourceSettings {
 ///
 /// Row r of step s of batches of B rows is at the place p = s * B + r of all epochs: picture
 /// permutation(N, seed, p / N)[p % N]. It is flipped and augmented by numbers from
-/// RandomStream(seed, Purpose::augmentation, s, r). So a batch is a function of (seed, step, B),
-/// whatever the number of threads and the steps asked for before.
+/// RandomStream(seed, Purpose::augmentation, 0, p). So a row is a function of (seed, p), whatever
+/// the number of threads and processes and the steps asked for before.
 ///
 /// Keeps the order of the current epoch: use an object from one thread at a time. Copies share the
 /// pictures.
@@ -100,7 +100,7 @@ class ImageSource {
     if (told > 0) {
       condition.augmentation = Tensor<float>({batch, told});
       for (std::size_t i = 0; i < batch; ++i) {
-        static_cast<void>(draw(seed, step, i, {condition.augmentation.row(i), told}));
+        static_cast<void>(draw(seed, step * batch + i, {condition.augmentation.row(i), told}));
       }
     }
     return condition;
@@ -120,9 +120,9 @@ class ImageSource {
     }
   }
 
-  [[nodiscard]] Change draw(std::uint64_t seed, std::uint64_t step, std::size_t row,
-                            std::span<float> told) const {
-    RandomStream random(seed, Purpose::augmentation, step, row);
+  /// What becomes of the picture at a place of all epochs.
+  [[nodiscard]] Change draw(std::uint64_t seed, std::uint64_t place, std::span<float> told) const {
+    RandomStream random(seed, Purpose::augmentation, 0, place);
     Change change;
     change.flip = random.below(2) == 1 && settings_.flip;
     if (settings_.augment) {
@@ -139,7 +139,7 @@ class ImageSource {
       std::vector<float> told(settings_.augment ? settings_.augment->label_count() : 0);
       std::vector<float> unmoved(set.image_size());
       for (std::size_t row = first; row < last; ++row) {
-        const Change change = draw(seed, step, row, told);
+        const Change change = draw(seed, step * x.rows() + row, told);
         const std::span<float> out(x.row(row), set.image_size());
         const bool moves = change.map != AffineMap{};
         const std::span<float> image = moves ? std::span(unmoved) : out;

@@ -30,7 +30,7 @@ struct LatentSourceSettings {
 };
 
 /// Latents (mean + deviation n) scale, n ~ N(0, 1), each image once per epoch in a random order.
-/// A row depends on (seed, step, its number) alone, as with `ImageSource`.
+/// A row depends on the seed and its place in all epochs alone, as with `ImageSource`.
 ///
 /// Keeps the order of the current epoch: use an object from one thread at a time. Copies share the
 /// files.
@@ -72,7 +72,7 @@ class LatentSource {
     parallel_for(Cpu{}, rows, 4, [&](std::size_t first, std::size_t last) {
       std::vector<float> deviation(size);
       for (std::size_t row = first; row < last; ++row) {
-        RandomStream random(seed, Purpose::augmentation, step, row);
+        RandomStream random(seed, Purpose::augmentation, 0, step * rows + row);
         const bool flip = random.below(2) == 1 && settings_.flip && latents_->flipped;
         const std::span<float> out(x.row(row), size);
         latents_->read(chosen[row], flip, out, deviation);

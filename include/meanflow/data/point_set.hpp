@@ -84,9 +84,10 @@ class PointSet {
 
   /// As a source of training batches (`DataSource`): training rows, drawn with replacement.
   [[nodiscard]] Shape row_shape() const { return {dim()}; }
-  void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t step) const {
-    detail::fill_rows(
-        x, [&](std::span<float> rows, std::size_t first) { sample(rows, seed, step, first); });
+  void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t number) const {
+    detail::fill_rows(x, [&](std::span<float> rows, std::size_t first) {
+      sample(rows, seed, 0, number * x.rows() + first);
+    });
   }
 
   /// Maps normalised points (N, dim), such as a model's samples, to the file's own units, in place.

@@ -13,15 +13,15 @@
 
 namespace meanflow {
 
-/// Fresh points of a 2-D set in every step.
+/// Fresh points of a 2-D set in every batch.
 struct Toy2dSource {
   Toy2d set{};
 
   [[nodiscard]] Shape row_shape() const { return {2}; }
 
-  void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t step) const {
+  void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t number) const {
     detail::fill_rows(x, [&](std::span<float> points, std::size_t first) {
-      sample_toy2d(set, points, seed, step, first);
+      sample_toy2d(set, points, seed, 0, number * x.rows() + first);
     });
   }
 };

@@ -287,15 +287,6 @@ void pairing_costs(const Tensor<T>& noise, const Tensor<T>& data, const C& condi
       condition);
 }
 
-/// The rows of a tensor in another order.
-template <class T>
-[[nodiscard]] Tensor<T> in_order(const Tensor<T>& all, std::span<const std::int32_t> order) {
-  Tensor<T> picked(all.shape());
-  for (std::size_t i = 0; i < order.size(); ++i)
-    std::copy_n(all.row(static_cast<std::size_t>(order[i])), all.row_size(), picked.row(i));
-  return picked;
-}
-
 }  // namespace detail
 
 /// The rows x (B, ...) and their conditions in the order that pairs them with the noise that their
@@ -320,7 +311,7 @@ void couple(const K& coupling, const TileRows& rows, std::uint64_t seed, std::ui
       throw SettingError("coupling: condition_weight is " + std::to_string(weight) +
                          ", but must be finite and at least 0");
     const auto groups = detail::pairing_groups(condition, x.rows(), coupling.block);
-    std::vector<std::int32_t> order(x.rows());
+    Tensor<std::int32_t> order({x.rows()});
     parallel_tasks(Cpu{}, groups.size(), [&](std::size_t g, std::size_t) {
       const auto& group = groups[g];
       std::vector<T> cost;
@@ -336,10 +327,10 @@ void couple(const K& coupling, const TileRows& rows, std::uint64_t seed, std::ui
       for (std::size_t i = 0; i < group.size(); ++i)
         order[group[i]] = static_cast<std::int32_t>(group[static_cast<std::size_t>(pairs[i])]);
     });
-    x = detail::in_order(x, order);
+    x = in_order(x, order);
     C::fields(
         [&](const char*, auto& part) {
-          if (!part.empty()) part = detail::in_order(part, order);
+          if (!part.empty()) part = in_order(part, order);
         },
         condition);
   }

@@ -79,6 +79,18 @@ template <Condition C>
 
 }  // namespace detail
 
+/// The rows of a condition in another order.
+template <Condition C, class Device>
+[[nodiscard]] C in_order(const C& condition, const Tensor<std::int32_t, Device>& order) {
+  C picked = condition;
+  C::fields(
+      [&](const char*, const auto& from, auto& to) {
+        if (!from.empty()) to = in_order(from, order);
+      },
+      condition, picked);
+  return picked;
+}
+
 /// The rows of a tile out of the batch x (B, ...) with their conditions: noise e, times r <= t, the
 /// points z = alpha(t) x + sigma(t) e and the velocities v = alpha'(t) x + sigma'(t) e. A row's
 /// draws depend on seed, step and its number alone, whatever the tile.

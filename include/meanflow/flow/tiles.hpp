@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include <meanflow/config.hpp>
 #include <meanflow/kernels/reference.hpp>
@@ -11,7 +12,28 @@
 
 namespace meanflow {
 
-/// Which rows of the batch a tile holds: first those that jump, then the others.
+/// Which rows of a batch jump: `jumps` of `rows`, spread evenly, so that every part of the batch
+/// has its share of both kinds. Row g jumps if floor((g + 1) jumps / rows) > floor(g jumps / rows).
+struct JumpOrder {
+  std::size_t rows = 0, jumps = 0;
+
+  [[nodiscard]] MEANFLOW_HOST_DEVICE std::size_t jumps_before(std::size_t row) const {
+    return row * jumps / rows;
+  }
+  [[nodiscard]] MEANFLOW_HOST_DEVICE bool jumps_at(std::size_t row) const {
+    return jumps_before(row + 1) > jumps_before(row);
+  }
+  /// The row at a place of the order in which those that jump come first.
+  [[nodiscard]] MEANFLOW_HOST_DEVICE std::size_t operator[](std::size_t place) const {
+    if (place < jumps) return ((place + 1) * rows - 1) / jumps;
+    return (place - jumps) * rows / (rows - jumps);
+  }
+  [[nodiscard]] MEANFLOW_HOST_DEVICE std::size_t place_of(std::size_t row) const {
+    return jumps_at(row) ? jumps_before(row) : jumps + row - jumps_before(row);
+  }
+};
+
+/// Which places of the batch a tile holds: first rows that jump, then the others.
 struct TileRows {
   std::size_t jump_begin, jumps, rest_begin, count;
   [[nodiscard]] MEANFLOW_HOST_DEVICE std::size_t operator[](std::size_t i) const {
@@ -34,12 +56,13 @@ struct TileSplit {
   }
 };
 
-/// The numbers, among the rows of all processes, of the `rows` rows of process `rank`. The first
-/// `all_jumps` of all rows jump: each process has its share of them, which come first in its batch.
+/// The places, in the `JumpOrder` of all processes' rows, of the `rows` rows of process `rank`,
+/// which are the rows from rank * rows on.
 [[nodiscard]] inline TileRows process_rows(std::size_t rows, std::size_t all_jumps,
                                            std::size_t processes, std::size_t rank) {
-  const std::size_t begin = all_jumps * rank / processes;
-  const std::size_t end = all_jumps * (rank + 1) / processes;
+  const JumpOrder order{rows * processes, all_jumps};
+  const std::size_t begin = order.jumps_before(rank * rows);
+  const std::size_t end = order.jumps_before((rank + 1) * rows);
   return {begin, end - begin, all_jumps + rank * rows - begin, rows};
 }
 
@@ -63,6 +86,33 @@ void scatter(const Tensor<T, Device>& tile, const TileRows& rows, Tensor<T, Devi
   };
   if (rows.jumps > 0) part(0, rows.jump_begin, rows.jumps);
   if (rows.count > rows.jumps) part(rows.jumps, rows.rest_begin, rows.count - rows.jumps);
+}
+
+namespace detail {
+
+/// to[i] = from[order[i]], rows of `columns` elements.
+template <class Element>
+struct PickRows {
+  std::size_t columns;
+  const std::int32_t* order;
+  const Element* from;
+  Element* to;
+
+  MEANFLOW_HOST_DEVICE void operator()(std::size_t i) const {
+    to[i] = from[static_cast<std::size_t>(order[i / columns]) * columns + i % columns];
+  }
+};
+
+}  // namespace detail
+
+/// The rows of a tensor in another order: row i of the result is row order[i].
+template <class T, class Device>
+[[nodiscard]] Tensor<T, Device> in_order(const Tensor<T, Device>& all,
+                                         const Tensor<std::int32_t, Device>& order) {
+  Tensor<T, Device> picked(all.shape().with_rows(order.size()));
+  for_each_index(Device{}, picked.size(),
+                 detail::PickRows<T>{all.row_size(), order.data(), all.data(), picked.data()});
+  return picked;
 }
 
 }  // namespace meanflow

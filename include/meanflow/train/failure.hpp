@@ -62,7 +62,8 @@ void check_labels(const N& net, const C& condition) {
 template <class Times>
 [[nodiscard]] std::string broken_times(const Times& times, std::uint64_t seed, const StepPlan& plan,
                                        std::size_t row) {
-  const std::uint64_t number = plan.rows[row];
+  const std::uint64_t number =
+      JumpOrder{plan.all_rows, plan.all_jumps}.place_of(plan.first_row + row);
   RandomStream stream(seed, Purpose::times, plan.step, number);
   const bool jumps = number < plan.all_jumps;
   const auto pair = times.sample(stream, jumps);

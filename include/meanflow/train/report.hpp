@@ -16,6 +16,7 @@
 
 #include <meanflow/error.hpp>
 #include <meanflow/flow/row_losses.hpp>
+#include <meanflow/flow/tiles.hpp>
 #include <meanflow/tensor/tensor.hpp>
 
 namespace meanflow {
@@ -94,9 +95,11 @@ struct NonFiniteError : Error {
 class RowReports {
  public:
   RowReports() = default;
-  /// `values`: the losses of all rows, then each metric of all rows.
-  RowReports(const Tensor<double>& values, std::size_t rows, std::span<const Metric> metrics)
-      : values_(values), rows_(rows), metrics_(metrics) {}
+  /// `values`: the losses of all rows, then each metric of all rows, which stand from `first_row`
+  /// on in the batch of all processes.
+  RowReports(const Tensor<double>& values, std::size_t rows, std::span<const Metric> metrics,
+             JumpOrder order, std::size_t first_row)
+      : values_(values), rows_(rows), metrics_(metrics), order_(order), first_row_(first_row) {}
 
   [[nodiscard]] std::size_t size() const { return rows_; }
   [[nodiscard]] std::span<const double> loss() const { return part(0); }
@@ -119,13 +122,19 @@ class RowReports {
     return sum;
   }
 
-  /// The means of the metrics, of which some are over the first `jumps` rows alone.
-  [[nodiscard]] Metrics means(std::size_t jumps) const {
+  /// Whether a row jumps: r < t.
+  [[nodiscard]] bool jumps(std::size_t row) const { return order_.jumps_at(first_row_ + row); }
+
+  /// The means of the metrics, of which some are over the rows that jump alone.
+  [[nodiscard]] Metrics means() const {
+    const std::size_t jumping =
+        order_.jumps_before(first_row_ + rows_) - order_.jumps_before(first_row_);
     Metrics means(metrics_);
     for (std::size_t m = 0; m < metrics_.size(); ++m) {
-      const std::size_t rows = metrics_[m].rows == MetricRows::jumping ? jumps : rows_;
-      for (std::size_t row = 0; row < rows; ++row)
-        means.value(m) += part(1 + m)[row] / static_cast<double>(rows);
+      const bool all = metrics_[m].rows != MetricRows::jumping;
+      const auto count = static_cast<double>(all ? rows_ : jumping);
+      for (std::size_t row = 0; row < rows_; ++row)
+        if (all || jumps(row)) means.value(m) += part(1 + m)[row] / count;
     }
     return means;
   }
@@ -146,6 +155,8 @@ class RowReports {
   Tensor<double> values_;
   std::size_t rows_ = 0;
   std::span<const Metric> metrics_;
+  JumpOrder order_{1, 0};
+  std::size_t first_row_ = 0;
 };
 
 }  // namespace meanflow

@@ -16,14 +16,14 @@ namespace meanflow {
 ///
 /// Syntax:
 ///  1. `source.row_shape()`: the shape of a row, without the batch;
-///  2. one of `source.fill(x, seed, step)`, which writes the rows x (B, ...) of batch number
-///     `step`,
-///     and `source.fill(x, condition, seed, step)`, which also writes their condition: a
+///  2. one of `source.fill(x, seed, number)`, which writes the rows x (B, ...) of that batch, and
+///     `source.fill(x, condition, seed, number)`, which also writes their condition: a
 ///     `S::condition_type` if the source names one, else the net's. If a source has both, the
 ///     second is called.
-/// Semantics: the same seed and step give the same rows. Of P processes, that of rank k asks for
-/// the batches k, P + k, 2 P + k, ... A condition that the net is not told of is an error
-/// (SettingError).
+/// Semantics: the same seed and number give the same rows. Of P processes, that of rank k asks for
+/// the batches k, P + k, 2 P + k, ..., which are cut from those of one process: row i of batch n
+/// should depend on the seed and n B + i alone, so that any number of processes sees the same data.
+/// A condition that the net is not told of is an error (SettingError).
 template <class S, class T, class C = NoCondition<T>>
 concept DataSource =
     requires(S& source) {

@@ -50,11 +50,18 @@ struct Poison {
 /// What a step is to do.
 struct StepPlan {
   std::uint64_t step = 0;
-  TileRows rows{};            ///< of all processes' rows, those of this one
+  TileRows rows{};            ///< places of this process's rows in the order of all processes'
   std::size_t all_rows = 0;   ///< of all processes
-  std::size_t all_jumps = 0;  ///< of them, with r < t: the first ones
+  std::size_t all_jumps = 0;  ///< of them, with r < t: `JumpOrder`
   std::size_t carried = 0;    ///< rows of this process that carry a tangent: its jumps or more
+  std::size_t first_row = 0;  ///< of this process among the rows of all
   double learning_rate = 0;
+
+  /// Which of this process's rows, as they were given, stands at a place of its own order, in which
+  /// those that jump come first.
+  [[nodiscard]] std::size_t row_at(std::size_t place) const {
+    return JumpOrder{all_rows, all_jumps}[rows[place]] - first_row;
+  }
 };
 
 /// The memory that steps work in, and the steps.
@@ -94,8 +101,9 @@ class StepEngine {
                      net.parameters().values().data(),
                      [&] { work(pass(), recipe, settings, update); }))
       split.tiles = tile_count(settings, plan.rows.count);
-    known_ = to_host(report_);
-    return std::sqrt(known_[0]);
+    const Tensor<double> known = to_host(report_);
+    reports_ = reports_of(known, plan, known_);
+    return std::sqrt(known[0]);
   }
 
   /// Loss and metrics of a batch, without learning from it: without dropout, and all rows are told
@@ -112,11 +120,12 @@ class StepEngine {
     pass.net_dropout = false;
     pass.draws.dropout = {};
     with_batch_in_messages(pass, [](const auto& tiles) { forward(tiles); });
-    return reports_of(to_host(report));
+    Tensor<double> known;
+    return reports_of(to_host(report), plan, known);
   }
 
   /// Loss and metrics of the rows of the last step.
-  [[nodiscard]] RowReports rows() const { return reports_of(known_); }
+  [[nodiscard]] const RowReports& rows() const { return reports_; }
 
   /// Discards what a failed step left behind.
   void clear() { workers_.clear(); }
@@ -158,10 +167,15 @@ class StepEngine {
             .report = report.data() + 1};
   }
 
-  [[nodiscard]] static RowReports reports_of(const Tensor<double>& known) {
-    const std::size_t rows = known.empty() ? 0 : (known.size() - 1) / (1 + metrics.size());
-    if (rows == 0) return {};
-    return {known.rows(1, known.size()), rows, metrics};
+  /// What was reported by places, in the order in which the rows were given.
+  [[nodiscard]] static RowReports reports_of(const Tensor<double>& by_place, const StepPlan& plan,
+                                             Tensor<double>& by_row) {
+    const std::size_t rows = plan.rows.count, size = by_place.size() - 1;
+    if (by_row.size() != size) by_row = Tensor<double>({size});
+    for (std::size_t place = 0; place < rows; ++place)
+      for (std::size_t part = 0; part <= metrics.size(); ++part)
+        by_row[part * rows + plan.row_at(place)] = by_place[1 + part * rows + place];
+    return {by_row, rows, metrics, {plan.all_rows, plan.all_jumps}, plan.first_row};
   }
 
   /// On a device: copies to memory that stays where it is while the shape is the same.
@@ -276,7 +290,8 @@ class StepEngine {
   C condition_;
   Tensor<std::uint64_t, Device> counters_;  // the step, and where its jumps end
   Tensor<double, Device> report_;           // squared norm; loss and metrics of the rows
-  Tensor<double> known_;                    // the same on the host
+  Tensor<double> known_;                    // loss and metrics on the host, by rows as given
+  RowReports reports_;
   kernels::RepeatedWork<Recorder> repeated_;
   bool replays_ = true;
   bool changes_with_step_ = false;

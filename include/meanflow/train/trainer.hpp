@@ -36,8 +36,10 @@ namespace meanflow {
 /// tiles forward and back with kernels of its own and adds to a gradient of its own. For this, rows
 /// must not depend on each other (`Net`).
 ///
-/// With several processes, each is given rows of its own, and the gradient is that of the mean over
-/// all rows. Which rows jump is decided by their numbers in the batch of all processes.
+/// With several processes, each is given rows of its own, those of rank k the rows from k B on of
+/// the batch of all, and the gradient is that of the mean over all rows. Which of them jump, their
+/// times and their noise are decided by their numbers in that batch (`JumpOrder`), and so are the
+/// same for any number of processes.
 template <Net N, AnyRecipe R = Recipe<>>
 class MeanFlowTrainer {
   static_assert(kernels::Device<typename N::device_type>,
@@ -79,8 +81,8 @@ class MeanFlowTrainer {
     detail::check_condition("trainer", condition, x.rows());
     detail::check_null("trainer", condition, null_);
     const StepPlan plan = plan_for(x.rows(), step_);
-    return with_pairs(plan, x, condition, [&](const Values& rows, const Condition& told) {
-      return step_paired(plan, rows, told);
+    return with_places(plan, x, condition, [&](const Values& rows, const Condition& told) {
+      return step_placed(plan, rows, told);
     });
   }
 
@@ -130,19 +132,19 @@ class MeanFlowTrainer {
     const auto& communicator = recipe_.communicator;
     SourceBatch<T, Condition> batch(source, settings_.batch);
     EvaluationReport report{.metrics = Metrics(engine_.metrics)};
+    // Beyond the rows of any training run, whose random numbers are others.
+    const std::uint64_t first = (std::uint64_t{1} << 43) / (settings_.batch * communicator.size());
     for (std::size_t i = 0; i < batches; ++i) {
-      // Beyond the steps of any training run, whose random numbers are others.
-      constexpr std::uint64_t first = std::uint64_t{1} << 31;
       batch.fill(source, settings_.seed, first + i * communicator.size() + communicator.rank());
       const StepPlan plan = plan_for(settings_.batch, first + i);
-      const RowReports rows =
-          with_device_batch(batch, [&](const Values& x, const Condition& condition) {
-            detail::check_condition("evaluate", condition, x.rows());
-            return with_pairs(plan, x, condition, [&](const Values& paired, const Condition& told) {
-              return engine_.measure(net_, recipe_, settings_, update_, plan, step_, paired, told);
-            });
-          });
-      const Metrics means = rows.means(plan.rows.jumps);
+      const RowReports rows = with_device_batch(batch, [&](const Values& x,
+                                                           const Condition& condition) {
+        detail::check_condition("evaluate", condition, x.rows());
+        return with_places(plan, x, condition, [&](const Values& placed, const Condition& told) {
+          return engine_.measure(net_, recipe_, settings_, update_, plan, step_, placed, told);
+        });
+      });
+      const Metrics means = rows.means();
       report.loss += rows.mean_loss() / static_cast<double>(batches);
       for (std::size_t m = 0; m < means.size(); ++m)
         report.metrics.value(m) += means.value(m) / static_cast<double>(batches);
@@ -224,8 +226,8 @@ class MeanFlowTrainer {
   /// The gradient of the last step, as a flat buffer.
   [[nodiscard]] const Values& gradient() const { return engine_.gradient(); }
 
-  /// The rows of the last step, until the next one.
-  [[nodiscard]] RowReports rows() const { return engine_.rows(); }
+  /// The rows of the last step in the order in which they were given, until the next one.
+  [[nodiscard]] const RowReports& rows() const { return engine_.rows(); }
 
  private:
   /// How many of the rows of all processes jump in a step.
@@ -251,6 +253,7 @@ class MeanFlowTrainer {
     plan.all_jumps = jump_count(plan.all_rows, step);
     plan.rows = process_rows(rows, plan.all_jumps, processes, recipe_.communicator.rank());
     plan.carried = carried_rows(plan);
+    plan.first_row = recipe_.communicator.rank() * rows;
     return plan;
   }
 
@@ -302,22 +305,36 @@ class MeanFlowTrainer {
     }
   }
 
-  /// f(x, condition), with the rows in the places of the noise that they are paired with.
+  /// f(x, condition), with the rows where the step wants them: those that jump first, and beside
+  /// the noise that they are paired with.
   template <class F>
-  auto with_pairs(const StepPlan& plan, const Values& x, const Condition& condition, F f) {
-    if constexpr (std::same_as<std::remove_cvref_t<decltype(recipe_.coupling)>,
-                               IndependentCoupling>) {
+  auto with_places(const StepPlan& plan, const Values& x, const Condition& condition, F f) {
+    constexpr bool couples =
+        !std::same_as<std::remove_cvref_t<decltype(recipe_.coupling)>, IndependentCoupling>;
+    if (plan.all_jumps == 0 || plan.all_jumps == plan.all_rows) {
+      if constexpr (couples) return with_pairs(plan, x, condition, f);
       return f(x, condition);
-    } else {
-      Tensor<T> rows = to_host(x);
-      auto told = condition_to_host(condition);
-      couple(recipe_.coupling, plan.rows, settings_.seed, plan.step, rows, told);
-      return f(to_device<Device>(rows), to_device<Device>(told));
     }
+    Tensor<std::int32_t> order({plan.rows.count});
+    for (std::size_t place = 0; place < order.size(); ++place)
+      order[place] = static_cast<std::int32_t>(plan.row_at(place));
+    const auto there = to_device<Device>(order);
+    const Values rows = in_order(x, there);
+    const Condition told = in_order(condition, there);
+    if constexpr (couples) return with_pairs(plan, rows, told, f);
+    return f(rows, told);
   }
 
-  /// A step on rows that stand beside the noise that they are paired with.
-  StepReport step_paired(const StepPlan& plan, const Values& x, const Condition& condition) {
+  template <class F>
+  auto with_pairs(const StepPlan& plan, const Values& x, const Condition& condition, F f) {
+    Tensor<T> rows = to_host(x);
+    auto told = condition_to_host(condition);
+    couple(recipe_.coupling, plan.rows, settings_.seed, plan.step, rows, told);
+    return f(to_device<Device>(rows), to_device<Device>(told));
+  }
+
+  /// A step on rows that stand at their places.
+  StepReport step_placed(const StepPlan& plan, const Values& x, const Condition& condition) {
     const AutocastScope precision(settings_.precision, Device{});
     const ConvolutionScope convolutions(settings_.convolutions);
     StepReport report{.step = step_,
@@ -327,12 +344,12 @@ class MeanFlowTrainer {
     row_shape_ = x.shape().row();
     report.gradient_norm =
         engine_.run(net_, recipe_, settings_, update_, null_, plan, x, condition);
-    const RowReports rows = engine_.rows();
+    const RowReports& rows = engine_.rows();
     if (std::vector<std::size_t> bad = rows.bad_rows(); !bad.empty())
       fail(plan, x.row_size(), std::move(bad));
     if (!std::isfinite(report.gradient_norm)) fail(plan, x.row_size(), {});
     report.loss = rows.mean_loss();
-    report.metrics = rows.means(plan.rows.jumps);
+    report.metrics = rows.means();
     ++step_;
     return report;
   }
