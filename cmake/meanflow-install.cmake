@@ -14,4 +14,5 @@ install(FILES
   ${CMAKE_CURRENT_BINARY_DIR}/meanflow-config-version.cmake
   cmake/meanflow-cuda.cmake
   cmake/meanflow-dependencies.cmake
+  cmake/meanflow-mpi.cmake
   DESTINATION ${meanflow_package_dir})

@@ -4,7 +4,6 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
-#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -16,7 +15,6 @@
 #include <unistd.h>
 
 #include <meanflow/data/source.hpp>
-#include <meanflow/kernels/cpu.hpp>
 #include <meanflow/nn/mlp.hpp>
 #include <meanflow/train/checkpoint.hpp>
 #include <meanflow/train/stop_on_signal.hpp>
@@ -328,92 +326,4 @@ TEST_CASE("killed at any moment, a training run resumes to the same end") {
   load_checkpoint(latest_checkpoint(folder.path()).value(), resumed);
   CHECK(same_state(straight.state(), resumed.state()));
   omp_set_num_threads(threads);
-}
-
-namespace {
-
-/// Two of these stand for two processes: the second adds what the first has left.
-struct TwoProcesses {
-  std::size_t process;
-  Tensor<float>* shared;
-  [[nodiscard]] std::size_t size() const { return 2; }
-  [[nodiscard]] std::size_t rank() const { return process; }
-  void all_reduce(Tensor<float>& values) const {
-    if (process == 0) {
-      *shared = values.clone();
-      return;
-    }
-    accumulate(Cpu{}, values.size(), shared->data(), values.data());
-  }
-};
-static_assert(Communicator<TwoProcesses, float> && Communicator<SingleProcess, double>);
-static_assert(!Communicator<int, float>);
-
-template <class C>
-auto recipe_of(C communicator) {
-  return Recipe<MeanFlow, ConstantWeighting, LinearPath, LogitNormalTimes, Adam, C>{
-      .communicator = communicator};
-}
-
-}  // namespace
-
-TEST_CASE("two processes take the step that one with all rows would take") {
-  TrainerSettings settings = settings_for(1);
-  settings.clip_norm = 0;
-  const auto rows = normal_noise({128, 2}, 9);
-  const auto make = [&](std::size_t batch, auto communicator) {
-    settings.batch = batch;
-    return MeanFlowTrainer(Mlp<>({.hidden = 16, .layers = 2, .seed = 2}), settings,
-                           recipe_of(communicator));
-  };
-  Tensor<float> shared;
-  auto one = make(128, SingleProcess{});
-  auto first = make(64, TwoProcesses{0, &shared}), second = make(64, TwoProcesses{1, &shared});
-  one.step(rows);
-  first.step(rows.rows(0, 64));
-  const StepReport report = second.step(rows.rows(64, 128));
-  CHECK(report.jump_rows == 48);
-  const auto expected = one.gradient().span(), found = second.gradient().span();
-  double largest = 0, norm = 0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    largest = std::max(largest, std::abs(static_cast<double>(expected[i] - found[i])));
-    norm += static_cast<double>(expected[i]) * static_cast<double>(expected[i]);
-  }
-  CHECK(largest < 1e-5 * std::sqrt(norm));
-  CHECK(report.gradient_norm == doctest::Approx(std::sqrt(norm)).epsilon(1e-5));
-}
-
-TEST_CASE("each of two processes reads every second batch") {
-  struct Recorded {
-    std::vector<std::uint64_t>& numbers;
-    [[nodiscard]] Shape row_shape() const { return {2}; }
-    void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t step) const {
-      numbers.push_back(step);
-      data.fill(x, seed, step);
-    }
-  };
-  Tensor<float> shared;
-  for (const std::size_t process : {0, 1}) {
-    std::vector<std::uint64_t> numbers;
-    MeanFlowTrainer trainer(Mlp<>({.hidden = 16, .layers = 2, .seed = 2}), settings_for(3),
-                            recipe_of(TwoProcesses{process, &shared}));
-    trainer.fit(Recorded{numbers});
-    CHECK(numbers == (process == 0 ? std::vector<std::uint64_t>{0, 2, 4}
-                                   : std::vector<std::uint64_t>{1, 3, 5}));
-  }
-}
-
-TEST_CASE("a number that is not finite stops all processes in the same step") {
-  Tensor<float> shared;
-  const auto make = [&](std::size_t process) {
-    return MeanFlowTrainer(Mlp<>({.hidden = 16, .layers = 2, .seed = 2}), settings_for(3),
-                           recipe_of(TwoProcesses{process, &shared}));
-  };
-  auto first = make(0), second = make(1);
-  const auto good = normal_noise({64, 2}, 9);
-  auto bad = good.clone();
-  bad[5] = std::numeric_limits<float>::quiet_NaN();
-  CHECK_THROWS_AS(first.step(bad), NonFiniteError);
-  CHECK_THROWS_AS(second.step(good), NonFiniteError);
-  CHECK(first.steps_done() + second.steps_done() == 0);
 }

@@ -1,105 +1,104 @@
 // SPDX-License-Identifier: MIT
-#include <atomic>
-#include <barrier>
+#include <algorithm>
+#include <cmath>
 #include <cstddef>
-#include <thread>
+#include <limits>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include <doctest/doctest.h>
-#include <omp.h>
+#include <io/temporary_folder.hpp>
+#include <train/thread_process.hpp>
 
 #include <meanflow/data/image_source.hpp>
 #include <meanflow/data/source.hpp>
 #include <meanflow/nn/mlp.hpp>
+#include <meanflow/train/checkpoint.hpp>
 #include <meanflow/train/trainer.hpp>
 
 using namespace meanflow;
+using meanflow_test::TemporaryFolder;
+using test::as_processes;
+using test::ThreadProcess;
 
 namespace {
 
-/// What threads that stand for processes share.
-template <class T>
-struct Meeting {
-  explicit Meeting(std::size_t size) : values(size), barrier(static_cast<std::ptrdiff_t>(size)) {}
-  std::vector<Tensor<T>> values;
-  std::barrier<> barrier;
-};
+constexpr std::size_t all_rows = 48;
 
-/// A process that is a thread.
-template <class T>
-struct ThreadProcess {
-  std::size_t number = 0;
-  Meeting<T>* meeting = nullptr;
+using Parts =
+    Recipe<MeanFlow, ConstantWeighting, LinearPath, LogitNormalTimes, Adam, ThreadProcess>;
+using Trainer = MeanFlowTrainer<Mlp<>, Parts>;
 
-  [[nodiscard]] std::size_t size() const { return meeting->values.size(); }
-  [[nodiscard]] std::size_t rank() const { return number; }
-  void all_reduce(Tensor<T>& values) const {
-    meeting->values[number] = values.clone();
-    meeting->barrier.arrive_and_wait();
-    fill(Cpu{}, values.size(), T(0), values.data());
-    for (const Tensor<T>& part : meeting->values)
-      accumulate(Cpu{}, part.size(), part.data(), values.data());
-    meeting->barrier.arrive_and_wait();
-  }
-};
-
-/// f(communicator) on a thread for each of `count` processes.
-template <class T, class F>
-void as_processes(std::size_t count, F f) {
-  Meeting<T> meeting(count);
-  std::vector<std::jthread> processes;
-  for (std::size_t rank = 0; rank < count; ++rank)
-    processes.emplace_back([&, rank] {
-      omp_set_num_threads(1);
-      f(ThreadProcess<T>{rank, &meeting});
-    });
+Trainer make_trainer(ThreadProcess process, std::uint64_t steps, JumpCount count = JumpCount::exact,
+                     std::uint64_t seed = 5) {
+  LogitNormalTimes times{.jump_fraction = 0.7};
+  times.count = count;
+  return Trainer(Mlp<>({.hidden = 16, .layers = 2, .seed = 2}),
+                 {.steps = steps,
+                  .batch = all_rows,
+                  .learning_rate = {.peak = 1e-3, .decay = Decay::constant},
+                  .seed = seed},
+                 Parts{.times = times, .communicator = process});
 }
 
 /// A source that keeps what it has given.
-template <class Source>
 struct Kept {
-  Source source;
-  std::vector<float>* rows;  ///< of all batches, in the order of all processes' rows
-  std::size_t row_size;
+  std::vector<float>& rows;  // of all batches, in the order of all processes' rows
+  Toy2dSource source{Toy2d::rings};
 
   [[nodiscard]] Shape row_shape() const { return source.row_shape(); }
   void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t number) {
     source.fill(x, seed, number);
-    std::copy_n(x.data(), x.size(), rows->data() + number * x.size());
+    std::copy_n(x.data(), x.size(), rows.data() + number * x.size());
   }
 };
 
-constexpr std::size_t all_rows = 48;
-
 struct Course {
-  std::vector<double> losses;      ///< the mean of all processes, step by step
-  std::vector<float> rows;         ///< of data, as they were given
-  std::vector<std::size_t> jumps;  ///< rows with r < t, step by step
+  std::vector<StepReport> reports;
+  std::vector<float> rows;
+  EvaluationReport held_out;
 };
 
-[[nodiscard]] Course course(std::size_t processes, std::uint64_t steps, JumpCount count) {
-  Course all{std::vector<double>(steps), std::vector<float>(steps * all_rows * 2),
-             std::vector<std::size_t>(steps)};
-  std::vector<std::vector<StepReport>> reports(processes);
-  as_processes<float>(processes, [&](ThreadProcess<float> communicator) {
-    LogitNormalTimes times{.jump_fraction = 0.7};
-    times.count = count;
-    using R = Recipe<MeanFlow, ConstantWeighting, LinearPath, LogitNormalTimes, Adam,
-                     ThreadProcess<float>>;
-    MeanFlowTrainer<Mlp<>, R> trainer(
-        Mlp<>({.hidden = 16, .layers = 2, .seed = 2}),
-        {.steps = steps, .batch = all_rows / processes, .learning_rate = {.peak = 1e-3}},
-        R{.times = times, .communicator = communicator});
-    auto& own = reports[communicator.rank()];
-    trainer.fit(Kept<Toy2dSource>{{Toy2d::rings}, &all.rows, 2},
-                [&](const StepReport& report) { own.push_back(report); });
+Course course(std::size_t processes, std::uint64_t steps, JumpCount count) {
+  Course seen{.reports = {}, .rows = std::vector<float>(steps * all_rows * 2), .held_out = {}};
+  const auto thrown = as_processes(processes, [&](ThreadProcess process) {
+    auto trainer = make_trainer(process, steps, count);
+    std::vector<StepReport> reports;
+    trainer.fit(Kept{seen.rows}, [&](const StepReport& report) { reports.push_back(report); });
+    const EvaluationReport held_out = trainer.evaluate(Toy2dSource{Toy2d::rings}, 3);
+    if (process.rank() != 0) return;
+    seen.reports = reports;
+    seen.held_out = held_out;
   });
-  for (const auto& of_process : reports)
-    for (std::uint64_t step = 0; step < steps; ++step) {
-      all.losses[step] += of_process[step].loss / static_cast<double>(processes);
-      all.jumps[step] += of_process[step].jump_rows;
-    }
-  return all;
+  for (const std::string& message : thrown) CHECK(message.empty());
+  return seen;
+}
+
+/// The state of the root after `steps`, trained from the newest checkpoint in a folder if there is
+/// one, and saved there.
+Tensor<float> train_on(const std::filesystem::path& folder, std::size_t processes,
+                       std::uint64_t steps) {
+  Tensor<float> parameters;
+  const auto thrown = as_processes(processes, [&](ThreadProcess process) {
+    auto trainer = make_trainer(process, steps);
+    // As if the other processes ran on machines that do not see the root's files.
+    Checkpoints checkpoints({.folder = process.rank() == 0 ? folder : folder / "elsewhere"});
+    checkpoints.resume(trainer);
+    trainer.fit(Toy2dSource{Toy2d::rings}, checkpoints);
+    if (process.rank() == 0) parameters = trainer.net().parameters().values().clone();
+  });
+  for (const std::string& message : thrown) CHECK(message.empty());
+  return parameters;
+}
+
+double relative_difference(const Tensor<float>& a, const Tensor<float>& b) {
+  double largest = 0, size = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    largest = std::max(largest, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+    size = std::max(size, std::abs(static_cast<double>(a[i])));
+  }
+  return largest / size;
 }
 
 }  // namespace
@@ -110,9 +109,16 @@ TEST_CASE("several processes see the data, and take the steps, of one") {
     for (const std::size_t processes : {2, 3, 4}) {
       const Course several = course(processes, 200, count);
       CHECK(several.rows == one.rows);
-      CHECK(several.jumps == one.jumps);
-      for (std::size_t step = 0; step < one.losses.size(); ++step)
-        CHECK(several.losses[step] == doctest::Approx(one.losses[step]).epsilon(1e-5));
+      REQUIRE(several.reports.size() == one.reports.size());
+      for (std::size_t step = 0; step < one.reports.size(); ++step) {
+        const StepReport &found = several.reports[step], &expected = one.reports[step];
+        CHECK(found.jump_rows == expected.jump_rows);
+        CHECK(found.loss == doctest::Approx(expected.loss).epsilon(1e-5));
+        CHECK(found.metrics["jvp_norm"] ==
+              doctest::Approx(expected.metrics["jvp_norm"]).epsilon(1e-4));
+      }
+      CHECK(several.held_out.rows == one.held_out.rows);
+      CHECK(several.held_out.loss == doctest::Approx(one.held_out.loss).epsilon(1e-5));
     }
   }
 }
@@ -131,4 +137,88 @@ TEST_CASE("several processes flip the pictures that one would flip") {
     const Tensor<float> part = batch(4, 3 * 3 + rank);
     CHECK(std::equal(part.data(), part.data() + part.size(), one.row(4 * rank)));
   }
+}
+
+TEST_CASE("a batch that processes cannot share is refused") {
+  for (const std::string& message : as_processes(5, [](ThreadProcess process) {
+         make_trainer(process, 1).fit(Toy2dSource{Toy2d::rings});
+       }))
+    CHECK(message == "batch is 48, but must be a multiple of the number of processes, 5");
+}
+
+TEST_CASE("a number that is not finite stops all processes in the same step") {
+  const auto thrown = as_processes(3, [](ThreadProcess process) {
+    auto trainer = make_trainer(process, 3);
+    Tensor<float> rows = normal_noise({all_rows / 3, 2}, process.rank());
+    trainer.step(rows);
+    const Tensor<float> before = trainer.net().parameters().values().clone();
+    if (process.rank() == 1) rows[5] = std::numeric_limits<float>::quiet_NaN();
+    CHECK_THROWS_AS(trainer.step(rows), NonFiniteError);
+    CHECK(trainer.steps_done() == 1);
+    CHECK(relative_difference(before, trainer.net().parameters().values()) == 0);
+  });
+  for (const std::string& message : thrown) CHECK(message.empty());
+}
+
+TEST_CASE("what one process fails in ends all of them, and the root saves what was reached") {
+  struct Broken {
+    std::size_t rank;
+    [[nodiscard]] Shape row_shape() const { return {2}; }
+    void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t number) const {
+      if (rank == 2 && number / 3 == 4) throw std::runtime_error("no more rows");
+      Toy2dSource{Toy2d::rings}.fill(x, seed, number);
+    }
+  };
+  const TemporaryFolder folder;
+  const auto thrown = as_processes(3, [&](ThreadProcess process) {
+    auto trainer = make_trainer(process, 10);
+    Checkpoints checkpoints({.folder = folder.path()});
+    trainer.fit(Broken{process.rank()}, checkpoints);
+  });
+  CHECK(thrown[2] == "no more rows");
+  CHECK(thrown[0] == "process 2 of 3 failed: no more rows");
+  CHECK(thrown[1] == thrown[0]);
+  CHECK(latest_checkpoint(folder.path()) == checkpoint_path(folder.path(), 4));
+}
+
+TEST_CASE("a callback that fails, or stops, in one process ends all after the same step") {
+  for (const bool fails : {false, true}) {
+    std::vector<std::uint64_t> done(4);
+    const auto thrown = as_processes(4, [&](ThreadProcess process) {
+      auto trainer = make_trainer(process, 10);
+      try {
+        trainer.fit(Toy2dSource{Toy2d::rings}, [&](const StepReport& report) {
+          const bool here = process.rank() == 3 && report.step == 6;
+          if (here && fails) throw std::runtime_error("enough");
+          return here;
+        });
+      } catch (...) {
+        done[process.rank()] = trainer.steps_done();
+        throw;
+      }
+      done[process.rank()] = trainer.steps_done();
+    });
+    CHECK(done == std::vector<std::uint64_t>(4, 7));
+    CHECK(thrown[0] == (fails ? "process 3 of 4 failed: enough" : ""));
+    CHECK(thrown[3] == (fails ? "enough" : ""));
+  }
+}
+
+TEST_CASE("processes whose settings differ do not begin") {
+  const auto thrown = as_processes(3, [](ThreadProcess process) {
+    const std::uint64_t seed = process.rank() == 1 ? 7 : 5;
+    make_trainer(process, 3, JumpCount::exact, seed).fit(Toy2dSource{Toy2d::rings});
+  });
+  CHECK(thrown[1] == "seed is \"7\", but \"5\" in the root");
+  CHECK(thrown[0] == "process 1 of 3 failed: " + thrown[1]);
+  CHECK(thrown[2] == thrown[0]);
+}
+
+TEST_CASE("what two processes have begun, three go on with") {
+  const TemporaryFolder undisturbed, folder;
+  const Tensor<float> expected = train_on(undisturbed.path(), 1, 30);
+  train_on(folder.path(), 2, 12);
+  train_on(folder.path(), 3, 20);
+  CHECK(relative_difference(expected, train_on(folder.path(), 4, 30)) < 1e-4);
+  CHECK_FALSE(latest_checkpoint(folder.path() / "elsewhere"));
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <concepts>
+#include <type_traits>
 
 #include <meanflow/train/report.hpp>
 
@@ -12,6 +13,9 @@ namespace meanflow {
 /// An observer of a training run: an object with any of `on_begin(trainer)`,
 /// `on_step(trainer, report)` and `on_end(trainer)`, or a function of the report. One whose step
 /// returns true stops training.
+///
+/// Of several processes each notifies its own, but those with a member `static constexpr bool
+/// root_only = true`, such as what writes files or to the terminal, only by that of rank 0.
 template <class C, class Trainer>
 concept TrainingCallback =
     requires(C& callback, Trainer& trainer) { callback.on_begin(trainer); } ||
@@ -38,12 +42,23 @@ consteval void check_callback() {
         requires(C& c, Trainer& t) { c.on_end(t); }, "a callback's on_end must accept (trainer)");
 }
 
+/// Whether a process that is the root, or is not, notifies the callback.
+template <class C>
+[[nodiscard]] bool notifies(bool root) {
+  if constexpr (requires { std::remove_cvref_t<C>::root_only; })
+    return root || !std::remove_cvref_t<C>::root_only;
+  else
+    return true;
+}
+
 template <class C, class Trainer>
-void notify_begin(C& callback, Trainer& trainer) {
-  if constexpr (requires { callback.on_begin(trainer); }) callback.on_begin(trainer);
+void notify_begin(C& callback, Trainer& trainer, bool root) {
+  if constexpr (requires { callback.on_begin(trainer); })
+    if (notifies<C>(root)) callback.on_begin(trainer);
 }
 template <class C, class Trainer>
-[[nodiscard]] bool notify_step(C& callback, Trainer& trainer, const StepReport& report) {
+[[nodiscard]] bool notify_step(C& callback, Trainer& trainer, const StepReport& report, bool root) {
+  if (!notifies<C>(root)) return false;
   const auto stops = [](auto&& call) {
     if constexpr (std::same_as<decltype(call()), bool>) return call();
     call();
@@ -57,15 +72,16 @@ template <class C, class Trainer>
     return false;
 }
 template <class C, class Trainer>
-void notify_end(C& callback, Trainer& trainer) {
-  if constexpr (requires { callback.on_end(trainer); }) callback.on_end(trainer);
+void notify_end(C& callback, Trainer& trainer, bool root) {
+  if constexpr (requires { callback.on_end(trainer); })
+    if (notifies<C>(root)) callback.on_end(trainer);
 }
 
 /// Like `notify_end`, for a run that an exception ends: that one is reported, not another.
 template <class C, class Trainer>
-void notify_failed_end(C& callback, Trainer& trainer) {
+void notify_failed_end(C& callback, Trainer& trainer, bool root) {
   try {
-    notify_end(callback, trainer);
+    notify_end(callback, trainer, root);
   } catch (...) {
   }
 }

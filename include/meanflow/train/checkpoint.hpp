@@ -19,7 +19,7 @@
 #include <vector>
 
 #include <meanflow/io/parameters.hpp>
-#include <meanflow/train/describe.hpp>
+#include <meanflow/train/identity.hpp>
 #include <meanflow/train/trainer.hpp>
 
 namespace meanflow {
@@ -34,27 +34,6 @@ template <class Trainer>
 [[nodiscard]] std::string optimizer_prefix(std::size_t index) {
   using Optimizer = decltype(std::declval<const Trainer&>().recipe().optimizer);
   return "optimizer." + std::string(Optimizer::state[index]) + ".";
-}
-
-/// What a resumed training run must have in common with the one before, as metadata of the file.
-template <class Trainer>
-[[nodiscard]] std::map<std::string, std::string> checkpoint_identity(const Trainer& trainer) {
-  std::map<std::string, std::string> identity{
-      {"format", "meanflow checkpoint 1"},
-      {"seed", std::to_string(trainer.settings().seed)},
-      {"batch", std::to_string(trainer.settings().batch)},
-      {"gradient_accumulation", std::to_string(trainer.settings().gradient_accumulation)},
-      {"condition_dropout", describe(trainer.settings().condition_dropout)},
-      {"objective", describe(trainer.recipe().objective)},
-      {"weighting", describe(trainer.recipe().weighting)},
-      {"path", describe(trainer.recipe().path)},
-      {"times", describe(trainer.recipe().times)},
-      {"coupling", describe(trainer.recipe().coupling)},
-      {"optimizer", describe(trainer.recipe().optimizer)},
-      {"averages", std::to_string(trainer.settings().averages.size())}};
-  for (std::size_t k = 0; k < trainer.settings().averages.size(); ++k)
-    identity["average." + std::to_string(k)] = describe(trainer.settings().averages[k]);
-  return identity;
 }
 
 /// Throws FileError if the file holds a tensor that this training run has no place for.
@@ -91,7 +70,8 @@ void save_checkpoint(const std::filesystem::path& path, const Trainer& trainer,
   const auto state = trainer.state();
   SafetensorsWriter writer;
   for (const auto& [key, value] : metadata) writer.metadata(key, value);
-  for (const auto& [key, value] : detail::checkpoint_identity(trainer))
+  writer.metadata("meanflow.format", "meanflow checkpoint 1");
+  for (const auto& [key, value] : detail::training_identity(trainer))
     writer.metadata("meanflow." + key, value);
   const auto steps = static_cast<std::int64_t>(state.step);
   writer.add("step", {}, std::span<const std::int64_t>(&steps, 1));
@@ -120,7 +100,9 @@ void load_checkpoint(const std::filesystem::path& path, Trainer& trainer) {
   const Safetensors file(path);
   auto metadata = file.metadata();  // files of versions that knew no coupling do not name it
   metadata.emplace("meanflow.coupling", detail::describe(IndependentCoupling{}));
-  for (const auto& [key, expected] : detail::checkpoint_identity(trainer)) {
+  auto identity = detail::training_identity(trainer);
+  identity.emplace("format", "meanflow checkpoint 1");
+  for (const auto& [key, expected] : identity) {
     const auto found = metadata.find("meanflow." + key);
     if (found == metadata.end())
       throw FileError(detail::quoted(path) + " is not a training checkpoint: it has no " +
@@ -196,6 +178,8 @@ struct CheckpointSettings {
 /// other callbacks, so that a step is saved before one of them can fail.
 class Checkpoints {
  public:
+  static constexpr bool root_only = true;
+
   /// Creates the folder, and removes what a killed process may have left half-written in it.
   /// `metadata` is written to every checkpoint. Throws FileError if the folder cannot be created.
   explicit Checkpoints(CheckpointSettings settings,
@@ -210,14 +194,17 @@ class Checkpoints {
     remove_leftovers();
   }
 
-  /// Resumes from the newest checkpoint, if there is one; returns whether there was.
+  /// Resumes from the newest checkpoint, if there is one; returns whether there was. Of several
+  /// processes, which all call this, the root reads, and the others have its state afterwards.
   template <class Trainer>
   bool resume(Trainer& trainer) {
-    const auto latest = latest_checkpoint(settings_.folder);
-    if (!latest) return false;
-    load_checkpoint(*latest, trainer);
-    saved_ = trainer.steps_done();
-    return true;
+    const bool resumed = trainer.restore_by_root([&] {
+      const auto latest = latest_checkpoint(settings_.folder);
+      if (latest) load_checkpoint(*latest, trainer);
+      return latest.has_value();
+    });
+    if (resumed) saved_ = trainer.steps_done();
+    return resumed;
   }
 
   /// Throws FileError if the folder holds checkpoints of later steps: those of another run, or

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// How the processes of one training run agree: by adding up their gradients.
+/// How the processes of one training run agree.
 #pragma once
 
 #include <concepts>
 #include <cstddef>
+#include <span>
 
 #include <meanflow/tensor/tensor.hpp>
 
@@ -15,15 +16,20 @@ namespace meanflow {
 ///
 /// Syntax:
 ///  1. `communicator.size()`, the number of processes, and `communicator.rank()`, the index of this
-///     one, from 0;
-///  2. `communicator.all_reduce(values)` replaces the flat buffer by its sum over all processes.
-/// Semantics: every process calls `all_reduce` equally often, with buffers of the same size, and
-/// gets the same bits. With size() = 1 it does nothing.
+///     one, from 0; that of rank 0 is the root;
+///  2. `communicator.all_reduce(values)` replaces the flat buffer by its sum over all processes;
+///  3. `communicator.all_reduce(numbers)` does so with a few numbers of the host;
+///  4. `communicator.broadcast(bytes)` replaces bytes of the host by those of the root.
+/// Semantics: every process makes the same calls in the same order, with buffers of the same size,
+/// and gets the same bits. With size() = 1 they do nothing.
 template <class C, class T, class Device = Cpu>
-concept Communicator = requires(C& communicator, Tensor<T, Device>& values) {
+concept Communicator = requires(C& communicator, Tensor<T, Device>& values,
+                                std::span<double> numbers, std::span<char> bytes) {
   { communicator.size() } -> std::convertible_to<std::size_t>;
   { communicator.rank() } -> std::convertible_to<std::size_t>;
   communicator.all_reduce(values);
+  communicator.all_reduce(numbers);
+  communicator.broadcast(bytes);
 };
 
 /// A training run of one process, and the template for your own.
@@ -32,6 +38,11 @@ struct SingleProcess {
   [[nodiscard]] std::size_t rank() const { return 0; }
   template <class T, class Device>
   void all_reduce(Tensor<T, Device>& /*values*/) const {}
+  void all_reduce(std::span<double> /*numbers*/) const {}
+  void broadcast(std::span<char> /*bytes*/) const {}
 };
+
+/// Whether this process is the one that writes files and reports.
+[[nodiscard]] bool is_root(const auto& communicator) { return communicator.rank() == 0; }
 
 }  // namespace meanflow

@@ -19,6 +19,8 @@ namespace meanflow {
 /// terminal a bar that is drawn ten times a second, elsewhere ten lines in all.
 class ProgressBar {
  public:
+  static constexpr bool root_only = true;
+
   explicit ProgressBar(std::string title, std::FILE* out = stderr)
       : title_(std::move(title)), out_(out), terminal_(isatty(fileno(out)) != 0) {}
 

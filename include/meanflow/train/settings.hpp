@@ -21,7 +21,7 @@ namespace meanflow {
 /// What a training run needs besides its parts (`Recipe`).
 struct TrainerSettings {
   std::uint64_t steps = 5000;
-  std::size_t batch = 1024;  ///< rows worked on at a time, of each process
+  std::size_t batch = 1024;  ///< rows worked on at a time, by all processes
   /// Batches whose gradients are added up in a step: as a batch so many times as large, of which at
   /// most `batch` rows are worked on together.
   std::size_t gradient_accumulation = 1;
@@ -47,7 +47,7 @@ struct TrainerSettings {
   /// (`kernel_report`).
   bool warnings = true;
 
-  /// Rows of a step, of each process.
+  /// Rows of a step, of all processes.
   [[nodiscard]] std::size_t step_rows() const { return batch * gradient_accumulation; }
 
   /// Throws SettingError if a number is out of range.

@@ -10,8 +10,10 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <meanflow/kernels/recording.hpp>
@@ -91,7 +93,7 @@ class StepEngine {
     update.prepare(plan.learning_rate, plan.step, plan.all_rows);
     const std::size_t numbers = 1 + (1 + metrics.size()) * plan.rows.count;
     if (report_.size() != numbers) report_ = Tensor<double, Device>({numbers});
-    TileSplit split{plan.rows.count, plan.carried, tile_count(settings, plan.rows.count)};
+    TileSplit split{plan.rows.count, plan.carried, tile_count(settings, plan)};
     const auto pass = [&] {
       auto pass = pass_over(net, recipe, settings, update, plan, split, x_, condition_, report_);
       pass.draws.null = null;
@@ -100,7 +102,7 @@ class StepEngine {
     while (!try_step(settings, split, recipe.communicator.size() == 1, update,
                      net.parameters().values().data(),
                      [&] { work(pass(), recipe, settings, update); }))
-      split.tiles = tile_count(settings, plan.rows.count);
+      split.tiles = tile_count(settings, plan);
     const Tensor<double> known = to_host(report_);
     reports_ = reports_of(known, plan, known_);
     return std::sqrt(known[0]);
@@ -114,7 +116,7 @@ class StepEngine {
     write_counters(plan);
     const std::size_t rows = plan.rows.count;
     Tensor<double, Device> report({1 + (1 + metrics.size()) * rows});
-    const TileSplit split{rows, plan.carried, tile_count(settings, rows)};
+    const TileSplit split{rows, plan.carried, tile_count(settings, plan)};
     auto pass = pass_over(net, recipe, settings, update, plan, split, x, condition, report);
     pass.step = step;
     pass.net_dropout = false;
@@ -129,6 +131,16 @@ class StepEngine {
 
   /// Discards what a failed step left behind.
   void clear() { workers_.clear(); }
+
+  /// Adds NaN to the gradients of the other processes, so that none of them takes the step that
+  /// this one has failed in; nothing if they have been added up already.
+  void spoil(R& recipe) {
+    if (std::exchange(shared_, true)) return;
+    fill(Device{}, gradient_.size(), std::numeric_limits<T>::quiet_NaN(), gradient_.data());
+    recipe.communicator.all_reduce(gradient_);
+  }
+  /// The next step begins: nothing of it has been added up.
+  void begin() { shared_ = false; }
 
   [[nodiscard]] const Values& gradient() const { return gradient_; }
   [[nodiscard]] kernels::RecordingReport recording() const {
@@ -196,13 +208,16 @@ class StepEngine {
     write(counters_, counters.data());
   }
 
-  [[nodiscard]] std::size_t tile_count(const TrainerSettings& settings, std::size_t rows) const {
-    const auto tiles_of = [rows](std::size_t each) {
+  [[nodiscard]] std::size_t tile_count(const TrainerSettings& settings,
+                                       const StepPlan& plan) const {
+    const auto tiles_of = [](std::size_t rows, std::size_t each) {
       return std::max<std::size_t>(1, (rows + each - 1) / each);
     };
-    const std::size_t at_least = tiles_of(settings.batch);  // batches whose gradients are added up
+    const std::size_t rows = plan.rows.count;
+    // Batches whose gradients are added up.
+    const std::size_t at_least = tiles_of(plan.all_rows, settings.batch);
     const std::size_t each = settings.tile_rows > 0 ? settings.tile_rows : fitting_rows_;
-    if (each > 0) return std::max(at_least, tiles_of(each));
+    if (each > 0) return std::max(at_least, tiles_of(rows, each));
     return std::max(at_least, row_tiles(Device{}, rows, gradient_.size()));
   }
 
@@ -243,6 +258,7 @@ class StepEngine {
     workers_.add_up(squared_norm);
     updating_ = true;
     if (recipe.communicator.size() > 1) {
+      shared_ = true;
       recipe.communicator.all_reduce(gradient_);
       workers_.measure(squared_norm);
     }
@@ -296,6 +312,7 @@ class StepEngine {
   bool replays_ = true;
   bool changes_with_step_ = false;
   bool updating_ = false;         // the current step has reached the update
+  bool shared_ = false;           // its gradient has been added up with those of other processes
   std::size_t fitting_rows_ = 0;  // of a tile, once a device ran out of memory
 };
 

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -19,8 +20,10 @@
 #include <meanflow/nn/net.hpp>
 #include <meanflow/random/philox.hpp>
 #include <meanflow/tensor/transfer.hpp>
+#include <meanflow/train/agreement.hpp>
 #include <meanflow/train/callback.hpp>
 #include <meanflow/train/failure.hpp>
+#include <meanflow/train/identity.hpp>
 #include <meanflow/train/recipe.hpp>
 #include <meanflow/train/report.hpp>
 #include <meanflow/train/settings.hpp>
@@ -52,7 +55,8 @@ class MeanFlowTrainer {
                 "gradient, parameter, state...) or update_all(work)");
   static_assert(
       Communicator<decltype(R::communicator), typename N::value_type, typename N::device_type>,
-      "a communicator must have size(), rank() and all_reduce(values)");
+      "a communicator must have size(), rank(), all_reduce(values), all_reduce(numbers) and "
+      "broadcast(bytes)");
 
  public:
   using T = typename N::value_type;
@@ -75,82 +79,85 @@ class MeanFlowTrainer {
     if (settings_.condition_dropout.rate > 0) null_ = null_condition_of(net_, "condition dropout");
   }
 
-  /// One step on the rows x (B, ...) with their conditions. Throws NonFiniteError, before anything
-  /// has changed, if a loss or the gradient is not finite.
+  /// One step on the rows x (B, ...) with their conditions: of several processes, B rows of each.
+  /// Throws NonFiniteError, before anything has changed, if a loss or the gradient is not finite,
+  /// and OtherProcessError if another process failed in this step.
   StepReport step(const Values& x, const Condition& condition = {}) {
-    detail::check_condition("trainer", condition, x.rows());
-    detail::check_null("trainer", condition, null_);
-    const StepPlan plan = plan_for(x.rows(), step_);
-    return with_places(plan, x, condition, [&](const Values& rows, const Condition& told) {
-      return step_placed(plan, rows, told);
-    });
+    return together([&] { return own_step(x, condition); });
   }
 
   /// Trains to `settings.steps` on batches from `source`, telling the callbacks
   /// (`TrainingCallback`) of every step. They are notified of the end even if it is an exception,
   /// which then reaches the caller; but not after a NonFiniteError, since parameters that lead to
-  /// one are not worth saving.
+  /// one are not worth saving. If one of several processes is told to stop, or fails, all stop
+  /// after the same step.
   template <DataSource<T, Condition> Source, class... Callbacks>
     requires(TrainingCallback<Callbacks, MeanFlowTrainer> && ...)
   void fit(Source&& source, Callbacks&&... callbacks) {
     (detail::check_callback<std::remove_cvref_t<Callbacks>, MeanFlowTrainer>(), ...);
     if (std::is_same_v<Device, Cpu> && settings_.warnings) print_kernel_warnings_once();
-    SourceBatch<T, Condition> batch(source, settings_.step_rows());
+    check_processes();
+    SourceBatch<T, Condition> batch(source, own_rows(settings_.step_rows()));
     const auto start = std::chrono::steady_clock::now();
-    (detail::notify_begin(callbacks, *this), ...);
+    const bool root = is_root(recipe_.communicator);
+    (detail::agree(recipe_.communicator, [&] { detail::notify_begin(callbacks, *this, root); }),
+     ...);
     try {
       while (step_ < settings_.steps) {
-        const auto& communicator = recipe_.communicator;
-        batch.fill(source, settings_.seed, step_ * communicator.size() + communicator.rank());
-        [[maybe_unused]] StepReport report = step_from_host(batch);
+        [[maybe_unused]] StepReport report = together([&] {
+          const auto& communicator = recipe_.communicator;
+          batch.fill(source, settings_.seed, step_ * communicator.size() + communicator.rank());
+          return with_device_batch(batch, [this](const Values& x, const Condition& condition) {
+            return own_step(x, condition);
+          });
+        });
         report.seconds =
             std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         bool stops = false;
-        ((stops = detail::notify_step(callbacks, *this, report) || stops),
+        ((stops =
+              detail::agree(recipe_.communicator,
+                            [&] { return detail::notify_step(callbacks, *this, report, root); }) ||
+              stops),
          ...);  // all of them are notified
         if (stops) break;
       }
     } catch (const NonFiniteError&) {
       throw;
     } catch (...) {
-      (detail::notify_failed_end(callbacks, *this), ...);
+      (detail::notify_failed_end(callbacks, *this, root), ...);
       throw;
     }
-    (detail::notify_end(callbacks, *this), ...);
+    (detail::agree(recipe_.communicator, [&] { detail::notify_end(callbacks, *this, root); }), ...);
   }
 
-  /// The mean loss and metrics of `batches` batches of held-out rows of each process, of the first
-  /// average, or of the net itself if none is kept: without dropout, and with the same times and
-  /// noise every time, so that numbers of different steps can be compared. All processes get the
-  /// same numbers.
+  /// The mean loss and metrics of `batches` batches of held-out rows, of the first average, or of
+  /// the net itself if none is kept: without dropout, and with the same times and noise every time,
+  /// so that numbers of different steps can be compared. All processes get the same numbers.
   template <DataSource<T, Condition> Source>
   [[nodiscard]] EvaluationReport evaluate(Source&& source, std::size_t batches = 1) {
     if (batches == 0) throw SettingError("evaluate: batches is 0, but must be at least 1");
     const UseValues<T, Device> averaged(net_.parameters(), best_values());
     const AutocastScope precision(settings_.precision, Device{});
     const ConvolutionScope convolutions(settings_.convolutions);
-    const auto& communicator = recipe_.communicator;
-    SourceBatch<T, Condition> batch(source, settings_.batch);
-    EvaluationReport report{.metrics = Metrics(engine_.metrics)};
+    auto& communicator = recipe_.communicator;
+    const std::size_t own = own_rows(settings_.batch);
+    SourceBatch<T, Condition> batch(source, own);
     // Beyond the rows of any training run, whose random numbers are others.
-    const std::uint64_t first = (std::uint64_t{1} << 43) / (settings_.batch * communicator.size());
-    for (std::size_t i = 0; i < batches; ++i) {
-      batch.fill(source, settings_.seed, first + i * communicator.size() + communicator.rank());
-      const StepPlan plan = plan_for(settings_.batch, first + i);
-      const RowReports rows = with_device_batch(batch, [&](const Values& x,
-                                                           const Condition& condition) {
-        detail::check_condition("evaluate", condition, x.rows());
-        return with_places(plan, x, condition, [&](const Values& placed, const Condition& told) {
-          return engine_.measure(net_, recipe_, settings_, update_, plan, step_, placed, told);
-        });
-      });
-      const Metrics means = rows.means();
-      report.loss += rows.mean_loss() / static_cast<double>(batches);
-      for (std::size_t m = 0; m < means.size(); ++m)
-        report.metrics.value(m) += means.value(m) / static_cast<double>(batches);
-      report.rows += rows.size() * communicator.size();
-    }
-    share(report);
+    const std::uint64_t first = (std::uint64_t{1} << 43) / settings_.batch;
+    std::vector<double> means(1 + engine_.metrics.size());
+    detail::agree(communicator, [&] {
+      for (std::uint64_t i = first; i < first + batches; ++i) {
+        batch.fill(source, settings_.seed, i * communicator.size() + communicator.rank());
+        const StepPlan plan = plan_for(own, i);
+        const std::vector<double> parts = parts_of_means(measured(plan, batch), plan);
+        for (std::size_t k = 0; k < means.size(); ++k)
+          means[k] += parts[k] / static_cast<double>(batches);
+      }
+    });
+    if (communicator.size() > 1) detail::exchange(communicator, means);
+    EvaluationReport report{
+        .loss = means[0], .metrics = Metrics(engine_.metrics), .rows = batches * settings_.batch};
+    for (std::size_t m = 0; m < report.metrics.size(); ++m) report.metrics.value(m) = means[1 + m];
     return report;
   }
 
@@ -220,6 +227,16 @@ class MeanFlowTrainer {
     step_ = state.step;
   }
 
+  /// f(), by the root alone, which returns whether it has restored a state: then all processes have
+  /// that state. All of them call this. Throws OtherProcessError in the others if f throws.
+  template <class F>
+  bool restore_by_root(F f) {
+    auto& communicator = recipe_.communicator;
+    const bool restored = detail::agree(communicator, [&] { return is_root(communicator) && f(); });
+    if (restored && communicator.size() > 1) share_state();
+    return restored;
+  }
+
   /// Whether steps are recorded and replayed (`TrainerSettings::replay`).
   [[nodiscard]] kernels::RecordingReport recording() const { return engine_.recording(); }
 
@@ -230,6 +247,63 @@ class MeanFlowTrainer {
   [[nodiscard]] const RowReports& rows() const { return engine_.rows(); }
 
  private:
+  /// This process's part of a number of rows.
+  [[nodiscard]] std::size_t own_rows(std::size_t all) const {
+    const std::size_t processes = recipe_.communicator.size();
+    if (settings_.batch % processes != 0)
+      throw SettingError("batch is " + std::to_string(settings_.batch) +
+                         ", but must be a multiple of the number of processes, " +
+                         std::to_string(processes));
+    return all / processes;
+  }
+
+  /// f(), a step. What one process fails in stops all: it spoils the gradient that they add up, and
+  /// says why when they add up their reports.
+  template <class F>
+  StepReport together(F f) {
+    if (recipe_.communicator.size() == 1) return f();
+    engine_.begin();
+    exchanged_ = false;
+    try {
+      return f();
+    } catch (const std::exception& failure) {
+      if (!exchanged_) {
+        engine_.spoil(recipe_);
+        std::vector<double> means(1 + engine_.metrics.size());
+        detail::exchange(recipe_.communicator, means, failure.what());
+      }
+      throw;
+    }
+  }
+
+  /// Replaces the state by that of the root.
+  void share_state() {
+    State own = state();
+    const auto from_root = [&](auto& values) {
+      Tensor<T> here = to_host(values).clone();
+      recipe_.communicator.broadcast(
+          {reinterpret_cast<char*>(here.data()), here.size() * sizeof(T)});
+      values = to_device<Device>(here);
+    };
+    recipe_.communicator.broadcast({reinterpret_cast<char*>(&own.step), sizeof own.step});
+    from_root(own.parameters);
+    for (auto& values : own.optimizer) from_root(values);
+    for (auto& values : own.averages) from_root(values);
+    restore(own);
+  }
+
+  /// Throws SettingError in the processes whose settings are not those of the root.
+  void check_processes() {
+    auto& communicator = recipe_.communicator;
+    if (communicator.size() == 1) return;
+    const std::string own = detail::process_identity(*this);
+    const std::string root = detail::text_of(communicator, 0, own);
+    detail::agree(communicator, [&] {
+      const std::string found = detail::difference(own, root);
+      if (!found.empty()) throw SettingError(found);
+    });
+  }
+
   /// How many of the rows of all processes jump in a step.
   [[nodiscard]] std::size_t jump_count(std::size_t rows, std::uint64_t step) const {
     if (!needs_jumps(recipe_.objective)) return 0;
@@ -278,20 +352,31 @@ class MeanFlowTrainer {
     return jumps_vary_;
   }
 
-  /// The means over all processes.
-  void share(EvaluationReport& report) {
-    const double processes = static_cast<double>(recipe_.communicator.size());
-    if (processes == 1) return;
-    Tensor<T> numbers({1 + report.metrics.size()});
-    numbers[0] = static_cast<T>(report.loss);
-    for (std::size_t m = 0; m < report.metrics.size(); ++m)
-      numbers[1 + m] = static_cast<T>(report.metrics.value(m));
-    Values there = to_device<Device>(numbers);
-    recipe_.communicator.all_reduce(there);
-    const Tensor<T> sums = to_host(there);
-    report.loss = static_cast<double>(sums[0]) / processes;
-    for (std::size_t m = 0; m < report.metrics.size(); ++m)
-      report.metrics.value(m) = static_cast<double>(sums[1 + m]) / processes;
+  /// A batch of held-out rows.
+  [[nodiscard]] RowReports measured(const StepPlan& plan, const SourceBatch<T, Condition>& batch) {
+    return with_device_batch(batch, [&](const Values& x, const Condition& condition) {
+      detail::check_condition("evaluate", condition, x.rows());
+      return with_places(plan, x, condition, [&](const Values& placed, const Condition& told) {
+        return engine_.measure(net_, recipe_, settings_, update_, plan, step_, placed, told);
+      });
+    });
+  }
+
+  /// What the rows of this process add to the means over those of all: of the loss, and of the
+  /// metrics.
+  [[nodiscard]] std::vector<double> parts_of_means(const RowReports& rows,
+                                                   const StepPlan& plan) const {
+    const auto part = [](std::size_t own, std::size_t all) {
+      return all == 0 ? 0 : static_cast<double>(own) / static_cast<double>(all);
+    };
+    const double of_rows = part(plan.rows.count, plan.all_rows);
+    const double of_jumps = part(plan.rows.jumps, plan.all_jumps);
+    std::vector<double> parts{rows.mean_loss() * of_rows};
+    const Metrics means = rows.means();
+    for (std::size_t m = 0; m < means.size(); ++m)
+      parts.push_back(means.value(m) *
+                      (engine_.metrics[m].rows == MetricRows::jumping ? of_jumps : of_rows));
+    return parts;
   }
 
   /// f(x, condition) on the device.
@@ -333,6 +418,16 @@ class MeanFlowTrainer {
     return f(to_device<Device>(rows), to_device<Device>(told));
   }
 
+  /// A step, of whose rows other processes have theirs.
+  StepReport own_step(const Values& x, const Condition& condition) {
+    detail::check_condition("trainer", condition, x.rows());
+    detail::check_null("trainer", condition, null_);
+    const StepPlan plan = plan_for(x.rows(), step_);
+    return with_places(plan, x, condition, [&](const Values& rows, const Condition& told) {
+      return step_placed(plan, rows, told);
+    });
+  }
+
   /// A step on rows that stand at their places.
   StepReport step_placed(const StepPlan& plan, const Values& x, const Condition& condition) {
     const AutocastScope precision(settings_.precision, Device{});
@@ -340,23 +435,26 @@ class MeanFlowTrainer {
     StepReport report{.step = step_,
                       .steps = settings_.steps,
                       .learning_rate = plan.learning_rate,
-                      .jump_rows = plan.rows.jumps};
+                      .jump_rows = plan.all_jumps};
     row_shape_ = x.shape().row();
     report.gradient_norm =
         engine_.run(net_, recipe_, settings_, update_, null_, plan, x, condition);
     const RowReports& rows = engine_.rows();
-    if (std::vector<std::size_t> bad = rows.bad_rows(); !bad.empty())
-      fail(plan, x.row_size(), std::move(bad));
-    if (!std::isfinite(report.gradient_norm)) fail(plan, x.row_size(), {});
     report.loss = rows.mean_loss();
     report.metrics = rows.means();
+    if (recipe_.communicator.size() > 1) {
+      std::vector<double> means = parts_of_means(rows, plan);
+      exchanged_ = true;
+      detail::exchange(recipe_.communicator, means);
+      report.loss = means[0];
+      for (std::size_t m = 0; m < report.metrics.size(); ++m)
+        report.metrics.value(m) = means[1 + m];
+    }
+    std::vector<std::size_t> bad = rows.bad_rows();
+    if (!bad.empty()) fail(plan, x.row_size(), std::move(bad));
+    if (!std::isfinite(report.gradient_norm)) fail(plan, x.row_size(), {});
     ++step_;
     return report;
-  }
-
-  [[nodiscard]] StepReport step_from_host(const SourceBatch<T, Condition>& batch) {
-    return with_device_batch(
-        batch, [this](const Values& x, const Condition& condition) { return step(x, condition); });
   }
 
   [[noreturn]] void fail(const StepPlan& plan, std::size_t elements, std::vector<std::size_t> bad) {
@@ -375,6 +473,7 @@ class MeanFlowTrainer {
   Shape row_shape_{};             // of the last batch
   std::size_t checked_rows_ = 0;  // the batch that `jumps_vary_` is about
   bool jumps_vary_ = false;
+  bool exchanged_ = false;  // the processes have added up their reports of this step
 };
 
 }  // namespace meanflow

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: MIT
+/// \file
+/// The processes of an MPI program as those of one training run.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdio>
+#include <memory>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <mpi.h>
+
+#include <meanflow/error.hpp>
+#include <meanflow/tensor/tensor.hpp>
+#include <meanflow/tensor/transfer.hpp>
+
+namespace meanflow {
+
+struct MpiSettings {
+  /// How long a process waits for the others before it ends the program.
+  std::chrono::duration<double> timeout = std::chrono::seconds(60);
+};
+
+namespace detail {
+
+template <class T>
+  requires std::same_as<T, float> || std::same_as<T, double>
+[[nodiscard]] MPI_Datatype mpi_type() {
+  return std::same_as<T, float> ? MPI_FLOAT : MPI_DOUBLE;
+}
+
+}  // namespace detail
+
+/// `Communicator` over the processes of an MPI communicator, of which it has a duplicate of its
+/// own: `Recipe{.communicator = MpiCommunicator{}}`. Make it after `MpiSession`, in all processes,
+/// and use it from the main thread.
+///
+/// A process that waits longer than the timeout ends the whole program with a sentence that names
+/// the processes that do not answer: one that was killed or stopped must not leave the others
+/// waiting for ever.
+class MpiCommunicator {
+ public:
+  using Settings = MpiSettings;
+
+  explicit MpiCommunicator(MPI_Comm comm = MPI_COMM_WORLD, const Settings& settings = {})
+      : settings_(settings) {
+    MPI_Comm own;
+    MPI_Comm_dup(comm, &own);
+    comm_ = std::shared_ptr<MPI_Comm>(new MPI_Comm(own), [](MPI_Comm* held) {
+      int ended = 0;
+      MPI_Finalized(&ended);
+      if (!ended) MPI_Comm_free(held);
+      delete held;
+    });
+    int size = 1, rank = 0;
+    MPI_Comm_size(own, &size);
+    MPI_Comm_rank(own, &rank);
+    size_ = static_cast<std::size_t>(size);
+    rank_ = static_cast<std::size_t>(rank);
+  }
+
+  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] std::size_t rank() const { return rank_; }
+
+  template <class T>
+  void all_reduce(Tensor<T>& values) const {
+    sum(std::span<T>(values.data(), values.size()));
+  }
+  /// By way of the host.
+  template <class T, class Device>
+    requires(!std::same_as<Device, Cpu>)
+  void all_reduce(Tensor<T, Device>& values) const {
+    Tensor<T> here = to_host(values).clone();
+    all_reduce(here);
+    write(values, here.data());
+  }
+  void all_reduce(std::span<double> numbers) const { sum(numbers); }
+
+  void broadcast(std::span<char> bytes) const {
+    in_parts(bytes, [&](char* part, int count, MPI_Request* request) {
+      MPI_Ibcast(part, count, MPI_CHAR, 0, *comm_, request);
+    });
+  }
+
+ private:
+  template <class T>
+  void sum(std::span<T> values) const {
+    in_parts(values, [&](T* part, int count, MPI_Request* request) {
+      MPI_Iallreduce(MPI_IN_PLACE, part, count, detail::mpi_type<T>(), MPI_SUM, *comm_, request);
+    });
+  }
+
+  /// start(part, count, request) for parts whose size fits MPI's int, each waited for.
+  template <class T, class F>
+  void in_parts(std::span<T> all, F start) const {
+    constexpr std::size_t most = std::size_t{1} << 30;
+    for (std::size_t first = 0; first < all.size(); first += most) {
+      MPI_Request request;
+      start(all.data() + first, static_cast<int>(std::min(most, all.size() - first)), &request);
+      wait(request);
+    }
+  }
+
+  using Clock = std::chrono::steady_clock;
+
+  /// Until the request is done. Others may need the processor to get there.
+  void wait(MPI_Request& request) const {
+    const auto begin = Clock::now();
+    for (std::size_t tries = 0;; ++tries) {
+      int done = 0;
+      MPI_Test(&request, &done, MPI_STATUS_IGNORE);
+      if (done) return;
+      if (tries < 1000) continue;
+      std::this_thread::yield();
+      if (tries % 1000 == 0 && Clock::now() - begin > settings_.timeout) end_all();
+    }
+  }
+
+  /// Ends the program, naming who does not answer.
+  [[noreturn]] void end_all() const {
+    const std::vector<std::size_t> silent = roll_call();
+    const std::size_t speaker = first_but(silent);
+    if (rank_ == speaker) {
+      std::string names;
+      for (const std::size_t rank : silent)
+        names += (names.empty() ? "" : ", ") + std::to_string(rank);
+      std::fprintf(stderr, "meanflow: %s; the training run ends after %.0f s of waiting\n",
+                   silent.empty() ? "the processes wait for different things"
+                                  : ("no answer from process " + names).c_str(),
+                   settings_.timeout.count());
+      std::fflush(stderr);
+    }
+    MPI_Abort(*comm_, 1);
+    std::abort();
+  }
+
+  /// The processes that are not waiting, too: those that have not answered after a while.
+  [[nodiscard]] std::vector<std::size_t> roll_call() const {
+    constexpr int tag = 1;
+    std::vector<MPI_Request> sent(size_), heard(size_);
+    std::vector<char> bytes(size_);
+    char own = 0;
+    for (std::size_t rank = 0; rank < size_; ++rank) {
+      const int other = static_cast<int>(rank);
+      MPI_Irecv(&bytes[rank], 1, MPI_CHAR, other, tag, *comm_, &heard[rank]);
+      MPI_Isend(&own, 1, MPI_CHAR, other, tag, *comm_, &sent[rank]);
+    }
+    std::vector<std::size_t> silent;
+    const auto begin = Clock::now();
+    do {
+      silent.clear();
+      for (std::size_t rank = 0; rank < size_; ++rank) {
+        int done = 0;
+        MPI_Test(&heard[rank], &done, MPI_STATUS_IGNORE);
+        if (!done) silent.push_back(rank);
+      }
+      std::this_thread::yield();
+    } while (!silent.empty() && Clock::now() - begin < patience());
+    return silent;
+  }
+
+  /// Others notice later that they have waited too long.
+  [[nodiscard]] std::chrono::duration<double> patience() const {
+    return std::max<std::chrono::duration<double>>(std::chrono::seconds(1), settings_.timeout / 10);
+  }
+
+  [[nodiscard]] std::size_t first_but(const std::vector<std::size_t>& silent) const {
+    std::size_t first = 0;
+    while (std::ranges::find(silent, first) != silent.end()) ++first;
+    return first;
+  }
+
+  Settings settings_;
+  std::shared_ptr<MPI_Comm> comm_;
+  std::size_t size_ = 1, rank_ = 0;
+};
+
+}  // namespace meanflow

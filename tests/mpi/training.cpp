@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// A training run that others disturb: mpi_training FOLDER STEPS TIMEOUT. Each process writes its
+// number to FOLDER/RANK.pid; the root prints the sum of the parameters' squares at the end.
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <thread>
+
+#include <unistd.h>
+
+#include <meanflow/mpi.hpp>
+
+using namespace meanflow;
+
+namespace {
+
+void train(const std::filesystem::path& folder, std::uint64_t steps, double timeout) {
+  const MpiCommunicator world(MPI_COMM_WORLD, {.timeout = std::chrono::duration<double>(timeout)});
+  std::ofstream(folder / (std::to_string(world.rank()) + ".pid")) << getpid() << '\n';
+  using Parts =
+      Recipe<MeanFlow, ConstantWeighting, LinearPath, LogitNormalTimes, Adam, MpiCommunicator>;
+  MeanFlowTrainer<Mlp<>, Parts> trainer(
+      Mlp<>({.hidden = 32, .layers = 2, .seed = 2}),
+      {.steps = steps, .batch = 96, .learning_rate = {.decay = Decay::constant}, .seed = 5},
+      Parts{.communicator = world});
+  Checkpoints checkpoints({.folder = folder, .every = 20});
+  checkpoints.resume(trainer);
+  trainer.fit(Toy2dSource{Toy2d::rings}, checkpoints, StopOnSignal{}, [](const StepReport&) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));  // so that others have the time
+  });
+  double sum = 0;
+  for (const float value : trainer.net().parameters().values().span())
+    sum += static_cast<double>(value) * static_cast<double>(value);
+  if (is_root(world))
+    std::printf("steps %llu, parameters %.9f\n",
+                static_cast<unsigned long long>(trainer.steps_done()), sum);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  const MpiSession session(&argc, &argv);
+  train(argv[1], std::strtoull(argv[2], nullptr, 10), std::strtod(argv[3], nullptr));
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "%s\n", error.what());
+  return 1;
+}

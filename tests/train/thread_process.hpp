@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+// Threads that stand for the processes of a training run.
+#pragma once
+
+#include <barrier>
+#include <cstddef>
+#include <exception>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <omp.h>
+
+#include <meanflow/tensor/tensor.hpp>
+
+namespace meanflow::test {
+
+/// What such threads share: a place for a buffer of each.
+struct Meeting {
+  explicit Meeting(std::size_t size) : parts(size), barrier(static_cast<std::ptrdiff_t>(size)) {}
+  std::vector<void*> parts;
+  std::barrier<> barrier;
+};
+
+/// A process that is a thread.
+struct ThreadProcess {
+  std::size_t number = 0;
+  Meeting* meeting = nullptr;
+
+  [[nodiscard]] std::size_t size() const { return meeting->parts.size(); }
+  [[nodiscard]] std::size_t rank() const { return number; }
+
+  template <class T>
+  void all_reduce(Tensor<T>& values) const {
+    sum(values.span());
+  }
+  void all_reduce(std::span<double> numbers) const { sum(numbers); }
+  void broadcast(std::span<char> bytes) const {
+    meet(bytes, [&](std::span<char> all) {
+      std::copy_n(static_cast<const char*>(meeting->parts[0]), all.size(), all.data());
+    });
+  }
+
+ private:
+  template <class T>
+  void sum(std::span<T> values) const {
+    meet(values, [&](std::span<T> all) {
+      for (std::size_t i = 0; i < all.size(); ++i) {
+        all[i] = 0;
+        for (const void* part : meeting->parts) all[i] += static_cast<const T*>(part)[i];
+      }
+    });
+  }
+
+  /// own = combine(all), where every process sees the buffers as all have brought them.
+  template <class T, class F>
+  void meet(std::span<T> own, F combine) const {
+    std::vector<T> brought(own.begin(), own.end());
+    meeting->parts[number] = brought.data();
+    meeting->barrier.arrive_and_wait();
+    combine(own);
+    meeting->barrier.arrive_and_wait();
+  }
+};
+
+/// f(communicator) on a thread for each of `count` processes; what each threw, or "".
+template <class F>
+std::vector<std::string> as_processes(std::size_t count, F f) {
+  Meeting meeting(count);
+  std::vector<std::string> thrown(count);
+  {
+    std::vector<std::jthread> processes;
+    for (std::size_t rank = 0; rank < count; ++rank)
+      processes.emplace_back([&, rank] {
+        omp_set_num_threads(1);
+        try {
+          f(ThreadProcess{rank, &meeting});
+        } catch (const std::exception& error) {
+          thrown[rank] = error.what();
+        }
+      });
+  }
+  return thrown;
+}
+
+}  // namespace meanflow::test
