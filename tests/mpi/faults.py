@@ -55,7 +55,7 @@ def disturb(command, folder, number, expected):
     rank = random.randrange(PROCESSES)
     # SIGSTOP goes last through the list: its processes wait for the timeout.
     how = [signal.SIGKILL, signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP][number % 4]
-    time.sleep(random.uniform(0, 0.6))
+    time.sleep(random.uniform(0, 0.8))  # of 1.2 s or more
     try:
         os.kill(victims[rank], how)
     except ProcessLookupError:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A training run that others disturb: mpi_training FOLDER STEPS TIMEOUT. Each process writes its
-// number to FOLDER/RANK.pid; the root prints the sum of the parameters' squares at the end.
+// number to FOLDER/RANK.pid once it trains; the root prints the sum of the parameters' squares at
+// the end.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -18,9 +19,22 @@ using namespace meanflow;
 
 namespace {
 
+/// Tells others that this process trains, and gives them the time to disturb it.
+struct Disturbed {
+  std::filesystem::path file;
+
+  template <class Trainer>
+  void on_begin(Trainer&) const {
+    std::ofstream(file) << getpid() << '\n';
+  }
+  template <class Trainer>
+  void on_step(Trainer&, const StepReport&) const {
+    std::this_thread::sleep_for(std::chrono::milliseconds(3));
+  }
+};
+
 void train(const std::filesystem::path& folder, std::uint64_t steps, double timeout) {
   const MpiCommunicator world(MPI_COMM_WORLD, {.timeout = std::chrono::duration<double>(timeout)});
-  std::ofstream(folder / (std::to_string(world.rank()) + ".pid")) << getpid() << '\n';
   using Parts =
       Recipe<MeanFlow, ConstantWeighting, LinearPath, LogitNormalTimes, Adam, MpiCommunicator>;
   MeanFlowTrainer<Mlp<>, Parts> trainer(
@@ -29,9 +43,8 @@ void train(const std::filesystem::path& folder, std::uint64_t steps, double time
       Parts{.communicator = world});
   Checkpoints checkpoints({.folder = folder, .every = 20});
   checkpoints.resume(trainer);
-  trainer.fit(Toy2dSource{Toy2d::rings}, checkpoints, StopOnSignal{}, [](const StepReport&) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));  // so that others have the time
-  });
+  trainer.fit(Toy2dSource{Toy2d::rings}, checkpoints, StopOnSignal{},
+              Disturbed{folder / (std::to_string(world.rank()) + ".pid")});
   double sum = 0;
   for (const float value : trainer.net().parameters().values().span())
     sum += static_cast<double>(value) * static_cast<double>(value);

@@ -124,7 +124,10 @@ TEST_CASE("several processes see the data, and take the steps, of one") {
 }
 
 TEST_CASE("several processes flip the pictures that one would flip") {
-  ImageSet set{.count = 10, .height = 2, .width = 2, .channels = 1};
+  ImageSet set;
+  set.count = 10;
+  set.height = set.width = 2;
+  set.channels = 1;
   for (std::size_t i = 0; i < 40; ++i) set.pixels.push_back(static_cast<std::uint8_t>(i));
   const auto batch = [&](std::size_t rows, std::uint64_t number) {
     ImageSource source(set);
