@@ -144,6 +144,12 @@ TEST_CASE("rows that jump are spread over the batch, and every row has one place
     }
 }
 
+TEST_CASE("a batch without rows has no jumps") {
+  const TileRows none = process_rows(0, 0, 2, 1);
+  CHECK(none.jumps == 0);
+  CHECK(none.count == 0);
+}
+
 TEST_CASE("a process has the places of rows that follow each other") {
   for (const std::size_t processes : {1, 2, 3, 7})
     for (const std::size_t each : {1, 2, 8})

@@ -18,7 +18,7 @@ struct JumpOrder {
   std::size_t rows = 0, jumps = 0;
 
   [[nodiscard]] MEANFLOW_HOST_DEVICE std::size_t jumps_before(std::size_t row) const {
-    return row * jumps / rows;
+    return rows == 0 ? 0 : row * jumps / rows;
   }
   [[nodiscard]] MEANFLOW_HOST_DEVICE bool jumps_at(std::size_t row) const {
     return jumps_before(row + 1) > jumps_before(row);
