@@ -2,8 +2,8 @@
 # meanflow::mpi, where an MPI is (Open MPI, MPICH): training runs of many processes. Included by the
 # project and by its installed package. Sets MEANFLOW_MPI_FOUND.
 set(MEANFLOW_MPI_FOUND OFF)
-# The interface of C, whose library find_package cannot look for in a project without that language;
-# the C++ compiler's wrapper names the same one. The bindings of C++ are gone from MPI.
+# The library calls MPI's functions for C. They are looked for by way of C++, since this project does
+# not enable the language C; the bindings for C++, which MPI has dropped, are left out.
 set(MPI_CXX_SKIP_MPICXX ON)
 find_package(MPI QUIET COMPONENTS CXX)
 if(MPI_CXX_FOUND)

@@ -37,11 +37,11 @@ class Data {
 
   [[nodiscard]] meanflow::Shape row_shape() const { return {2}; }
 
-  void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t step) const {
+  void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t number) const {
     if (points_)
-      points_->fill(x, seed, step);
+      points_->fill(x, seed, number);
     else
-      meanflow::Toy2dSource{set_}.fill(x, seed, step);
+      meanflow::Toy2dSource{set_}.fill(x, seed, number);
   }
 
   /// Points that training has not seen: fresh ones, or those held out.

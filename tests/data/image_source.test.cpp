@@ -202,7 +202,7 @@ TEST_CASE("Batches for training, prepared ahead") {
   Prefetched prefetched(std::move(source));
   Tensor<float> x({128, 4, 4, 3});  // (B, H, W, C)
   ImageCondition<float> condition;  // labels (B), augmentation (B, 6)
-  prefetched.fill(x, condition, /*seed=*/1, /*step=*/0);
+  prefetched.fill(x, condition, /*seed=*/1, /*number=*/0);
   // [docs:end]
   CHECK(condition.labels.shape() == Shape{128});
   CHECK(condition.augmentation.shape() == Shape{128, 6});

@@ -38,7 +38,7 @@ int main(int argc, char** argv) try {
     largest = std::max(largest, std::abs(together[step] / alone[step] - 1));
   // What a broadcast brings is the root's.
   std::uint64_t number = world.rank() + 17;
-  world.broadcast({reinterpret_cast<char*>(&number), sizeof number});
+  world.broadcast({reinterpret_cast<char*>(&number), sizeof number}, 0);
   const bool good = together.size() == 100 && largest < 1e-5 && number == 17;
   std::printf("process %zu of %zu: losses differ by %.1e, broadcast %llu: %s\n", world.rank(),
               world.size(), largest, static_cast<unsigned long long>(number),

@@ -15,6 +15,7 @@
 #include <meanflow/data/source.hpp>
 #include <meanflow/nn/mlp.hpp>
 #include <meanflow/train/checkpoint.hpp>
+#include <meanflow/train/progress.hpp>
 #include <meanflow/train/trainer.hpp>
 
 using namespace meanflow;
@@ -51,6 +52,25 @@ struct Kept {
   void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t number) {
     source.fill(x, seed, number);
     std::copy_n(x.data(), x.size(), rows.data() + number * x.size());
+  }
+};
+
+/// Counts what the root alone is told of.
+struct Counting {
+  static constexpr bool root_only = true;
+  std::size_t& calls;
+
+  template <class Trainer>
+  void on_begin(Trainer&) {
+    ++calls;
+  }
+  template <class Trainer>
+  void on_step(Trainer&, const StepReport&) {
+    ++calls;
+  }
+  template <class Trainer>
+  void on_end(Trainer&) {
+    ++calls;
   }
 };
 
@@ -140,6 +160,63 @@ TEST_CASE("several processes flip the pictures that one would flip") {
     const Tensor<float> part = batch(4, 3 * 3 + rank);
     CHECK(std::equal(part.data(), part.data() + part.size(), one.row(4 * rank)));
   }
+}
+
+TEST_CASE(
+    "two processes have the gradient that one with all rows would have, and report its rows") {
+  const Tensor<float> rows = normal_noise({all_rows, 2}, 9);
+  struct Seen {
+    Tensor<float> gradient;
+    double norm = 0;
+    std::vector<double> losses;
+  };
+  const auto step = [&](std::size_t processes) {
+    std::vector<Seen> seen(processes);
+    const std::size_t own = all_rows / processes;
+    const auto thrown = as_processes(processes, [&](ThreadProcess process) {
+      auto trainer = make_trainer(process, 1);
+      const std::size_t first = process.rank() * own;
+      const StepReport report = trainer.step(rows.rows(first, first + own));
+      const auto losses = trainer.rows().loss();
+      seen[process.rank()] = {
+          trainer.gradient().clone(), report.gradient_norm, {losses.begin(), losses.end()}};
+    });
+    for (const std::string& message : thrown) CHECK(message.empty());
+    return seen;
+  };
+  const Seen one = step(1)[0];
+  const std::vector<Seen> two = step(2);
+  for (std::size_t rank = 0; rank < 2; ++rank) {
+    CHECK(relative_difference(one.gradient, two[rank].gradient) < 1e-5);
+    CHECK(two[rank].norm == doctest::Approx(one.norm).epsilon(1e-5));
+    for (std::size_t i = 0; i < all_rows / 2; ++i)
+      CHECK(two[rank].losses[i] ==
+            doctest::Approx(one.losses[rank * all_rows / 2 + i]).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("rows are reported in the order in which they were given") {
+  for (const std::size_t row : {0, 1, 17, 47}) {
+    Tensor<float> rows = normal_noise({all_rows, 2}, 9);
+    const auto thrown = as_processes(1, [&](ThreadProcess process) {
+      auto trainer = make_trainer(process, 1);
+      rows.row(row)[0] = 1000;
+      trainer.step(rows);
+      const auto losses = trainer.rows().loss();
+      CHECK(std::ranges::max_element(losses) - losses.begin() == static_cast<std::ptrdiff_t>(row));
+    });
+    CHECK(thrown[0].empty());
+  }
+}
+
+TEST_CASE("what is for the root alone hears of nothing in other processes") {
+  std::vector<std::size_t> calls(3);
+  const auto thrown = as_processes(3, [&](ThreadProcess process) {
+    make_trainer(process, 2).fit(Toy2dSource{Toy2d::rings}, Counting{calls[process.rank()]});
+  });
+  for (const std::string& message : thrown) CHECK(message.empty());
+  CHECK(calls == std::vector<std::size_t>{4, 0, 0});
+  static_assert(ProgressBar::root_only && Checkpoints::root_only);
 }
 
 TEST_CASE("a batch that processes cannot share is refused") {

@@ -2,6 +2,7 @@
 // Threads that stand for the processes of a training run.
 #pragma once
 
+#include <algorithm>
 #include <barrier>
 #include <cstddef>
 #include <exception>
@@ -36,9 +37,9 @@ struct ThreadProcess {
     sum(values.span());
   }
   void all_reduce(std::span<double> numbers) const { sum(numbers); }
-  void broadcast(std::span<char> bytes) const {
+  void broadcast(std::span<char> bytes, std::size_t rank) const {
     meet(bytes, [&](std::span<char> all) {
-      std::copy_n(static_cast<const char*>(meeting->parts[0]), all.size(), all.data());
+      std::copy_n(static_cast<const char*>(meeting->parts[rank]), all.size(), all.data());
     });
   }
 

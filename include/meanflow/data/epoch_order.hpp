@@ -11,17 +11,17 @@
 
 namespace meanflow::detail {
 
-/// Each element once per epoch in a random order: row r of step s of batches of B rows is at the
-/// place p = s B + r of all epochs, element permutation(N, seed, p / N)[p % N]. Keeps the order of
+/// Each element once per epoch in a random order: row r of batch n, of B rows, is at the
+/// place p = n B + r of all epochs, element permutation(N, seed, p / N)[p % N]. Keeps the order of
 /// the current epoch.
 class EpochOrder {
  public:
-  /// The elements of a step's rows, out of `count`.
-  const std::vector<std::uint32_t>& choose(std::size_t batch, std::size_t count, std::uint64_t seed,
-                                           std::uint64_t step) {
-    chosen_.resize(batch);
-    for (std::size_t i = 0; i < batch; ++i) {
-      const std::uint64_t place = step * batch + i, epoch = place / count;
+  /// The elements of a batch, out of `count`.
+  const std::vector<std::uint32_t>& choose(std::size_t rows, std::size_t count, std::uint64_t seed,
+                                           std::uint64_t number) {
+    chosen_.resize(rows);
+    for (std::size_t i = 0; i < rows; ++i) {
+      const std::uint64_t place = number * rows + i, epoch = place / count;
       if (order_.size() != count || seed_ != seed || epoch_ != epoch) {
         order_ = permutation<std::uint32_t>(count, seed, epoch);
         seed_ = seed;

@@ -39,10 +39,10 @@ struct ImageSourceSettings {
 
 /// The pictures of a set, scaled to [-1, 1], each once per epoch in a random order.
 ///
-/// Row r of step s of batches of B rows is at the place p = s * B + r of all epochs: picture
+/// Row r of batch n, of B rows, is at the place p = n B + r of all epochs: picture
 /// permutation(N, seed, p / N)[p % N]. It is flipped and augmented by numbers from
 /// RandomStream(seed, Purpose::augmentation, 0, p). So a row is a function of (seed, p), whatever
-/// the number of threads and processes and the steps asked for before.
+/// the number of threads and processes and the batches asked for before.
 ///
 /// Keeps the order of the current epoch: use an object from one thread at a time. Copies share the
 /// pictures.
@@ -70,37 +70,37 @@ class ImageSource {
     return {images_->height, images_->width, images_->channels};
   }
 
-  /// Writes the pictures of a step.
+  /// Writes the pictures of a batch.
   /// \param x (B, H, W, C)
   /// Throws ShapeError if x has another shape.
-  void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t step) {
+  void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t number) {
     check_shape(x);
-    write_images(x, seed, step);
+    write_images(x, seed, number);
   }
 
-  /// Writes the pictures of a step, and new tensors with what `condition` gives for it.
+  /// Writes the pictures of a batch, and new tensors with what `condition` gives for it.
   void fill(Tensor<float>& x, ImageCondition<float>& condition, std::uint64_t seed,
-            std::uint64_t step) {
-    fill(x, seed, step);
-    condition = this->condition(x.rows(), seed, step);
+            std::uint64_t number) {
+    fill(x, seed, number);
+    condition = this->condition(x.rows(), seed, number);
   }
 
-  /// What the net is told about a step of `batch` rows: labels (B) if the set has any and the
+  /// What the net is told about a batch of `rows` rows: labels (B) if the set has any and the
   /// settings want them, augmentation (B, label_count()) if there is augmentation with labels; the
   /// rest is empty.
-  [[nodiscard]] ImageCondition<float> condition(std::size_t batch, std::uint64_t seed,
-                                                std::uint64_t step) {
+  [[nodiscard]] ImageCondition<float> condition(std::size_t rows, std::uint64_t seed,
+                                                std::uint64_t number) {
     ImageCondition<float> condition;
     if (settings_.labels && !images_->labels.empty()) {
-      condition.labels = Tensor<std::int32_t>({batch});
-      const std::vector<std::uint32_t>& chosen = choose(batch, seed, step);
-      for (std::size_t i = 0; i < batch; ++i) condition.labels[i] = images_->labels[chosen[i]];
+      condition.labels = Tensor<std::int32_t>({rows});
+      const std::vector<std::uint32_t>& chosen = choose(rows, seed, number);
+      for (std::size_t i = 0; i < rows; ++i) condition.labels[i] = images_->labels[chosen[i]];
     }
     const std::size_t told = settings_.augment ? settings_.augment->label_count() : 0;
     if (told > 0) {
-      condition.augmentation = Tensor<float>({batch, told});
-      for (std::size_t i = 0; i < batch; ++i) {
-        static_cast<void>(draw(seed, step * batch + i, {condition.augmentation.row(i), told}));
+      condition.augmentation = Tensor<float>({rows, told});
+      for (std::size_t i = 0; i < rows; ++i) {
+        static_cast<void>(draw(seed, number * rows + i, {condition.augmentation.row(i), told}));
       }
     }
     return condition;
@@ -131,15 +131,15 @@ class ImageSource {
     return change;
   }
 
-  void write_images(Tensor<float>& x, std::uint64_t seed, std::uint64_t step) {
-    const std::vector<std::uint32_t>& chosen = choose(x.rows(), seed, step);
+  void write_images(Tensor<float>& x, std::uint64_t seed, std::uint64_t number) {
+    const std::vector<std::uint32_t>& chosen = choose(x.rows(), seed, number);
     const ImageSet& set = *images_;
     const std::size_t grain = 8;
     parallel_for(Cpu{}, x.rows(), grain, [&](std::size_t first, std::size_t last) {
       std::vector<float> told(settings_.augment ? settings_.augment->label_count() : 0);
       std::vector<float> unmoved(set.image_size());
       for (std::size_t row = first; row < last; ++row) {
-        const Change change = draw(seed, step * x.rows() + row, told);
+        const Change change = draw(seed, number * x.rows() + row, told);
         const std::span<float> out(x.row(row), set.image_size());
         const bool moves = change.map != AffineMap{};
         const std::span<float> image = moves ? std::span(unmoved) : out;
@@ -150,10 +150,10 @@ class ImageSource {
     });
   }
 
-  /// The pictures of a step's rows.
-  const std::vector<std::uint32_t>& choose(std::size_t batch, std::uint64_t seed,
-                                           std::uint64_t step) {
-    return order_.choose(batch, images_->count, seed, step);
+  /// The pictures of a batch.
+  const std::vector<std::uint32_t>& choose(std::size_t rows, std::uint64_t seed,
+                                           std::uint64_t number) {
+    return order_.choose(rows, images_->count, seed, number);
   }
 
   std::shared_ptr<const ImageSet> images_;
@@ -161,17 +161,17 @@ class ImageSource {
   detail::EpochOrder order_;
 };
 
-/// A source (`DataSource`) whose next batch is prepared on a thread of its own after the one for
-/// step s has been handed out: that of step s + 1, or s + d after two that were d apart. The
-/// batches are those of the source itself: one that was not foreseen (another seed, step or shape)
-/// is prepared when it is asked for.
+/// A source (`DataSource`) whose next batch is prepared on a thread of its own after batch n has been
+/// handed out: n + 1, or n + d after two that were d apart. The batches are those of the source
+/// itself: one that was not foreseen (another seed, number or shape) is prepared when it is asked
+/// for.
 ///
 /// What the source throws on that thread reaches whoever asks for that batch; the next call starts
 /// anew. Calls must come from one thread at a time. The destructor waits for the batch in progress.
 template <class Source>
 class Prefetched {
  public:
-  /// Whether the source gives conditions: `fill(x, condition, seed, step)`.
+  /// Whether the source gives conditions: `fill(x, condition, seed, number)`.
   using condition_type = typename detail::SourceCondition<Source, NoCondition<float>>::type;
   static constexpr bool has_conditions =
       requires(Source& source, Tensor<float>& x, condition_type& condition, std::uint64_t number) {
@@ -185,17 +185,17 @@ class Prefetched {
 
   [[nodiscard]] Shape row_shape() const { return row_shape_; }
 
-  /// Writes the rows x (B, ...) of a step, as the source does.
-  void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t step) {
+  /// Writes the rows x (B, ...) of a batch, as the source does.
+  void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t number) {
     condition_type unused;
-    hand_out(x, unused, seed, step);
+    hand_out(x, unused, seed, number);
   }
 
-  /// Writes the rows of a step and their conditions, as the source does.
-  void fill(Tensor<float>& x, condition_type& condition, std::uint64_t seed, std::uint64_t step)
+  /// Writes the rows of a batch and their conditions, as the source does.
+  void fill(Tensor<float>& x, condition_type& condition, std::uint64_t seed, std::uint64_t number)
     requires has_conditions
   {
-    hand_out(x, condition, seed, step);
+    hand_out(x, condition, seed, number);
   }
 
  private:
@@ -203,37 +203,37 @@ class Prefetched {
 
   /// What is prepared. It belongs to the worker while that is busy, else to the caller.
   struct Batch {
-    std::uint64_t seed = 0, step = 0;
+    std::uint64_t seed = 0, number = 0;
     Tensor<float> x;
     condition_type condition;
     std::exception_ptr failure;
   };
 
   void produce(Tensor<float>& x, condition_type& condition, std::uint64_t seed,
-               std::uint64_t step) {
+               std::uint64_t number) {
     if constexpr (has_conditions) {
-      source_.fill(x, condition, seed, step);
+      source_.fill(x, condition, seed, number);
     } else {
-      source_.fill(x, seed, step);
+      source_.fill(x, seed, number);
     }
   }
 
   void hand_out(Tensor<float>& x, condition_type& condition, std::uint64_t seed,
-                std::uint64_t step) {
+                std::uint64_t number) {
     const bool is_ready = wait_for_worker() == State::ready;
     const std::exception_ptr failure = std::exchange(next_.failure, nullptr);
-    if (is_ready && next_.seed == seed && next_.step == step && next_.x.shape() == x.shape()) {
+    if (is_ready && next_.seed == seed && next_.number == number && next_.x.shape() == x.shape()) {
       if (failure) std::rethrow_exception(failure);
       copy(Cpu{}, x.size(), next_.x.data(), x.data());
       condition = std::exchange(next_.condition, {});
     } else {
-      produce(x, condition, seed, step);
+      produce(x, condition, seed, number);
     }
-    const bool goes_on = last_seed_ == seed && last_step_ && step > *last_step_;
-    const std::uint64_t distance = goes_on ? step - *last_step_ : 1;
+    const bool goes_on = last_seed_ == seed && last_number_ && number > *last_number_;
+    const std::uint64_t distance = goes_on ? number - *last_number_ : 1;
     last_seed_ = seed;
-    last_step_ = step;
-    order(x.shape(), seed, step + distance);
+    last_number_ = number;
+    order(x.shape(), seed, number + distance);
   }
 
   /// Returns what the worker has left, and leaves it idle.
@@ -243,10 +243,10 @@ class Prefetched {
     return std::exchange(state_, State::idle);
   }
 
-  void order(const Shape& shape, std::uint64_t seed, std::uint64_t step) {
+  void order(const Shape& shape, std::uint64_t seed, std::uint64_t number) {
     if (next_.x.empty() || next_.x.shape() != shape) next_.x = Tensor<float>(shape);
     next_.seed = seed;
-    next_.step = step;
+    next_.number = number;
     {
       const std::lock_guard lock(mutex_);
       state_ = State::busy;
@@ -261,7 +261,7 @@ class Prefetched {
       if (stop.stop_requested()) return;
       lock.unlock();
       try {
-        produce(next_.x, next_.condition, next_.seed, next_.step);
+        produce(next_.x, next_.condition, next_.seed, next_.number);
       } catch (...) {
         next_.failure = std::current_exception();
       }
@@ -275,7 +275,7 @@ class Prefetched {
   Shape row_shape_;
   Batch next_;
   std::uint64_t last_seed_ = 0;
-  std::optional<std::uint64_t> last_step_{};  // asked for last
+  std::optional<std::uint64_t> last_number_{};  // asked for last
   std::mutex mutex_;
   std::condition_variable_any changed_;
   State state_ = State::idle;

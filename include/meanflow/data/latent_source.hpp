@@ -55,15 +55,15 @@ class LatentSource {
     return {latents_->height, latents_->width, latents_->channels};
   }
 
-  /// Writes the latents of a step, and what the net is told about them: labels (B), if the set has
+  /// Writes the latents of a batch, and what the net is told about them: labels (B), if the set has
   /// any and the settings want them. Throws ShapeError if x is not (B, H, W, C).
   void fill(Tensor<float>& x, LabelCondition<float>& condition, std::uint64_t seed,
-            std::uint64_t step) {
+            std::uint64_t number) {
     const std::size_t rows = x.rows(), size = latents_->latent_size();
     const Shape expected{rows, latents_->height, latents_->width, latents_->channels};
     if (!(x.shape() == expected))
       throw_shape_error("LatentSource::fill", x.shape(), expected, "the batch before the latents");
-    const auto& chosen = order_.choose(rows, latents_->count, seed, step);
+    const auto& chosen = order_.choose(rows, latents_->count, seed, number);
     condition.labels = {};
     if (settings_.labels && latents_->classes > 0) {
       condition.labels = Tensor<std::int32_t>({rows});
@@ -72,7 +72,7 @@ class LatentSource {
     parallel_for(Cpu{}, rows, 4, [&](std::size_t first, std::size_t last) {
       std::vector<float> deviation(size);
       for (std::size_t row = first; row < last; ++row) {
-        RandomStream random(seed, Purpose::augmentation, 0, step * rows + row);
+        RandomStream random(seed, Purpose::augmentation, 0, number * rows + row);
         const bool flip = random.below(2) == 1 && settings_.flip && latents_->flipped;
         const std::span<float> out(x.row(row), size);
         latents_->read(chosen[row], flip, out, deviation);

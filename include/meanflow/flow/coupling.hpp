@@ -327,12 +327,9 @@ void couple(const K& coupling, const TileRows& rows, std::uint64_t seed, std::ui
       for (std::size_t i = 0; i < group.size(); ++i)
         order[group[i]] = static_cast<std::int32_t>(group[static_cast<std::size_t>(pairs[i])]);
     });
-    x = in_order(x, order);
-    C::fields(
-        [&](const char*, auto& part) {
-          if (!part.empty()) part = in_order(part, order);
-        },
-        condition);
+    const auto paired = [&](const auto& rows) { return in_order(rows, order); };
+    x = paired(x);
+    condition = map_parts(condition, paired);
   }
 }
 

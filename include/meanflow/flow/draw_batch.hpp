@@ -26,8 +26,8 @@ template <Condition C>
 struct DrawSettings {
   std::uint64_t seed = 0;
   const std::uint64_t* step = nullptr;      ///< number of the step
-  const std::uint64_t* jump_end = nullptr;  ///< rows from here on have r = t, of all processes
-  TileRows rows{};           ///< which of the rows of all processes are in this batch
+  const std::uint64_t* jump_end = nullptr;  ///< places from here on have r = t, of all processes
+  TileRows rows{};           ///< the places of this batch's rows among those of all processes
   std::size_t all_rows = 0;  ///< of all processes
   ConditionDropout dropout{};
   C null{};  ///< what the net is told in the rows that lose their condition
@@ -35,20 +35,20 @@ struct DrawSettings {
 
 namespace detail {
 
-/// (r, t)[i] = the pair that the sampler draws for row first_row + i, which jumps if that row is
-/// before `jump_end`. NaN where it breaks its contract: 0 <= r <= t <= 1, and
-/// r = t in rows that do not jump.
+/// (r, t)[i] = the pair that the sampler draws for place first_place + i, which jumps if it is
+/// before `jump_end`. NaN where it breaks its contract: 0 <= r <= t <= 1, and r = t in rows that do
+/// not jump.
 template <class Times, class T>
 struct DrawTimes {
   Times times;
   std::uint64_t seed;
   const std::uint64_t *step, *jump_end;
-  std::uint64_t first_row;
+  std::uint64_t first_place;
   T *r, *t;
 
   MEANFLOW_HOST_DEVICE void operator()(std::size_t i) const {
-    RandomStream stream(seed, Purpose::times, *step, first_row + i);
-    const bool jumps = first_row + i < *jump_end;
+    RandomStream stream(seed, Purpose::times, *step, first_place + i);
+    const bool jumps = first_place + i < *jump_end;
     const auto pair = times.sample(stream, jumps);
     const bool valid =
         0 <= pair.r && pair.r <= pair.t && pair.t <= 1 && (jumps || pair.r == pair.t);
@@ -65,31 +65,7 @@ struct CountUp {
   MEANFLOW_HOST_DEVICE void operator()(std::size_t i) const { numbers[i] = first + i; }
 };
 
-/// The tile's rows of a condition.
-template <Condition C>
-[[nodiscard]] C gather(const C& condition, const TileRows& rows) {
-  C picked = condition;
-  C::fields(
-      [&](const char*, const auto& from, auto& to) {
-        if (!from.empty()) to = gather(from, rows);
-      },
-      condition, picked);
-  return picked;
-}
-
 }  // namespace detail
-
-/// The rows of a condition in another order.
-template <Condition C, class Device>
-[[nodiscard]] C in_order(const C& condition, const Tensor<std::int32_t, Device>& order) {
-  C picked = condition;
-  C::fields(
-      [&](const char*, const auto& from, auto& to) {
-        if (!from.empty()) to = in_order(from, order);
-      },
-      condition, picked);
-  return picked;
-}
 
 /// The rows of a tile out of the batch x (B, ...) with their conditions: noise e, times r <= t, the
 /// points z = alpha(t) x + sigma(t) e and the velocities v = alpha'(t) x + sigma'(t) e. A row's
@@ -101,9 +77,14 @@ template <class T, class Device, Condition C, PathSchedule Path, TimeSampler Tim
   using Values = Tensor<T, Device>;
   const Shape shape = x.shape().with_rows(rows.count);
   FlowBatch<T, Device, C> batch{
-      Values(shape),           Values(shape), Values({rows.count, 1}),
-      Values({rows.count, 1}), rows.jumps,    detail::gather(condition, rows),
-      gather(x, rows),         Values(shape)};
+      Values(shape),
+      Values(shape),
+      Values({rows.count, 1}),
+      Values({rows.count, 1}),
+      rows.jumps,
+      map_parts(condition, [&](const auto& part) { return gather(part, rows); }),
+      gather(x, rows),
+      Values(shape)};
   Tensor<std::uint64_t, Device> numbers({rows.count});
   const DroppedRows dropped =
       draws.dropout.rate > 0 ? draws.dropout.rule(draws.all_rows, draws.seed) : DroppedRows{};

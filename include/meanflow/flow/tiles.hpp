@@ -41,7 +41,7 @@ struct TileRows {
   }
 };
 
-/// How a batch, whose first rows jump, is cut into tiles.
+/// How the places of a batch, of which the first ones jump, are cut into tiles.
 struct TileSplit {
   std::size_t rows, jumps, tiles;
 

@@ -8,6 +8,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <span>
 #include <string>
@@ -16,7 +17,6 @@
 
 #include <mpi.h>
 
-#include <meanflow/error.hpp>
 #include <meanflow/tensor/tensor.hpp>
 #include <meanflow/tensor/transfer.hpp>
 
@@ -82,9 +82,9 @@ class MpiCommunicator {
   }
   void all_reduce(std::span<double> numbers) const { sum(numbers); }
 
-  void broadcast(std::span<char> bytes) const {
+  void broadcast(std::span<char> bytes, std::size_t rank) const {
     in_parts(bytes, [&](char* part, int count, MPI_Request* request) {
-      MPI_Ibcast(part, count, MPI_CHAR, 0, *comm_, request);
+      MPI_Ibcast(part, count, MPI_CHAR, static_cast<int>(rank), *comm_, request);
     });
   }
 
@@ -109,7 +109,7 @@ class MpiCommunicator {
 
   using Clock = std::chrono::steady_clock;
 
-  /// Until the request is done. Others may need the processor to get there.
+  /// Waits for the request, and lets others have the processor that they may need to get there.
   void wait(MPI_Request& request) const {
     const auto begin = Clock::now();
     for (std::size_t tries = 0;; ++tries) {
@@ -131,7 +131,7 @@ class MpiCommunicator {
       for (const std::size_t rank : silent)
         names += (names.empty() ? "" : ", ") + std::to_string(rank);
       std::fprintf(stderr, "meanflow: %s; the training run ends after %.0f s of waiting\n",
-                   silent.empty() ? "the processes wait for different things"
+                   silent.empty() ? "the processes wait for different calls"
                                   : ("no answer from process " + names).c_str(),
                    settings_.timeout.count());
       std::fflush(stderr);
@@ -140,7 +140,7 @@ class MpiCommunicator {
     std::abort();
   }
 
-  /// The processes that are not waiting, too: those that have not answered after a while.
+  /// The processes that do not wait as well: those from which nothing is heard after a while.
   [[nodiscard]] std::vector<std::size_t> roll_call() const {
     constexpr int tag = 1;
     std::vector<MPI_Request> sent(size_), heard(size_);
@@ -165,7 +165,7 @@ class MpiCommunicator {
     return silent;
   }
 
-  /// Others notice later that they have waited too long.
+  /// How long to listen: others may notice later that they have waited too long.
   [[nodiscard]] std::chrono::duration<double> patience() const {
     return std::max<std::chrono::duration<double>>(std::chrono::seconds(1), settings_.timeout / 10);
   }

@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
-#include <span>
 #include <vector>
 
 #include <mpi.h>
@@ -46,7 +45,7 @@ class MpiSession {
 
 namespace detail {
 
-/// The processors that this process may use, as bytes.
+/// The processors that this process may run on.
 [[nodiscard]] inline cpu_set_t own_processors() {
   cpu_set_t set;
   CPU_ZERO(&set);

@@ -135,15 +135,24 @@ using ConditionOf = typename detail::ConditionOf<N>::type;
 template <class C, class Device>
 using OnDevice = typename detail::OnDevice<C, Device>::type;
 
+/// The condition with f(part) in place of each part that is given.
+template <Condition C, class F>
+[[nodiscard]] C map_parts(C condition, F f) {
+  C::fields(
+      [&](const char*, auto& part) {
+        if (!part.empty()) part = f(part);
+      },
+      condition);
+  return condition;
+}
+
 /// The conditions of rows [first, last).
 template <Condition C>
 [[nodiscard]] C condition_rows(const C& all, std::size_t first, std::size_t last) {
-  C part = all;
-  const auto cut = [=](auto& tensor) {
-    if (!tensor.empty()) tensor = tensor.rows(first, last);
-  };
-  C::fields([&](const char*, auto& tensor) { cut(tensor); }, part);
-  if constexpr (requires { part.dropout.rows; }) cut(part.dropout.rows);
+  const auto cut = [=](const auto& tensor) { return tensor.rows(first, last); };
+  C part = map_parts(all, cut);
+  if constexpr (requires { part.dropout.rows; })
+    if (!part.dropout.rows.empty()) part.dropout.rows = cut(part.dropout.rows);
   return part;
 }
 

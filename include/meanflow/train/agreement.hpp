@@ -12,6 +12,9 @@
 #include <vector>
 
 #include <meanflow/error.hpp>
+#include <meanflow/tensor/tensor.hpp>
+#include <meanflow/tensor/transfer.hpp>
+#include <meanflow/train/state.hpp>
 
 namespace meanflow {
 
@@ -25,7 +28,7 @@ namespace detail {
 /// The lowest rank of those that say yes; size() if none does.
 template <class C>
 [[nodiscard]] std::size_t first_of(C& communicator, bool yes) {
-  std::vector<double> said(communicator.size(), 0);
+  std::vector<double> said(communicator.size(), 0);  // 0 and 1 are exact
   said[communicator.rank()] = yes ? 1 : 0;
   communicator.all_reduce(std::span<double>(said));
   return static_cast<std::size_t>(std::find(said.begin(), said.end(), 1) - said.begin());
@@ -33,19 +36,29 @@ template <class C>
 
 /// The text of the process with that rank.
 template <class C>
-[[nodiscard]] std::string text_of(C& communicator, std::size_t rank, const std::string& own) {
-  const bool mine = communicator.rank() == rank;
-  double size = mine ? static_cast<double>(own.size()) : 0;
-  communicator.all_reduce(std::span<double>(&size, 1));
-  std::vector<double> letters(static_cast<std::size_t>(size), 0);
-  if (mine)
-    std::transform(own.begin(), own.end(), letters.begin(),
-                   [](char c) { return static_cast<double>(static_cast<unsigned char>(c)); });
-  if (!letters.empty()) communicator.all_reduce(std::span<double>(letters));
-  std::string text(letters.size(), ' ');
-  std::transform(letters.begin(), letters.end(), text.begin(),
-                 [](double c) { return static_cast<char>(static_cast<unsigned char>(c)); });
+[[nodiscard]] std::string text_of(C& communicator, std::size_t rank, std::string text) {
+  std::size_t size = text.size();
+  communicator.broadcast({reinterpret_cast<char*>(&size), sizeof size}, rank);
+  text.resize(size);
+  communicator.broadcast(text, rank);
   return text;
+}
+
+/// Replaces a state by that of the root.
+template <class C, class T, class Device>
+void take_from_root(C& communicator, TrainingState<T, Device>& state) {
+  const auto take = [&](void* data, std::size_t bytes) {
+    communicator.broadcast({static_cast<char*>(data), bytes}, 0);
+  };
+  const auto take_values = [&](Tensor<T, Device>& values) {
+    Tensor<T> here = to_host(values).clone();
+    take(here.data(), here.size() * sizeof(T));
+    values = to_device<Device>(here);
+  };
+  take(&state.step, sizeof state.step);
+  take_values(state.parameters);
+  for (auto& values : state.optimizer) take_values(values);
+  for (auto& values : state.averages) take_values(values);
 }
 
 /// Replaces numbers by their sums over all processes. One that has failed says why; then the others

@@ -26,6 +26,8 @@ namespace meanflow {
 
 namespace detail {
 
+inline constexpr const char* checkpoint_format = "meanflow checkpoint 1";
+
 [[nodiscard]] inline std::string average_prefix(std::size_t index) {
   return "average." + std::to_string(index) + ".";
 }
@@ -70,7 +72,7 @@ void save_checkpoint(const std::filesystem::path& path, const Trainer& trainer,
   const auto state = trainer.state();
   SafetensorsWriter writer;
   for (const auto& [key, value] : metadata) writer.metadata(key, value);
-  writer.metadata("meanflow.format", "meanflow checkpoint 1");
+  writer.metadata("meanflow.format", detail::checkpoint_format);
   for (const auto& [key, value] : detail::training_identity(trainer))
     writer.metadata("meanflow." + key, value);
   const auto steps = static_cast<std::int64_t>(state.step);
@@ -101,7 +103,7 @@ void load_checkpoint(const std::filesystem::path& path, Trainer& trainer) {
   auto metadata = file.metadata();  // files of versions that knew no coupling do not name it
   metadata.emplace("meanflow.coupling", detail::describe(IndependentCoupling{}));
   auto identity = detail::training_identity(trainer);
-  identity.emplace("format", "meanflow checkpoint 1");
+  identity.emplace("format", detail::checkpoint_format);
   for (const auto& [key, expected] : identity) {
     const auto found = metadata.find("meanflow." + key);
     if (found == metadata.end())

@@ -11,15 +11,16 @@
 
 namespace meanflow {
 
-/// Stands between the backward pass and the optimizer: every process has computed the gradient of
-/// its own rows, and all continue with the sum.
+/// Adds up what the processes of a training run have: above all the gradients, between the backward
+/// pass and the optimizer. Every process has computed that of its own rows, and all continue with
+/// the sum.
 ///
 /// Syntax:
 ///  1. `communicator.size()`, the number of processes, and `communicator.rank()`, the index of this
 ///     one, from 0; that of rank 0 is the root;
 ///  2. `communicator.all_reduce(values)` replaces the flat buffer by its sum over all processes;
 ///  3. `communicator.all_reduce(numbers)` does so with a few numbers of the host;
-///  4. `communicator.broadcast(bytes)` replaces bytes of the host by those of the root.
+///  4. `communicator.broadcast(bytes, rank)` replaces bytes of the host by those of that process.
 /// Semantics: every process makes the same calls in the same order, with buffers of the same size,
 /// and gets the same bits. With size() = 1 they do nothing.
 template <class C, class T, class Device = Cpu>
@@ -29,7 +30,7 @@ concept Communicator = requires(C& communicator, Tensor<T, Device>& values,
   { communicator.rank() } -> std::convertible_to<std::size_t>;
   communicator.all_reduce(values);
   communicator.all_reduce(numbers);
-  communicator.broadcast(bytes);
+  communicator.broadcast(bytes, communicator.rank());
 };
 
 /// A training run of one process, and the template for your own.
@@ -39,7 +40,7 @@ struct SingleProcess {
   template <class T, class Device>
   void all_reduce(Tensor<T, Device>& /*values*/) const {}
   void all_reduce(std::span<double> /*numbers*/) const {}
-  void broadcast(std::span<char> /*bytes*/) const {}
+  void broadcast(std::span<char> /*bytes*/, std::size_t /*rank*/) const {}
 };
 
 /// Whether this process is the one that writes files and reports.

@@ -62,10 +62,9 @@ void check_labels(const N& net, const C& condition) {
 template <class Times>
 [[nodiscard]] std::string broken_times(const Times& times, std::uint64_t seed, const StepPlan& plan,
                                        std::size_t row) {
-  const std::uint64_t number =
-      JumpOrder{plan.all_rows, plan.all_jumps}.place_of(plan.first_row + row);
+  const std::uint64_t number = plan.all.place_of(plan.first_row + row);
   RandomStream stream(seed, Purpose::times, plan.step, number);
-  const bool jumps = number < plan.all_jumps;
+  const bool jumps = number < plan.all.jumps;
   const auto pair = times.sample(stream, jumps);
   if (0 <= pair.r && pair.r <= pair.t && pair.t <= 1 && (jumps || pair.r == pair.t)) return {};
   return "the time sampler drew r = " + std::to_string(pair.r) +

@@ -9,6 +9,8 @@
 #include <string>
 
 #include <meanflow/config.hpp>
+#include <meanflow/error.hpp>
+#include <meanflow/train/agreement.hpp>
 #include <meanflow/train/describe.hpp>
 
 namespace meanflow::detail {
@@ -34,8 +36,8 @@ template <class Trainer>
   return identity;
 }
 
-/// As lines of text "KEY VALUE", with what processes of one run must have in common besides: the
-/// version of the library, the net's parameters, the length of the run.
+/// As text, a line for each key and one for its value, with what processes of one run must have in
+/// common besides: the version of the library, the net's parameters, the length of the run.
 template <class Trainer>
 [[nodiscard]] std::string process_identity(const Trainer& trainer) {
   auto identity = training_identity(trainer);
@@ -51,17 +53,32 @@ template <class Trainer>
   return text;
 }
 
-/// The first line in which two such texts differ, as a sentence; empty if they are equal.
+/// The first value in which two such texts differ, as a sentence; empty if they are equal.
 [[nodiscard]] inline std::string difference(const std::string& own, const std::string& root) {
   std::istringstream mine(own), theirs(root);
   for (std::string key, value, other_key, other; std::getline(theirs, other_key);) {
     std::getline(theirs, other);
     std::getline(mine, key);
     std::getline(mine, value);
-    if (key != other_key) return "the root has " + other_key + " where this process has " + key;
+    if (key != other_key)
+      return "the root has the " + other_key + ", but this process has the " + key +
+             " in its place";
     if (value != other) return key + " is \"" + value + "\", but \"" + other + "\" in the root";
   }
   return {};
+}
+
+/// Throws SettingError in the processes whose training run is not that of the root, and
+/// OtherProcessError in the others.
+template <class C, class Trainer>
+void check_same_run(C& communicator, const Trainer& trainer) {
+  if (communicator.size() == 1) return;
+  const std::string own = process_identity(trainer);
+  const std::string root = text_of(communicator, 0, own);
+  agree(communicator, [&] {
+    const std::string found = difference(own, root);
+    if (!found.empty()) throw SettingError(found);
+  });
 }
 
 }  // namespace meanflow::detail

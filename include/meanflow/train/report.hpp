@@ -58,7 +58,7 @@ class Metrics {
   double values_[max_count] = {};
 };
 
-/// What happened in a step.
+/// What happened in a step, to the rows of all processes.
 struct StepReport {
   std::uint64_t step = 0;   ///< from 0: the first step is 0
   std::uint64_t steps = 0;  ///< of the whole run
@@ -88,7 +88,8 @@ struct NonFiniteError : Error {
   NonFiniteError(const std::string& message, std::uint64_t at, std::vector<std::size_t> bad_rows)
       : Error(message), step(at), rows(std::move(bad_rows)) {}
   std::uint64_t step;
-  std::vector<std::size_t> rows;  ///< of the batch; empty if only the gradient was not finite
+  std::vector<std::size_t>
+      rows;  ///< of this process's batch; empty if only the gradient was not finite
 };
 
 /// Loss and metrics of every row of a step.
@@ -116,23 +117,23 @@ class RowReports {
                        [name](const Metric& metric) { return metric.name == name; });
   }
 
-  [[nodiscard]] double mean_loss() const {
-    double sum = 0;
-    for (const double loss : loss()) sum += loss / static_cast<double>(rows_);
-    return sum;
-  }
-
   /// Whether a row jumps: r < t.
   [[nodiscard]] bool jumps(std::size_t row) const { return order_.jumps_at(first_row_ + row); }
 
-  /// The means of the metrics, of which some are over the rows that jump alone.
-  [[nodiscard]] Metrics means() const {
-    const std::size_t jumping =
-        order_.jumps_before(first_row_ + rows_) - order_.jumps_before(first_row_);
+  /// What these rows add to the mean loss of the rows of all processes: with one, the mean.
+  [[nodiscard]] double part_of_loss() const {
+    double sum = 0;
+    for (const double loss : loss()) sum += loss / static_cast<double>(order_.rows);
+    return sum;
+  }
+
+  /// What these rows add to the means of the metrics, of which some are over the rows that jump
+  /// alone.
+  [[nodiscard]] Metrics part_of_metrics() const {
     Metrics means(metrics_);
     for (std::size_t m = 0; m < metrics_.size(); ++m) {
       const bool all = metrics_[m].rows != MetricRows::jumping;
-      const auto count = static_cast<double>(all ? rows_ : jumping);
+      const auto count = static_cast<double>(all ? order_.rows : order_.jumps);
       for (std::size_t row = 0; row < rows_; ++row)
         if (all || jumps(row)) means.value(m) += part(1 + m)[row] / count;
     }
@@ -155,7 +156,7 @@ class RowReports {
   Tensor<double> values_;
   std::size_t rows_ = 0;
   std::span<const Metric> metrics_;
-  JumpOrder order_{1, 0};
+  JumpOrder order_;
   std::size_t first_row_ = 0;
 };
 

@@ -43,7 +43,7 @@ struct TrainerSettings {
   Precision precision = Precision::float32;
   /// How the processor computes convolutions.
   ConvolutionAlgorithm convolutions = ConvolutionAlgorithm::automatic;
-  /// `fit` says once on standard error what makes this process much slower than it could be
+  /// Each process says once on standard error, in `fit`, what makes it much slower than it could be
   /// (`kernel_report`).
   bool warnings = true;
 

@@ -22,6 +22,7 @@
 #include <meanflow/train/recipe.hpp>
 #include <meanflow/train/report.hpp>
 #include <meanflow/train/settings.hpp>
+#include <meanflow/train/step_plan.hpp>
 #include <meanflow/train/tile_pass.hpp>
 #include <meanflow/train/workers.hpp>
 
@@ -49,23 +50,6 @@ struct Poison {
 
 }  // namespace detail
 
-/// What a step is to do.
-struct StepPlan {
-  std::uint64_t step = 0;
-  TileRows rows{};            ///< places of this process's rows in the order of all processes'
-  std::size_t all_rows = 0;   ///< of all processes
-  std::size_t all_jumps = 0;  ///< of them, with r < t: `JumpOrder`
-  std::size_t carried = 0;    ///< rows of this process that carry a tangent: its jumps or more
-  std::size_t first_row = 0;  ///< of this process among the rows of all
-  double learning_rate = 0;
-
-  /// Which of this process's rows, as they were given, stands at a place of its own order, in which
-  /// those that jump come first.
-  [[nodiscard]] std::size_t row_at(std::size_t place) const {
-    return JumpOrder{all_rows, all_jumps}[rows[place]] - first_row;
-  }
-};
-
 /// The memory that steps work in, and the steps.
 template <class N, class R>
 class StepEngine {
@@ -90,7 +74,7 @@ class StepEngine {
               condition_);
     write_counters(plan);
     changes_with_step_ = changes_with_step(recipe.objective);
-    update.prepare(plan.learning_rate, plan.step, plan.all_rows);
+    update.prepare(plan.learning_rate, plan.step, plan.all.rows);
     const std::size_t numbers = 1 + (1 + metrics.size()) * plan.rows.count;
     if (report_.size() != numbers) report_ = Tensor<double, Device>({numbers});
     TileSplit split{plan.rows.count, plan.carried, tile_count(settings, plan)};
@@ -135,12 +119,12 @@ class StepEngine {
   /// Adds NaN to the gradients of the other processes, so that none of them takes the step that
   /// this one has failed in; nothing if they have been added up already.
   void spoil(R& recipe) {
-    if (std::exchange(shared_, true)) return;
+    if (std::exchange(added_up_, true)) return;
     fill(Device{}, gradient_.size(), std::numeric_limits<T>::quiet_NaN(), gradient_.data());
     recipe.communicator.all_reduce(gradient_);
   }
   /// The next step begins: nothing of it has been added up.
-  void begin() { shared_ = false; }
+  void begin() { added_up_ = false; }
 
   [[nodiscard]] const Values& gradient() const { return gradient_; }
   [[nodiscard]] kernels::RecordingReport recording() const {
@@ -169,9 +153,9 @@ class StepEngine {
                       .step = counters_.data(),
                       .jump_end = counters_.data() + 1,
                       .rows = plan.rows,
-                      .all_rows = plan.all_rows,
+                      .all_rows = plan.all.rows,
                       .dropout = settings.condition_dropout},
-            .batch = plan.all_rows,
+            .batch = plan.all.rows,
             .step = plan.step,
             .steps = settings.steps,
             .averages = update.averages(),
@@ -187,7 +171,7 @@ class StepEngine {
     for (std::size_t place = 0; place < rows; ++place)
       for (std::size_t part = 0; part <= metrics.size(); ++part)
         by_row[part * rows + plan.row_at(place)] = by_place[1 + part * rows + place];
-    return {by_row, rows, metrics, {plan.all_rows, plan.all_jumps}, plan.first_row};
+    return {by_row, rows, metrics, plan.all, plan.first_row};
   }
 
   /// On a device: copies to memory that stays where it is while the shape is the same.
@@ -203,7 +187,7 @@ class StepEngine {
   }
 
   void write_counters(const StepPlan& plan) {
-    const std::array<std::uint64_t, 2> counters{plan.step, plan.all_jumps};
+    const std::array<std::uint64_t, 2> counters{plan.step, plan.all.jumps};
     if (counters_.empty()) counters_ = Tensor<std::uint64_t, Device>({2});
     write(counters_, counters.data());
   }
@@ -215,7 +199,7 @@ class StepEngine {
     };
     const std::size_t rows = plan.rows.count;
     // Batches whose gradients are added up.
-    const std::size_t at_least = tiles_of(plan.all_rows, settings.batch);
+    const std::size_t at_least = tiles_of(plan.all.rows, settings.batch);
     const std::size_t each = settings.tile_rows > 0 ? settings.tile_rows : fitting_rows_;
     if (each > 0) return std::max(at_least, tiles_of(rows, each));
     return std::max(at_least, row_tiles(Device{}, rows, gradient_.size()));
@@ -258,7 +242,7 @@ class StepEngine {
     workers_.add_up(squared_norm);
     updating_ = true;
     if (recipe.communicator.size() > 1) {
-      shared_ = true;
+      added_up_ = true;
       recipe.communicator.all_reduce(gradient_);
       workers_.measure(squared_norm);
     }
@@ -312,7 +296,7 @@ class StepEngine {
   bool replays_ = true;
   bool changes_with_step_ = false;
   bool updating_ = false;         // the current step has reached the update
-  bool shared_ = false;           // its gradient has been added up with those of other processes
+  bool added_up_ = false;         // its gradient, with those of other processes
   std::size_t fitting_rows_ = 0;  // of a tile, once a device ran out of memory
 };
 

@@ -8,7 +8,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -18,18 +17,19 @@
 #include <meanflow/kernels/device.hpp>
 #include <meanflow/kernels/report.hpp>
 #include <meanflow/nn/net.hpp>
-#include <meanflow/random/philox.hpp>
 #include <meanflow/tensor/transfer.hpp>
 #include <meanflow/train/agreement.hpp>
 #include <meanflow/train/callback.hpp>
 #include <meanflow/train/failure.hpp>
 #include <meanflow/train/identity.hpp>
+#include <meanflow/train/placement.hpp>
 #include <meanflow/train/recipe.hpp>
 #include <meanflow/train/report.hpp>
 #include <meanflow/train/settings.hpp>
 #include <meanflow/train/source.hpp>
 #include <meanflow/train/state.hpp>
 #include <meanflow/train/step_engine.hpp>
+#include <meanflow/train/step_plan.hpp>
 
 namespace meanflow {
 
@@ -56,7 +56,7 @@ class MeanFlowTrainer {
   static_assert(
       Communicator<decltype(R::communicator), typename N::value_type, typename N::device_type>,
       "a communicator must have size(), rank(), all_reduce(values), all_reduce(numbers) and "
-      "broadcast(bytes)");
+      "broadcast(bytes, rank)");
 
  public:
   using T = typename N::value_type;
@@ -96,10 +96,10 @@ class MeanFlowTrainer {
   void fit(Source&& source, Callbacks&&... callbacks) {
     (detail::check_callback<std::remove_cvref_t<Callbacks>, MeanFlowTrainer>(), ...);
     if (std::is_same_v<Device, Cpu> && settings_.warnings) print_kernel_warnings_once();
-    check_processes();
-    SourceBatch<T, Condition> batch(source, own_rows(settings_.step_rows()));
+    detail::check_same_run(recipe_.communicator, *this);
+    SourceBatch<T, Condition> batch(source, own_batch() * settings_.gradient_accumulation);
     const auto start = std::chrono::steady_clock::now();
-    const bool root = is_root(recipe_.communicator);
+    [[maybe_unused]] const bool root = is_root(recipe_.communicator);
     (detail::agree(recipe_.communicator, [&] { detail::notify_begin(callbacks, *this, root); }),
      ...);
     try {
@@ -132,7 +132,8 @@ class MeanFlowTrainer {
 
   /// The mean loss and metrics of `batches` batches of held-out rows, of the first average, or of
   /// the net itself if none is kept: without dropout, and with the same times and noise every time,
-  /// so that numbers of different steps can be compared. All processes get the same numbers.
+  /// so that numbers of different steps can be compared. Several processes share the rows, call
+  /// this together, and get the same numbers.
   template <DataSource<T, Condition> Source>
   [[nodiscard]] EvaluationReport evaluate(Source&& source, std::size_t batches = 1) {
     if (batches == 0) throw SettingError("evaluate: batches is 0, but must be at least 1");
@@ -140,24 +141,21 @@ class MeanFlowTrainer {
     const AutocastScope precision(settings_.precision, Device{});
     const ConvolutionScope convolutions(settings_.convolutions);
     auto& communicator = recipe_.communicator;
-    const std::size_t own = own_rows(settings_.batch);
-    SourceBatch<T, Condition> batch(source, own);
+    SourceBatch<T, Condition> batch(source, own_batch());
+    EvaluationReport report{.metrics = Metrics(engine_.metrics), .rows = batches * settings_.batch};
     // Beyond the rows of any training run, whose random numbers are others.
     const std::uint64_t first = (std::uint64_t{1} << 43) / settings_.batch;
-    std::vector<double> means(1 + engine_.metrics.size());
     detail::agree(communicator, [&] {
-      for (std::uint64_t i = first; i < first + batches; ++i) {
-        batch.fill(source, settings_.seed, i * communicator.size() + communicator.rank());
-        const StepPlan plan = plan_for(own, i);
-        const std::vector<double> parts = parts_of_means(measured(plan, batch), plan);
-        for (std::size_t k = 0; k < means.size(); ++k)
-          means[k] += parts[k] / static_cast<double>(batches);
+      for (std::uint64_t number = first; number < first + batches; ++number) {
+        batch.fill(source, settings_.seed, number * communicator.size() + communicator.rank());
+        const RowReports rows = measured(batch, number);
+        const Metrics metrics = rows.part_of_metrics();
+        report.loss += rows.part_of_loss() / static_cast<double>(batches);
+        for (std::size_t m = 0; m < metrics.size(); ++m)
+          report.metrics.value(m) += metrics.value(m) / static_cast<double>(batches);
       }
     });
-    if (communicator.size() > 1) detail::exchange(communicator, means);
-    EvaluationReport report{
-        .loss = means[0], .metrics = Metrics(engine_.metrics), .rows = batches * settings_.batch};
-    for (std::size_t m = 0; m < report.metrics.size(); ++m) report.metrics.value(m) = means[1 + m];
+    add_up(report.loss, report.metrics);
     return report;
   }
 
@@ -233,7 +231,11 @@ class MeanFlowTrainer {
   bool restore_by_root(F f) {
     auto& communicator = recipe_.communicator;
     const bool restored = detail::agree(communicator, [&] { return is_root(communicator) && f(); });
-    if (restored && communicator.size() > 1) share_state();
+    if (restored && communicator.size() > 1) {
+      State state = this->state();
+      detail::take_from_root(communicator, state);
+      restore(state);
+    }
     return restored;
   }
 
@@ -247,14 +249,14 @@ class MeanFlowTrainer {
   [[nodiscard]] const RowReports& rows() const { return engine_.rows(); }
 
  private:
-  /// This process's part of a number of rows.
-  [[nodiscard]] std::size_t own_rows(std::size_t all) const {
+  /// The rows of a batch that are this process's.
+  [[nodiscard]] std::size_t own_batch() const {
     const std::size_t processes = recipe_.communicator.size();
     if (settings_.batch % processes != 0)
       throw SettingError("batch is " + std::to_string(settings_.batch) +
                          ", but must be a multiple of the number of processes, " +
                          std::to_string(processes));
-    return all / processes;
+    return settings_.batch / processes;
   }
 
   /// f(), a step. What one process fails in stops all: it spoils the gradient that they add up, and
@@ -263,11 +265,11 @@ class MeanFlowTrainer {
   StepReport together(F f) {
     if (recipe_.communicator.size() == 1) return f();
     engine_.begin();
-    exchanged_ = false;
+    reported_ = false;
     try {
       return f();
     } catch (const std::exception& failure) {
-      if (!exchanged_) {
+      if (!reported_) {
         engine_.spoil(recipe_);
         std::vector<double> means(1 + engine_.metrics.size());
         detail::exchange(recipe_.communicator, means, failure.what());
@@ -276,107 +278,32 @@ class MeanFlowTrainer {
     }
   }
 
-  /// Replaces the state by that of the root.
-  void share_state() {
-    State own = state();
-    const auto from_root = [&](auto& values) {
-      Tensor<T> here = to_host(values).clone();
-      recipe_.communicator.broadcast(
-          {reinterpret_cast<char*>(here.data()), here.size() * sizeof(T)});
-      values = to_device<Device>(here);
-    };
-    recipe_.communicator.broadcast({reinterpret_cast<char*>(&own.step), sizeof own.step});
-    from_root(own.parameters);
-    for (auto& values : own.optimizer) from_root(values);
-    for (auto& values : own.averages) from_root(values);
-    restore(own);
+  /// The sums over all processes.
+  void add_up(double& loss, Metrics& metrics) {
+    if (recipe_.communicator.size() == 1) return;
+    std::vector<double> numbers{loss};
+    for (std::size_t m = 0; m < metrics.size(); ++m) numbers.push_back(metrics.value(m));
+    reported_ = true;
+    detail::exchange(recipe_.communicator, numbers);
+    loss = numbers[0];
+    for (std::size_t m = 0; m < metrics.size(); ++m) metrics.value(m) = numbers[1 + m];
   }
 
-  /// Throws SettingError in the processes whose settings are not those of the root.
-  void check_processes() {
-    auto& communicator = recipe_.communicator;
-    if (communicator.size() == 1) return;
-    const std::string own = detail::process_identity(*this);
-    const std::string root = detail::text_of(communicator, 0, own);
-    detail::agree(communicator, [&] {
-      const std::string found = detail::difference(own, root);
-      if (!found.empty()) throw SettingError(found);
-    });
-  }
-
-  /// How many of the rows of all processes jump in a step.
-  [[nodiscard]] std::size_t jump_count(std::size_t rows, std::uint64_t step) const {
-    if (!needs_jumps(recipe_.objective)) return 0;
-    RandomStream stream(settings_.seed, Purpose::times, step, ~std::uint32_t{0});
-    const auto jumps = static_cast<std::size_t>(recipe_.times.jump_rows(rows, stream));
-    if (jumps > rows)
-      throw SettingError("the time sampler's jump_rows returned " + std::to_string(jumps) +
-                         " for a batch of " + std::to_string(rows) + " rows");
-    return jumps;
-  }
-
-  [[nodiscard]] StepPlan plan_for(std::size_t rows, std::uint64_t step) {
-    const std::size_t processes = recipe_.communicator.size();
-    StepPlan plan{.step = step,
-                  .all_rows = rows * processes,
-                  .learning_rate = settings_.learning_rate.at(step, settings_.steps)};
-    if (!(plan.learning_rate >= 0 && std::isfinite(plan.learning_rate)))
-      throw SettingError("the learning rate of step " + std::to_string(step) + " is " +
-                         std::to_string(plan.learning_rate) +
-                         ", but must be finite and at least 0");
-    plan.all_jumps = jump_count(plan.all_rows, step);
-    plan.rows = process_rows(rows, plan.all_jumps, processes, recipe_.communicator.rank());
-    plan.carried = carried_rows(plan);
-    plan.first_row = recipe_.communicator.rank() * rows;
-    return plan;
-  }
-
-  /// How many rows carry a tangent. On a device that plans and records its work by shape, a number
-  /// of jumping rows that is random is rounded up, so that only a few shapes occur. The surplus
-  /// rows have r = t, so their tangent has no effect.
-  [[nodiscard]] std::size_t carried_rows(const StepPlan& plan) {
-    const std::size_t rows = plan.rows.count, jumps = plan.rows.jumps;
-    if (on_host<Device> || !jumps_vary(plan.all_rows)) return jumps;
-    const std::size_t bucket = std::max<std::size_t>(1, rows / 16);
-    return std::min(rows, (jumps + bucket - 1) / bucket * bucket);
-  }
-
-  /// Whether the number of jumping rows differs between steps. Decided by the first steps of the
-  /// run rather than those seen so far, so that a resumed training run rounds the same way.
-  [[nodiscard]] bool jumps_vary(std::size_t rows) {
-    if (rows == checked_rows_) return jumps_vary_;
-    checked_rows_ = rows;
-    jumps_vary_ = false;
-    for (std::uint64_t step = 1; step < 8; ++step)
-      jumps_vary_ = jumps_vary_ || jump_count(rows, step) != jump_count(rows, 0);
-    return jumps_vary_;
+  /// f(x, condition), with the rows where the step wants them.
+  template <class F>
+  auto with_places(const StepPlan& plan, const Values& x, const Condition& condition, F f) {
+    return detail::with_places(recipe_.coupling, settings_.seed, plan, x, condition, f);
   }
 
   /// A batch of held-out rows.
-  [[nodiscard]] RowReports measured(const StepPlan& plan, const SourceBatch<T, Condition>& batch) {
+  [[nodiscard]] RowReports measured(const SourceBatch<T, Condition>& batch, std::uint64_t number) {
     return with_device_batch(batch, [&](const Values& x, const Condition& condition) {
       detail::check_condition("evaluate", condition, x.rows());
+      const StepPlan plan = planner_.plan(recipe_, settings_, x.rows(), number);
       return with_places(plan, x, condition, [&](const Values& placed, const Condition& told) {
         return engine_.measure(net_, recipe_, settings_, update_, plan, step_, placed, told);
       });
     });
-  }
-
-  /// What the rows of this process add to the means over those of all: of the loss, and of the
-  /// metrics.
-  [[nodiscard]] std::vector<double> parts_of_means(const RowReports& rows,
-                                                   const StepPlan& plan) const {
-    const auto part = [](std::size_t own, std::size_t all) {
-      return all == 0 ? 0 : static_cast<double>(own) / static_cast<double>(all);
-    };
-    const double of_rows = part(plan.rows.count, plan.all_rows);
-    const double of_jumps = part(plan.rows.jumps, plan.all_jumps);
-    std::vector<double> parts{rows.mean_loss() * of_rows};
-    const Metrics means = rows.means();
-    for (std::size_t m = 0; m < means.size(); ++m)
-      parts.push_back(means.value(m) *
-                      (engine_.metrics[m].rows == MetricRows::jumping ? of_jumps : of_rows));
-    return parts;
   }
 
   /// f(x, condition) on the device.
@@ -390,39 +317,11 @@ class MeanFlowTrainer {
     }
   }
 
-  /// f(x, condition), with the rows where the step wants them: those that jump first, and beside
-  /// the noise that they are paired with.
-  template <class F>
-  auto with_places(const StepPlan& plan, const Values& x, const Condition& condition, F f) {
-    constexpr bool couples =
-        !std::same_as<std::remove_cvref_t<decltype(recipe_.coupling)>, IndependentCoupling>;
-    if (plan.all_jumps == 0 || plan.all_jumps == plan.all_rows) {
-      if constexpr (couples) return with_pairs(plan, x, condition, f);
-      return f(x, condition);
-    }
-    Tensor<std::int32_t> order({plan.rows.count});
-    for (std::size_t place = 0; place < order.size(); ++place)
-      order[place] = static_cast<std::int32_t>(plan.row_at(place));
-    const auto there = to_device<Device>(order);
-    const Values rows = in_order(x, there);
-    const Condition told = in_order(condition, there);
-    if constexpr (couples) return with_pairs(plan, rows, told, f);
-    return f(rows, told);
-  }
-
-  template <class F>
-  auto with_pairs(const StepPlan& plan, const Values& x, const Condition& condition, F f) {
-    Tensor<T> rows = to_host(x);
-    auto told = condition_to_host(condition);
-    couple(recipe_.coupling, plan.rows, settings_.seed, plan.step, rows, told);
-    return f(to_device<Device>(rows), to_device<Device>(told));
-  }
-
-  /// A step, of whose rows other processes have theirs.
+  /// A step on the rows of this process, while the others take it on theirs.
   StepReport own_step(const Values& x, const Condition& condition) {
     detail::check_condition("trainer", condition, x.rows());
     detail::check_null("trainer", condition, null_);
-    const StepPlan plan = plan_for(x.rows(), step_);
+    const StepPlan plan = planner_.plan(recipe_, settings_, x.rows(), step_);
     return with_places(plan, x, condition, [&](const Values& rows, const Condition& told) {
       return step_placed(plan, rows, told);
     });
@@ -435,21 +334,14 @@ class MeanFlowTrainer {
     StepReport report{.step = step_,
                       .steps = settings_.steps,
                       .learning_rate = plan.learning_rate,
-                      .jump_rows = plan.all_jumps};
+                      .jump_rows = plan.all.jumps};
     row_shape_ = x.shape().row();
     report.gradient_norm =
         engine_.run(net_, recipe_, settings_, update_, null_, plan, x, condition);
     const RowReports& rows = engine_.rows();
-    report.loss = rows.mean_loss();
-    report.metrics = rows.means();
-    if (recipe_.communicator.size() > 1) {
-      std::vector<double> means = parts_of_means(rows, plan);
-      exchanged_ = true;
-      detail::exchange(recipe_.communicator, means);
-      report.loss = means[0];
-      for (std::size_t m = 0; m < report.metrics.size(); ++m)
-        report.metrics.value(m) = means[1 + m];
-    }
+    report.loss = rows.part_of_loss();
+    report.metrics = rows.part_of_metrics();
+    add_up(report.loss, report.metrics);
     std::vector<std::size_t> bad = rows.bad_rows();
     if (!bad.empty()) fail(plan, x.row_size(), std::move(bad));
     if (!std::isfinite(report.gradient_norm)) fail(plan, x.row_size(), {});
@@ -468,12 +360,11 @@ class MeanFlowTrainer {
   R recipe_;
   typename StepEngine<N, R>::Update update_;
   StepEngine<N, R> engine_;
+  StepPlanner<Device> planner_;
   Condition null_{};  // set where conditions are dropped
   std::uint64_t step_ = 0;
-  Shape row_shape_{};             // of the last batch
-  std::size_t checked_rows_ = 0;  // the batch that `jumps_vary_` is about
-  bool jumps_vary_ = false;
-  bool exchanged_ = false;  // the processes have added up their reports of this step
+  Shape row_shape_{};      // of the last batch
+  bool reported_ = false;  // the processes have added up their reports of this step
 };
 
 }  // namespace meanflow
