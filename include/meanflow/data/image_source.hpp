@@ -161,10 +161,10 @@ class ImageSource {
   detail::EpochOrder order_;
 };
 
-/// A source (`DataSource`) whose next batch is prepared on a thread of its own after batch n has been
-/// handed out: n + 1, or n + d after two that were d apart. The batches are those of the source
-/// itself: one that was not foreseen (another seed, number or shape) is prepared when it is asked
-/// for.
+/// A source (`DataSource`) whose next batch is prepared on a thread of its own after batch n has
+/// been handed out: n + 1, or n + d after two that were d apart. The batches are those of the
+/// source itself: one that was not foreseen (another seed, number or shape) is prepared when it is
+/// asked for.
 ///
 /// What the source throws on that thread reaches whoever asks for that batch; the next call starts
 /// anew. Calls must come from one thread at a time. The destructor waits for the batch in progress.
