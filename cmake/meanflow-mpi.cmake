@@ -4,8 +4,12 @@
 set(MEANFLOW_MPI_FOUND OFF)
 # The library calls MPI's functions for C. They are looked for by way of C++, since this project does
 # not enable the language C; the bindings for C++, which MPI has dropped, are left out.
-set(MPI_CXX_SKIP_MPICXX ON)
-find_package(MPI QUIET COMPONENTS CXX)
+function(meanflow_find_mpi)
+  set(MPI_CXX_SKIP_MPICXX ON)
+  find_package(MPI QUIET COMPONENTS CXX)
+  set(MPI_CXX_FOUND ${MPI_CXX_FOUND} PARENT_SCOPE)
+endfunction()
+meanflow_find_mpi()
 if(MPI_CXX_FOUND)
   set(MEANFLOW_MPI_FOUND ON)
   if(NOT TARGET meanflow::mpi)

@@ -14,6 +14,8 @@
 #include <meanflow/eval/kernel_distance.hpp>
 #include <meanflow/eval/precision_recall.hpp>
 #include <meanflow/random/philox.hpp>
+#include <meanflow/train/agreement.hpp>
+#include <meanflow/train/sharing.hpp>
 
 #include "../json_file.hpp"
 #include "classifier.hpp"
@@ -36,24 +38,32 @@ struct Features {
   Tensor<float> rows;
   meanflow::FeatureStatistics statistics;
 
-  Features(std::size_t count, std::size_t dimension) : rows({count, dimension}) {}
-
-  void put(const Tensor<float>& part, std::size_t first) {
-    std::ranges::copy(part.span(), rows.row(first));
-    statistics.add(part);
-  }
+  explicit Features(Tensor<float> all) : rows(std::move(all)) { statistics.add(rows); }
 };
 
-[[nodiscard]] Features features_of(const Classifier& classifier, const meanflow::ImageSet& set,
+/// Features of `count` pictures, (count, features); each process computes those of its share:
+/// features(pictures, first) of pictures(first, size).
+template <class Pictures, class Of>
+[[nodiscard]] Features shared_features(const meanflow::AnyCommunicator& processes,
+                                       const Classifier& classifier, std::size_t count,
+                                       std::size_t batch, Pictures pictures, Of features) {
+  Tensor<float> rows({count, classifier.net.features()});
+  for_each_batch(row_share(processes, count), batch, pictures,
+                 [&](const Tensor<float>& some, std::size_t first) {
+                   const Tensor<float> part = features(some, first);
+                   std::ranges::copy(part.span(), rows.row(first));
+                 });
+  gather_rows(processes, rows);
+  return Features(std::move(rows));
+}
+
+[[nodiscard]] Features features_of(const meanflow::AnyCommunicator& processes,
+                                   const Classifier& classifier, const meanflow::ImageSet& set,
                                    std::size_t count) {
-  Features features(count, classifier.net.features());
-  for_each_batch(
-      count, 500,
+  return shared_features(
+      processes, classifier, count, 500,
       [&](std::size_t first, std::size_t size) { return to_tensor(set, first, first + size); },
-      [&](const Tensor<float>& pictures, std::size_t first) {
-        features.put(classifier.features(pictures), first);
-      });
-  return features;
+      [&](const Tensor<float>& pictures, std::size_t) { return classifier.features(pictures); });
 }
 
 /// Some rows of features, drawn without replacement: files may hold one class after the other.
@@ -66,9 +76,7 @@ struct Features {
 }
 
 [[nodiscard]] Features some_of(const Features& features, std::size_t count) {
-  Features chosen(count, features.rows.row_size());
-  chosen.put(some_rows(features.rows, count), 0);
-  return chosen;
+  return Features(some_rows(features.rows, count));
 }
 
 /// How the features of samples lie among those of pictures; precision and recall among `few` of
@@ -108,16 +116,13 @@ struct Features {
   return folder / "classifier.safetensors";
 }
 
-[[nodiscard]] Classifier find_classifier(const std::filesystem::path& path,
-                                         const Settings& settings, const Pictures& pictures) {
-  const ImageFormat format = format_of(pictures.training);
-  if (std::filesystem::exists(path)) return load_classifier(path, format, settings.classifier);
+void train_missing_classifier(const std::filesystem::path& path, const Settings& settings,
+                              const Pictures& pictures) {
+  if (std::filesystem::exists(path)) return;
   prepare_output(path);
   std::fprintf(stderr, "training the classifier for features; it is saved as %s\n", path.c_str());
-  const Classifier classifier =
-      train_classifier(settings.classifier, pictures.training, pictures.test, settings.data.flip);
-  save_classifier(path, classifier);
-  return classifier;
+  save_classifier(path, train_classifier(settings.classifier, pictures.training, pictures.test,
+                                         settings.data.flip));
 }
 
 /// Features that cannot tell classes apart can hardly tell samples from pictures.
@@ -143,6 +148,7 @@ void warn_of_chance(const Classifier& classifier) {
 
 /// Everything that stays the same from one number of steps to the next.
 struct Evaluation {
+  const meanflow::AnyCommunicator& processes;
   const Model& model;
   const Classifier& classifier;
   const Features& reference;
@@ -154,20 +160,21 @@ struct Evaluation {
     Labels labels;
     if (classes > 0)
       labels = [classes](std::size_t i) { return static_cast<std::int32_t>(i % classes); };
-    Features features(count, classifier.net.features());
-    std::size_t agreed = 0;
-    for_each_batch(
-        count, sampling.batch,
+    double agreed = 0;
+    const Features features = shared_features(
+        processes, classifier, count, sampling.batch,
         [&](std::size_t first, std::size_t size) {
           return model.sample(first, size, labels, sampling);
         },
         [&](const Tensor<float>& pictures, std::size_t first) {
           const Tensor<float> part = classifier.features(clamped(pictures));
-          features.put(part, first);
-          if (!labels) return;
+          if (!labels) return part;
           const auto found = classifier.classes(part);
           for (std::size_t i = 0; i < found.size(); ++i) agreed += found[i] == labels(first + i);
+          return part;
         });
+    processes.all_reduce(std::span<double>(&agreed, 1));
+    if (!is_root(processes)) return {};
     nlohmann::json result = compared(features, reference, neighbours);
     result["nfe"] = sampling.nfe;
     if (sampling.solver)
@@ -178,8 +185,7 @@ struct Evaluation {
       result["input"] = {{"omega", sampling.input.omega},
                          {"interval", {sampling.input.t_min, sampling.input.t_max}}};
     result["seed"] = sampling.seed;
-    if (labels)
-      result["class_agreement"] = static_cast<double>(agreed) / static_cast<double>(count);
+    if (labels) result["class_agreement"] = agreed / static_cast<double>(count);
     return result;
   }
 
@@ -217,7 +223,9 @@ void print_row(const std::string& name, const nlohmann::json& row) {
 }  // namespace
 
 void evaluate(const EvaluateRequest& request) {
-  prepare_output(request.out);
+  const meanflow::AnyCommunicator& processes = request.processes;
+  const bool root = is_root(processes);
+  by_root(processes, [&] { prepare_output(request.out); });
   const Model model(request.checkpoint, request.average, request.where);
   const Settings settings = with_changes(model.identity().settings, request.changes);
   const Sampling how{.seed = request.seed.value_or(settings.evaluate.seed),
@@ -239,33 +247,45 @@ void evaluate(const EvaluateRequest& request) {
                                  ": evaluate needs 2 test pictures, but has " +
                                  std::to_string(pictures.test.count) +
                                  "; of pictures of your own every tenth is one, so take 20");
-  const Classifier classifier = find_classifier(path, settings, pictures);
-  std::printf("classifier: %s, test accuracy %.1f %%\n", classifier.name().c_str(),
-              100 * classifier.test_accuracy);
-  warn_of_chance(classifier);
+  by_root(processes, [&] { train_missing_classifier(path, settings, pictures); });
+  const Classifier classifier =
+      load_classifier(path, format_of(pictures.training), settings.classifier);
+  if (root) {
+    std::printf("classifier: %s, test accuracy %.1f %%\n", classifier.name().c_str(),
+                100 * classifier.test_accuracy);
+    warn_of_chance(classifier);
+  }
 
   const std::size_t count = request.count > 0 ? request.count : settings.evaluate.count;
-  const Features reference = features_of(classifier, pictures.training, pictures.training.count);
+  const Features reference =
+      features_of(processes, classifier, pictures.training, pictures.training.count);
   const std::size_t real = std::min(count, pictures.test.count);
-  const Features test = some_of(features_of(classifier, pictures.test, pictures.test.count), real);
+  const Features test =
+      some_of(features_of(processes, classifier, pictures.test, pictures.test.count), real);
   // The same number for every row of the table, and one among which neighbours are found in
   // seconds.
   const std::size_t neighbours = std::min({real, pictures.training.count, std::size_t{5000}});
-  nlohmann::json floor = compared(test, reference, neighbours);
-  floor["count"] = real;
-  std::printf("%-34s %10s %12s %23s%9s%s\n", "", "Frechet*", "kernel*", "precision*", "recall*",
-              model.classes() > 0 ? "  as requested" : "");
-  print_row(std::to_string(real) + " real test pictures (floor)", floor);
+  nlohmann::json floor;
+  if (root) {
+    floor = compared(test, reference, neighbours);
+    floor["count"] = real;
+    std::printf("%-34s %10s %12s %23s%9s%s\n", "", "Frechet*", "kernel*", "precision*", "recall*",
+                model.classes() > 0 ? "  as requested" : "");
+    print_row(std::to_string(real) + " real test pictures (floor)", floor);
+  }
 
   nlohmann::json results = nlohmann::json::array();
   for (const std::size_t nfe : request.nfe.empty() ? settings.evaluate.nfe : request.nfe) {
     Sampling sampling = how;
     sampling.nfe = nfe;
-    results.push_back(Evaluation{model, classifier, reference, count, neighbours}.run(sampling));
+    results.push_back(
+        Evaluation{processes, model, classifier, reference, count, neighbours}.run(sampling));
+    if (!root) continue;
     print_row(std::to_string(count) + " samples in " + std::to_string(nfe) +
                   (nfe == 1 ? " step" : " steps") + (sampling.guidance == 1 ? "" : ", guided"),
               results.back());
   }
+  if (!root) return;
   std::printf("* %s\n", measure);
   if (request.out.empty()) return;
   write_json(request.out, {{"measure", measure},

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <meanflow/flow/sampler.hpp>
+#include <meanflow/train/any_communicator.hpp>
 
 #include "settings.hpp"
 
@@ -30,7 +31,8 @@ struct EvaluateRequest {
   std::vector<std::string> changes;  ///< of the sections evaluate and classifier
   std::size_t batch = 64;
   int average = 0;
-  Where where{};  ///< of sampling; features are computed on the processor
+  Where where{};                          ///< of sampling; features are computed on the processor
+  meanflow::AnyCommunicator processes{};  ///< that share the pictures; the root writes
 };
 
 void evaluate(const EvaluateRequest& request);

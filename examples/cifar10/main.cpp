@@ -10,11 +10,11 @@
 #include <vector>
 
 #include <CLI/CLI.hpp>
-#include <omp.h>
 
 #include <meanflow/error.hpp>
 #include <meanflow/train/trainer.hpp>
 
+#include "../processes.hpp"
 #include "evaluation.hpp"
 #include "information.hpp"
 #include "model.hpp"
@@ -31,6 +31,7 @@ latents), samples from them, and measures the samples. For example:
   cifar10 sample --checkpoint out/quick --nfe 2 --out grid.png
   cifar10 evaluate --checkpoint out/quick --data cifar-10-batches-bin --count 10000
   cifar10 info --config examples/cifar10/configs/paper.yaml
+  mpirun -n 4 cifar10 train ...
 
 See docs/cifar10.md. Exit codes: 0 done (or stopped and saved), 1 a number that is not
 finite, 2 invalid input.)";
@@ -230,26 +231,30 @@ int main(int argc, char** argv) {
   for (CLI::App* command : {training, sampling, evaluating, informing})
     command->add_option("--threads", threads, "number of threads (default: all)")
         ->check(check_positive);
+  examples::Processes processes;
+  const auto report = [&](const std::string& message) {
+    const std::string speaker = processes.fail();
+    std::fprintf(stderr, "cifar10: %s%s\n", speaker.c_str(), message.c_str());
+  };
   try {
+    processes.begin(argc, argv);
     app.parse(argc, argv);
-    if (threads > 0) omp_set_num_threads(threads);
+    processes.use_threads(threads);
+    train.processes = sample.processes = evaluate.processes = processes.communicator();
     for (auto* checkpoint : {&sample.checkpoint, &evaluate.checkpoint, &info.checkpoint})
       *checkpoint = cifar10::checkpoint_file(*checkpoint);
     if (*training) cifar10::train(train);
     if (*sampling) cifar10::sample(sample);
     if (*evaluating) cifar10::evaluate(evaluate);
-    if (*informing) cifar10::print_information(info);
+    if (*informing && processes.root()) cifar10::print_information(info);
     return 0;
   } catch (const CLI::CallForHelp& help) {
-    return app.exit(help);
-  } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "cifar10: %s\n", error.what());
-    return 2;
+    return processes.root() ? app.exit(help) : 0;
   } catch (const meanflow::NonFiniteError& error) {
-    std::fprintf(stderr, "cifar10: %s; earlier checkpoints are kept\n", error.what());
+    report(std::string(error.what()) + "; earlier checkpoints are kept");
     return 1;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "cifar10: %s\n", error.what());
+  } catch (const std::exception& error) {  // CLI11's too
+    report(error.what());
     return 2;
   }
 }

@@ -8,6 +8,7 @@
 
 #include <meanflow/io/npy.hpp>
 #include <meanflow/io/safetensors.hpp>
+#include <meanflow/train/agreement.hpp>
 #include <meanflow/train/checkpoint.hpp>
 
 #include "data.hpp"
@@ -113,8 +114,10 @@ void sample(const SampleRequest& request) {
   if (latents && request.npy.empty())
     throw meanflow::SettingError(
         "this net samples latents, which are no pictures: give --npy FILE, and decode them");
-  if (!latents) prepare_output(request.out);
-  prepare_output(request.npy);
+  by_root(request.processes, [&] {
+    if (!latents) prepare_output(request.out);
+    prepare_output(request.npy);
+  });
   const std::size_t count = request.count > 0 ? request.count : defaults.count;
   const Sampling sampling{.nfe = request.nfe > 0 ? request.nfe : defaults.nfe,
                           .seed = request.seed.value_or(defaults.seed),
@@ -133,10 +136,11 @@ void sample(const SampleRequest& request) {
     labels = [label = *request.label](std::size_t) { return label; };
     columns = 0;
   }
-  const auto pictures =
-      all_pictures(format, count, sampling.batch, [&](std::size_t first, std::size_t size) {
-        return model.sample(first, size, labels, sampling);
-      });
+  const auto pictures = all_pictures(request.processes, format, count, sampling.batch,
+                                     [&](std::size_t first, std::size_t size) {
+                                       return model.sample(first, size, labels, sampling);
+                                     });
+  if (!is_root(request.processes)) return;
   if (latents) {
     save_latents(request.npy, settings, pictures);
     std::printf("%zu latents in %zu step%s from step %llu: %s\n", count, sampling.nfe,

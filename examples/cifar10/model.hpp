@@ -86,6 +86,7 @@ struct SampleRequest {
   std::optional<meanflow::Solver> solver;  ///< none: steps along u, as the net was trained
   int average = 0;
   Where where{};
+  meanflow::AnyCommunicator processes{};  ///< that sample together; the root writes
 };
 
 void sample(const SampleRequest& request);

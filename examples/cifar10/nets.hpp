@@ -38,14 +38,13 @@ namespace cifar10 {
 [[nodiscard]] inline meanflow::MeanFlowNetSettings completed(meanflow::MeanFlowNetSettings net,
                                                              const Settings& s,
                                                              const ImageFormat& format) {
-  const std::size_t halvings = net.multipliers.size() - 1, divisor = std::size_t{1} << halvings;
+  const std::size_t halvings = net.multipliers.size() - 1, divisor = net.patch_size << halvings;
   if (format.height % divisor != 0 || format.width % divisor != 0)
-    throw meanflow::SettingError("net.multipliers has " + std::to_string(halvings + 1) +
-                                 " levels, so that sides of pictures "
-                                 "must be divisible by " +
-                                 std::to_string(divisor) + ", but these have " +
-                                 std::to_string(format.height) + " x " +
-                                 std::to_string(format.width) + " pixels");
+    throw meanflow::SettingError(
+        "net.multipliers has " + std::to_string(halvings + 1) + " levels of patches of " +
+        std::to_string(net.patch_size) + ", so that sides of pictures must be divisible by " +
+        std::to_string(divisor) + ", but these have " + std::to_string(format.height) + " x " +
+        std::to_string(format.width) + " pixels");
   net.channels = format.channels;
   net.classes = s.data.labels ? format.classes : 0;
   net.seed = s.train.seed;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -68,20 +69,21 @@ class Means {
   std::chrono::steady_clock::time_point begin_, last_ = std::chrono::steady_clock::now();
 };
 
-/// A callback of `meanflow::MeanFlowTrainer::fit`.
+/// A callback of `meanflow::MeanFlowTrainer::fit`, which appends to what is in the folder.
 class Recorder {
  public:
-  /// Appends to what is in the folder after `steps_done` steps.
+  static constexpr bool root_only = true;
+
   Recorder(const Settings& settings, const ImageFormat& format,
-           const std::filesystem::path& workdir, std::uint64_t steps_done,
-           const std::vector<std::string>& metrics)
-      : means_(metrics),
-        settings_(settings),
-        format_(format),
-        pictures_(workdir / "samples"),
-        log_(workdir / "log.csv", means_.columns(), steps_done + 1),
-        board_(workdir / "tensorboard", {.first_step = steps_done + 1}) {
-    std::filesystem::create_directories(pictures_);
+           const std::filesystem::path& workdir, const std::vector<std::string>& metrics)
+      : means_(metrics), settings_(settings), format_(format), workdir_(workdir) {}
+
+  template <class Trainer>
+  void on_begin(Trainer& trainer) {
+    const std::uint64_t next = trainer.steps_done() + 1;
+    log_.emplace(workdir_ / "log.csv", means_.columns(), next);
+    board_.emplace(workdir_ / "tensorboard", meanflow::TensorBoardOptions{.first_step = next});
+    std::filesystem::create_directories(pictures());
   }
 
   template <class Trainer>
@@ -97,16 +99,16 @@ class Recorder {
     if (!means_.empty()) write_numbers(trainer.steps_done());
     const bool finished = trainer.steps_done() == trainer.settings().steps;  // else save at once
     if (finished && pictures_at_ != trainer.steps_done()) write_pictures(trainer);
-    board_.flush();
+    board_->flush();
   }
 
  private:
   void write_numbers(std::uint64_t done) {
     const std::vector<double> means = means_.take();
-    log_.row(done, means);
+    log_->row(done, means);
     const auto columns = means_.columns();
     for (std::size_t i = 0; i < means.size(); ++i)
-      board_.scalar("train/" + columns[i + 1], means[i], done);
+      board_->scalar("train/" + columns[i + 1], means[i], done);
   }
 
   /// Always the same noise, so that pictures can be followed from grid to grid.
@@ -117,8 +119,8 @@ class Recorder {
     if (instantaneous(make_objective(settings_))) sampling.solver = meanflow::Solver::euler;
     const std::size_t classes = settings_.data.labels ? format_.classes : 0;
     const meanflow::UseValues averaged(trainer.net().parameters(), trainer.best_values());
-    const auto samples =
-        all_pictures(format_, s.count, sampling.batch, [&](std::size_t first, std::size_t count) {
+    const auto samples = all_pictures(
+        {}, format_, s.count, sampling.batch, [&](std::size_t first, std::size_t count) {
           return sample_batch(trainer.net(), format_, first, count, grid_labels(s.count, classes),
                               sampling);
         });
@@ -126,18 +128,20 @@ class Recorder {
     char name[40];
     std::snprintf(name, sizeof name, "step-%06llu", static_cast<unsigned long long>(pictures_at_));
     if (settings_.data.kind == DataKind::latents)
-      return save_latents(pictures_ / (std::string(name) + ".npy"), settings_, samples);
+      return save_latents(pictures() / (std::string(name) + ".npy"), settings_, samples);
     const meanflow::Image grid = make_grid(samples, grid_columns(s.count, classes));
-    meanflow::save_png(pictures_ / (std::string(name) + ".png"), grid);
-    board_.image("samples", grid, pictures_at_);
+    meanflow::save_png(pictures() / (std::string(name) + ".png"), grid);
+    board_->image("samples", grid, pictures_at_);
   }
+
+  [[nodiscard]] std::filesystem::path pictures() const { return workdir_ / "samples"; }
 
   Means means_;
   Settings settings_;
   ImageFormat format_;
-  std::filesystem::path pictures_;
-  meanflow::CsvLog log_;
-  meanflow::TensorBoardWriter board_;
+  std::filesystem::path workdir_;
+  std::optional<meanflow::CsvLog> log_;  // once training begins
+  std::optional<meanflow::TensorBoardWriter> board_;
   std::uint64_t pictures_at_ = 0;
 };
 

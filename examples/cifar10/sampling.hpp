@@ -15,6 +15,8 @@
 #include <meanflow/io/image.hpp>
 #include <meanflow/io/parameters.hpp>
 #include <meanflow/tensor/transfer.hpp>
+#include <meanflow/train/any_communicator.hpp>
+#include <meanflow/train/sharing.hpp>
 
 #include "nets.hpp"
 
@@ -94,21 +96,24 @@ template <meanflow::Net N>
   };
 }
 
-/// Calls visit(pictures (B, H, W, C), first) for `count` pictures, batch by batch.
+/// Calls visit(pictures (B, H, W, C), first) for the pictures of a share, batch by batch.
 template <class Sample, class Visit>
-void for_each_batch(std::size_t count, std::size_t batch, Sample sample, Visit visit) {
-  for (std::size_t first = 0; first < count; first += batch)
-    visit(sample(first, std::min(batch, count - first)), first);
+void for_each_batch(meanflow::RowShare share, std::size_t batch, Sample sample, Visit visit) {
+  for (std::size_t first = share.first; first < share.end; first += batch)
+    visit(sample(first, std::min(batch, share.end - first)), first);
 }
 
-/// `count` pictures in one tensor, sampled `batch` at a time.
+/// `count` pictures in one tensor, sampled `batch` at a time, each process its share.
 template <class Sample>
-[[nodiscard]] meanflow::Tensor<float> all_pictures(const ImageFormat& format, std::size_t count,
+[[nodiscard]] meanflow::Tensor<float> all_pictures(const meanflow::AnyCommunicator& processes,
+                                                   const ImageFormat& format, std::size_t count,
                                                    std::size_t batch, Sample sample) {
   meanflow::Tensor<float> all({count, format.height, format.width, format.channels});
-  for_each_batch(count, batch, sample, [&](const auto& pictures, std::size_t first) {
-    std::ranges::copy(pictures.span(), all.row(first));
-  });
+  for_each_batch(row_share(processes, count), batch, sample,
+                 [&](const auto& pictures, std::size_t first) {
+                   std::ranges::copy(pictures.span(), all.row(first));
+                 });
+  gather_rows(processes, all);
   return all;
 }
 

@@ -260,6 +260,7 @@ void describe(DataSettings& s, Visit&& visit) {
 
 template <class Visit>
 void describe(meanflow::MeanFlowNetSettings& s, Visit&& visit) {
+  visit("patch_size", s.patch_size, at_least_one);
   visit("base", s.base, at_least_one);
   visit("multipliers", s.multipliers, at_least_one);
   visit("blocks", s.blocks, at_least_one);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <utility>
 #include <variant>
 
@@ -18,7 +19,9 @@ class Source {
  public:
   using condition_type = meanflow::ImageCondition<float>;
 
-  explicit Source(Run& run) : source_(make(run)) {}
+  explicit Source(Run& run) : source_(make(run)), description_(run.data) {}
+
+  [[nodiscard]] const std::string& description() const { return description_; }
 
   [[nodiscard]] meanflow::Shape row_shape() const {
     return std::visit([](const auto& source) { return source.row_shape(); }, source_);
@@ -47,6 +50,7 @@ class Source {
   }
 
   Either source_;
+  std::string description_;
 };
 
 }  // namespace cifar10

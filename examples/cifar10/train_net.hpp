@@ -95,15 +95,18 @@ void train_towards(N net, Run run, O objective) {
                                     meanflow::Recipe{.objective = taught,
                                                      .weighting = s.weighting,
                                                      .times = Times{s.times},
-                                                     .optimizer = s.optimizer});
+                                                     .optimizer = s.optimizer,
+                                                     .communicator = run.processes});
   meanflow::Checkpoints checkpoints({.folder = run.workdir / "checkpoints",
                                      .every = s.checkpoint.every,
                                      .keep = s.checkpoint.keep},
                                     metadata_of(s, run.format, run.data));
-  if (checkpoints.resume(trainer))
+  const bool root = is_root(run.processes);
+  if (checkpoints.resume(trainer) && root)
     std::fprintf(stderr, "resuming from step %llu\n",
                  static_cast<unsigned long long>(trainer.steps_done()));
   if (trainer.steps_done() >= s.train.steps) {
+    if (!root) return;
     std::fprintf(stderr, "nothing to do: the training run has done %llu of %llu steps\n",
                  static_cast<unsigned long long>(trainer.steps_done()),
                  static_cast<unsigned long long>(s.train.steps));
@@ -112,14 +115,14 @@ void train_towards(N net, Run run, O objective) {
   meanflow::Prefetched source(Source{run});
   std::vector<std::string> metrics;
   for (const auto& metric : O::metrics) metrics.emplace_back(metric.name);
-  Recorder recorder(s, run.format, run.workdir, trainer.steps_done(), metrics);
+  Recorder recorder(s, run.format, run.workdir, metrics);
   meanflow::StopOnSignal stop;
   if (run.quiet)
     trainer.fit(source, checkpoints, recorder, stop, KernelNotes{});
   else
     trainer.fit(source, checkpoints, recorder, stop, KernelNotes{},
                 meanflow::ProgressBar("training"));
-  if (trainer.steps_done() < s.train.steps)
+  if (trainer.steps_done() < s.train.steps && root)
     std::fprintf(stderr, "stopped and saved at step %llu; the same command resumes from there\n",
                  static_cast<unsigned long long>(trainer.steps_done()));
 }

@@ -15,6 +15,7 @@
 
 #include <meanflow/io/file.hpp>
 #include <meanflow/kernels/report.hpp>
+#include <meanflow/train/agreement.hpp>
 #include <meanflow/train/checkpoint.hpp>
 
 #include "configuration.hpp"
@@ -66,6 +67,13 @@ class WorkdirLock {
   int descriptor_;
 };
 
+/// Throws meanflow::SettingError if this process is configured otherwise than the root.
+void check_same_settings(const meanflow::AnyCommunicator& processes, const Settings& settings) {
+  const std::string root = text_of_root(processes, to_yaml(settings));
+  if (const auto differs = difference(settings, parse_configuration(root, "the root's settings")))
+    throw meanflow::SettingError("this process is configured otherwise than the root: " + *differs);
+}
+
 void report_kernels() {
   const meanflow::KernelReport kernels = meanflow::kernel_report();
   std::fprintf(stderr, "kernels: %s\n", to_string(kernels).c_str());
@@ -86,7 +94,8 @@ void train(const TrainRequest& request) {
   Run run;
   run.settings = read_configuration(request.config, request.changes);
   run.workdir = request.workdir;
-  run.quiet = request.quiet;
+  run.processes = request.processes;
+  run.quiet = request.quiet || !is_root(run.processes);
   run.init = request.init;
   run.teacher = request.teacher;
   run.teacher_guidance = request.teacher_guidance;
@@ -105,14 +114,19 @@ void train(const TrainRequest& request) {
     throw meanflow::SettingError("data.labels is true, but the pictures of " +
                                  request.data.string() + " have no classes; set it to false");
   check_net(run.settings, run.format);
-  check_same_training(run.workdir, run.settings, run.format, run.data);
-  std::error_code failure;
-  std::filesystem::create_directories(run.workdir, failure);
-  if (failure)
-    throw meanflow::FileError(run.workdir.string() + " cannot be created: " + failure.message());
-  const WorkdirLock lock(run.workdir);
+  check_same_settings(run.processes, run.settings);
+  check_same(run.processes, "the data", run.data);
+  std::optional<WorkdirLock> lock;
+  by_root(run.processes, [&] {
+    check_same_training(run.workdir, run.settings, run.format, run.data);
+    std::error_code failure;
+    std::filesystem::create_directories(run.workdir, failure);
+    if (failure)
+      throw meanflow::FileError(run.workdir.string() + " cannot be created: " + failure.message());
+    lock.emplace(run.workdir);
+    write_text(run.workdir / "config.yaml", to_yaml(run.settings));
+  });
   if (!run.quiet) report_kernels();
-  write_text(run.workdir / "config.yaml", to_yaml(run.settings));
   if (request.where.cuda) return train_on_cuda(std::move(run));
   constexpr std::array trains{train_mean_flow_net, train_song_unet, train_dit,
                               train_imf_transformer, train_attention_unet};

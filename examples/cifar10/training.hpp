@@ -9,6 +9,7 @@
 
 #include <meanflow/data/image_set.hpp>
 #include <meanflow/data/latent_set.hpp>
+#include <meanflow/train/any_communicator.hpp>
 
 #include "settings.hpp"
 
@@ -22,6 +23,7 @@ struct TrainRequest {
   double teacher_guidance = 1;
   bool quiet = false;
   Where where{};
+  meanflow::AnyCommunicator processes{};  ///< that train together
 };
 
 /// Trains, or resumes the training run in this folder.
@@ -36,7 +38,8 @@ struct Run {
   std::shared_ptr<const meanflow::LatentSet> latents{};  ///< in place of images
   std::filesystem::path workdir, init, teacher;
   double teacher_guidance = 1;
-  bool quiet = false;
+  bool quiet = false;  ///< always, but in the root
+  meanflow::AnyCommunicator processes{};
 };
 
 // Each is compiled by itself, since a trainer takes a while.

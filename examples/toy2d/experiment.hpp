@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -187,16 +188,22 @@ inline void sample(const SampleSettings& request) {
   meanflow::save_npy(request.out, std::vector<std::size_t>{request.count, 2}, x.span());
 }
 
-/// Trains, samples, measures, and writes everything to `settings.out`.
+/// Trains, samples, measures, and writes everything to `settings.out`. Of several processes, all
+/// train, and the root does the rest.
 inline void run(const Settings& s) {
+  const bool root = is_root(s.processes);
   const meanflow::KernelReport kernels = meanflow::kernel_report();
-  if (!s.quiet) std::cerr << "kernels: " << to_string(kernels) << '\n';
+  if (!s.quiet && root) std::cerr << "kernels: " << to_string(kernels) << '\n';
   const std::filesystem::path out = s.out;
   const Data data(s);
   data.check_held_out();
-  std::filesystem::create_directories(out);
+  by_root(s.processes, [&] { std::filesystem::create_directories(out); });
 
   const Trained trained = train(s, data, s.objective, s.steps);
+  const std::string baseline_name = "flow-matching";
+  std::optional<Trained> baseline;
+  if (s.baseline_steps > 0) baseline.emplace(train(s, data, baseline_name, s.baseline_steps));
+  if (!root) return;
   meanflow::save_model(out / "model.safetensors", trained.net,
                        {.scaling = data.scaling(),
                         .instantaneous = s.objective == "flow-matching",
@@ -219,12 +226,11 @@ inline void run(const Settings& s) {
   }
   std::vector<std::pair<std::string, std::vector<Points>>> all_paths{
       {s.objective, paths(trained.net, s.objective, s.seed)}};
-  if (s.baseline_steps > 0) {
-    const std::string name = "flow-matching";
-    const Trained baseline = train(s, data, name, s.baseline_steps);
-    for (std::size_t steps : {1, 100}) measures.push_back(measure(s, baseline, name, steps, fresh));
-    all_paths.emplace_back(name, paths(baseline.net, name, s.seed));
-    draw_losses(out / "loss_flow_matching.png", name, baseline);
+  if (baseline) {
+    for (std::size_t steps : {1, 100})
+      measures.push_back(measure(s, *baseline, baseline_name, steps, fresh));
+    all_paths.emplace_back(baseline_name, paths(baseline->net, baseline_name, s.seed));
+    draw_losses(out / "loss_flow_matching.png", baseline_name, *baseline);
   }
   draw_samples(out / "samples.png", fresh, measures);
   draw_paths(out / "paths.png", fresh, all_paths);

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include <CLI/CLI.hpp>
-#include <omp.h>
 
+#include "../processes.hpp"
 #include "experiment.hpp"
 
 namespace {
@@ -95,31 +95,35 @@ int main(int argc, char** argv) {
       "Trains a one-step generator of 2-D points and writes samples, measures and pictures.\n"
       "For example:  toy2d --dataset checkerboard --out out/checkerboard\n"
       "              toy2d --data points.npy --steps 20000\n"
-      "              toy2d sample --model out/checkerboard/model.safetensors --nfe 2"};
+      "              toy2d sample --model out/checkerboard/model.safetensors --nfe 2\n"
+      "              mpirun -n 4 toy2d --coupling independent"};
   app.option_defaults()->always_capture_default();
   add_training_options(app, settings);
   CLI::App* sampling = app.add_subcommand("sample", "sample again from a trained model");
   sampling->option_defaults()->always_capture_default();
   add_sample_options(*sampling, request);
+  examples::Processes processes;
+  const auto report = [&](const std::exception& error) {
+    const std::string speaker = processes.fail();
+    std::fprintf(stderr, "toy2d: %s%s\n", speaker.c_str(), error.what());
+  };
   try {
+    processes.begin(argc, argv);
     app.parse(argc, argv);
-    if (*sampling) {
-      toy2d::sample(request);
-    } else {
-      if (settings.threads > 0) omp_set_num_threads(settings.threads);
+    settings.processes = processes.communicator();
+    processes.use_threads(settings.threads);
+    if (!*sampling)
       toy2d::run(settings);
-    }
+    else if (processes.root())
+      toy2d::sample(request);
     return 0;
   } catch (const CLI::CallForHelp& help) {
-    return app.exit(help);
-  } catch (const CLI::ParseError& error) {
-    std::fprintf(stderr, "toy2d: %s\n", error.what());
-    return 2;
+    return processes.root() ? app.exit(help) : 0;
   } catch (const meanflow::NonFiniteError& error) {
-    std::fprintf(stderr, "toy2d: %s\n", error.what());
+    report(error);
     return 1;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "toy2d: %s\n", error.what());
+  } catch (const std::exception& error) {  // CLI11's too
+    report(error);
     return 2;
   }
 }

@@ -44,6 +44,7 @@ struct Settings {
   std::size_t samples = 8000;
   std::uint64_t baseline_steps = 0;
   bool quiet = false;
+  meanflow::AnyCommunicator processes{};  ///< that train together; the root does all the rest
 };
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Settings, dataset, data, objective, steps, batch, hidden, layers,

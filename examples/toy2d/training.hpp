@@ -124,6 +124,7 @@ template <class Device, class Times>
                        .weighting = meanflow::AdaptiveWeighting{.p = s.weighting_p},
                        .times = times,
                        .optimizer = meanflow::Adam{.beta2 = 0.99, .weight_decay = s.weight_decay},
+                       .communicator = s.processes,
                        .coupling = make_coupling(s)});
   if (s.quiet)
     trainer.fit(data, Recorder{trained});

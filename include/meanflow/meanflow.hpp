@@ -131,6 +131,8 @@
 #include <meanflow/tensor/tensor.hpp>
 #include <meanflow/tensor/transfer.hpp>
 #include <meanflow/tensor/xtensor.hpp>
+#include <meanflow/train/agreement.hpp>
+#include <meanflow/train/any_communicator.hpp>
 #include <meanflow/train/callback.hpp>
 #include <meanflow/train/checkpoint.hpp>
 #include <meanflow/train/communicator.hpp>
@@ -140,6 +142,7 @@
 #include <meanflow/train/recipe.hpp>
 #include <meanflow/train/report.hpp>
 #include <meanflow/train/settings.hpp>
+#include <meanflow/train/sharing.hpp>
 #include <meanflow/train/source.hpp>
 #include <meanflow/train/state.hpp>
 #include <meanflow/train/stop_on_signal.hpp>

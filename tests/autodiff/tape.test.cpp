@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include <memory>
 #include <stdexcept>
+#include <vector>
 
 #include <doctest/doctest.h>
 #include <expect_op.hpp>
 
+#include <meanflow/autodiff/recomputed.hpp>
 #include <meanflow/ops/elementwise.hpp>
 #include <meanflow/ops/linear.hpp>
 #include <meanflow/ops/reshape.hpp>
@@ -120,6 +122,47 @@ TEST_CASE("only parameters of the bound buffer are differentiated") {
   tape.backward(y.node(), Values::full({1, 2}, 1));
   CHECK(gradient[0] == 7);
   CHECK_THROWS_AS(tape.bind(bound, Values({1})), ShapeError);
+}
+
+TEST_CASE("a watched tape says when the gradient of a parameter is complete") {
+  Parameters<double> parameters;
+  const auto w = parameters.add("w", {2, 2}), v = parameters.add("v", {2, 2}),
+             unused = parameters.add("unused", {2, 2});
+  std::fill_n(parameters.values().data(), parameters.flat_size(), 0.5);
+  const auto course = [&](bool recomputes, bool freezes) {
+    Tape<double> tape;
+    const Values gradient = Values::zeros({parameters.flat_size()});
+    tape.bind(parameters, gradient,
+              freezes ? std::make_shared<const std::vector<bool>>(std::vector{false, true, false})
+                      : nullptr);
+    std::vector<std::vector<double>>
+        seen;  // the gradients of w, v when they are said to be complete
+    std::vector<std::vector<bool>> complete;
+    tape.watch([&](Tape<double>& t) {
+      std::vector<bool> of;
+      for (const auto& p : {w, v, unused}) of.push_back(t.size() <= t.complete_at(p.index()));
+      complete.push_back(of);
+      seen.push_back({gradient[w.offset()], gradient[v.offset()]});
+    });
+    const Var<Values> x(tape, Values::from({1, 2}, {3, 4}));
+    const auto f = [&](const auto& z) { return linear(z, w); };
+    const auto first = recomputes ? recomputed(f, x) : f(x);
+    const auto y = linear(square(linear(first, v)), w);  // w is used again
+    tape.backward(y.node(), Values::full({1, 2}, 1));
+    for (std::size_t i = 0; i < complete.size(); ++i) {
+      if (complete[i][0]) CHECK(seen[i][0] == gradient[w.offset()]);
+      if (complete[i][1]) CHECK(seen[i][1] == gradient[v.offset()]);
+    }
+    return complete;
+  };
+  using Seen = std::vector<std::vector<bool>>;
+  CHECK(
+      course(false, false) ==
+      Seen{{false, false, false}, {false, false, false}, {false, true, false}, {true, true, true}});
+  // What a part that is computed again uses is not known before it is.
+  CHECK(course(true, false).back() == std::vector{true, true, true});
+  CHECK(course(true, false)[2] == std::vector{false, false, false});
+  CHECK(course(false, true)[0] == std::vector{false, true, false});
 }
 
 TEST_CASE("many operations of many sizes fit on a tape, again and again") {

@@ -122,6 +122,25 @@ TEST_CASE("MeanFlowNet with attention is differentiated") {
                      condition_of({0, 3}));
 }
 
+TEST_CASE("MeanFlowNet of patches is differentiated, and works on a quarter of the pixels") {
+  const MeanFlowNetSettings small{.patch_size = 2,
+                                  .base = 4,
+                                  .multipliers = {1, 2},
+                                  .blocks = 1,
+                                  .classes = 3,
+                                  .embedding = 4,
+                                  .condition = 6};
+  const MeanFlowNet<double> net = stirred(MeanFlowNet<double>(small));
+  expect_derivatives(net, condition_of({0, 3}));
+  CHECK(net.parameters()["conv_in.weight"].shape() == Shape{4, 12, 3, 3});
+  CHECK(net.parameters()["conv_out.weight"].shape() == Shape{12, 4, 3, 3});
+  CHECK(test::message_of<ShapeError>([&] {
+          (void)net(numbers({rows, 6, 8, 3}, 1), numbers({rows, 1}, 2), numbers({rows, 1}, 3), {});
+        }) ==
+        "MeanFlowNet: z has shape (2, 6, 8, 3), but must be (B, H, W, 3) with H and W divisible by "
+        "4");
+}
+
 TEST_CASE("SongUNet with classes and dropout is differentiated, under one mask") {
   expect_derivatives(stirred(SongUNet<double>({.resolution = 8,
                                                .classes = 3,

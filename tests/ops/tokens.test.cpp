@@ -9,6 +9,7 @@
 #include <meanflow/ops/broadcast.hpp>
 #include <meanflow/ops/elementwise.hpp>
 #include <meanflow/ops/gate.hpp>
+#include <meanflow/ops/reshape.hpp>
 #include <meanflow/ops/rope.hpp>
 #include <meanflow/ops/row_norm.hpp>
 #include <meanflow/ops/swap_axes.hpp>
@@ -39,6 +40,19 @@ TEST_CASE("unpatchify lays patches side by side") {
   CHECK(message_of<ShapeError>([] {
           (void)unpatchify(numbers({1, 5, 4}, 1), 2, 2, 2);
         }) == "unpatchify: shape (1, 5, 4) is not (B, 4, channels) of 2 x 2 patches");
+}
+
+TEST_CASE("patchify cuts images, and unpatchify lays the patches side by side again") {
+  const Values x = numbers({3, 4, 6, 2}, 1);
+  expect_op([](const auto&, const auto& a) { return patchify(a, 2); }, std::array<Values, 1>{x});
+  const Values y = patchify(Values::from({1, 2, 4, 1}, {1, 2, 5, 6, 3, 4, 7, 8}), 2);
+  CHECK(same_bits(y, Values::from({1, 1, 2, 4}, {1, 2, 3, 4, 5, 6, 7, 8})));
+  CHECK(same_bits(unpatchify(patchify(x, 2), 2), x));
+  CHECK(message_of<ShapeError>([&] { (void)patchify(x, 4); }) ==
+        "patchify: shape (3, 4, 6, 2) is not (B, H, W, C) of whole 4 x 4 patches");
+  CHECK(message_of<ShapeError>([&] {
+          (void)unpatchify(reshape(x, {3, 24, 2}), 1);
+        }) == "unpatchify: shape (3, 24, 2) is not (B, rows, columns, channels)");
 }
 
 TEST_CASE("rope of one head and of several, in a row and on a grid") {

@@ -2,9 +2,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <fstream>
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -12,15 +15,23 @@
 #include <train/thread_process.hpp>
 
 #include <meanflow/data/image_source.hpp>
+#include <meanflow/data/point_set.hpp>
 #include <meanflow/data/source.hpp>
+#include <meanflow/flow/guidance.hpp>
 #include <meanflow/nn/mlp.hpp>
+#include <meanflow/nn/song_unet.hpp>
+#include <meanflow/train/any_communicator.hpp>
 #include <meanflow/train/checkpoint.hpp>
+#include <meanflow/train/early_stopping.hpp>
+#include <meanflow/train/exact_sums.hpp>
 #include <meanflow/train/progress.hpp>
+#include <meanflow/train/sharing.hpp>
 #include <meanflow/train/trainer.hpp>
 
 using namespace meanflow;
 using meanflow_test::TemporaryFolder;
 using test::as_processes;
+using test::OverlappingProcess;
 using test::ThreadProcess;
 
 namespace {
@@ -71,6 +82,38 @@ struct Counting {
   template <class Trainer>
   void on_end(Trainer&) {
     ++calls;
+  }
+};
+
+/// Fails in one process before the others evaluate together.
+struct EvaluatesInOthers {
+  std::size_t rank;
+
+  void on_step(Trainer& trainer, const StepReport& report) const {
+    if (report.step != 2) return;
+    if (rank == 1) throw std::runtime_error("not here");
+    static_cast<void>(trainer.evaluate(Toy2dSource{Toy2d::rings}, 2));
+  }
+};
+
+struct EvaluatesAlone {
+  static constexpr bool root_only = true;
+
+  void on_step(Trainer& trainer, const StepReport&) const {
+    static_cast<void>(trainer.evaluate(Toy2dSource{Toy2d::rings}));
+  }
+};
+
+/// An objective whose third step fails in one process, at the end of the way back.
+struct FailsOnTheWayBack {
+  static constexpr auto metrics = flow_metrics;
+  std::size_t rank;
+
+  auto operator()(const Mlp<>& net, const FlowBatchOf<Mlp<>>& batch,
+                  const StepContext<Mlp<>, ConstantWeighting>& context) const {
+    if (rank == 1 && context.step == 2)
+      context.tape.record([](auto&) { throw std::runtime_error("the way back is closed"); });
+    return MeanFlow{}(net, batch, context);
   }
 };
 
@@ -141,6 +184,139 @@ TEST_CASE("several processes see the data, and take the steps, of one") {
       CHECK(several.held_out.loss == doctest::Approx(one.held_out.loss).epsilon(1e-5));
     }
   }
+}
+
+TEST_CASE("parts of the gradient are added up while the backward pass goes on") {
+  using Overlapping =
+      Recipe<MeanFlow, ConstantWeighting, LinearPath, LogitNormalTimes, Adam, OverlappingProcess>;
+  const auto train = [](std::size_t processes, std::size_t bucket, int threads,
+                        std::size_t bad_row = all_rows) {
+    std::vector<double> losses;
+    CommunicationReport communication;
+    const auto thrown = as_processes(processes, [&](ThreadProcess process) {
+      omp_set_num_threads(threads);
+      MeanFlowTrainer<Mlp<>, Overlapping> trainer(
+          Mlp<>({.hidden = 16, .layers = 4, .seed = 2}),
+          {.batch = all_rows, .seed = 5, .tile_rows = 6, .bucket = bucket},
+          Overlapping{.communicator = OverlappingProcess(process)});
+      const std::size_t own = all_rows / processes, first = process.rank() * own;
+      for (std::uint64_t step = 0; step < 20; ++step) {
+        Tensor<float> rows = normal_noise({all_rows, 2}, step);
+        if (step == 10 && bad_row < all_rows)
+          rows.row(bad_row)[0] = std::numeric_limits<float>::infinity();
+        const StepReport report = trainer.step(rows.rows(first, first + own));
+        if (process.rank() == 0) losses.push_back(report.loss);
+      }
+      if (process.rank() == 0) communication = trainer.communication();
+    });
+    for (const std::string& message : thrown)
+      CHECK((bad_row < all_rows) == (message.find("not finite") != std::string::npos));
+    return std::pair{losses, communication};
+  };
+  const auto [one, alone] = train(1, 100, 1);
+  CHECK(one.size() == 20);
+  CHECK(alone.buckets == 0);
+  for (const std::size_t processes : {2, 4})
+    for (const int threads : {1, 2}) {
+      const auto [several, communication] = train(processes, 100, threads);
+      CHECK(communication.buckets == 4);
+      // Of several threads, the one that talks to other processes may be the last one.
+      if (threads == 1) CHECK(communication.early == 3);
+      REQUIRE(several.size() == one.size());
+      for (std::size_t step = 0; step < one.size(); ++step)
+        CHECK(several[step] == doctest::Approx(one[step]).epsilon(1e-5));
+      CHECK(train(processes, 0, threads).second.buckets == 0);
+      CHECK(train(processes, 100, threads, 7).first.size() == 10);
+    }
+}
+
+TEST_CASE("a process that fails on its way back ends those that wait for its gradient") {
+  using Overlapping = Recipe<FailsOnTheWayBack, ConstantWeighting, LinearPath, LogitNormalTimes,
+                             Adam, OverlappingProcess>;
+  const auto thrown = as_processes(3, [](ThreadProcess process) {
+    MeanFlowTrainer<Mlp<>, Overlapping> trainer(
+        Mlp<>({.hidden = 16, .layers = 2, .seed = 2}),
+        {.steps = 5, .batch = all_rows, .bucket = 100},
+        Overlapping{.objective = {.rank = process.rank()},
+                    .communicator = OverlappingProcess(process)});
+    trainer.fit(Toy2dSource{Toy2d::rings});
+  });
+  CHECK(thrown[1] == "the way back is closed");
+  CHECK(thrown[0] == "process 1 of 3 failed: the way back is closed");
+  CHECK(thrown[2] == thrown[0]);
+}
+
+TEST_CASE("deterministic: the same bits for any number of processes and threads") {
+  const auto state = [](std::size_t processes, int threads) {
+    std::vector<double> losses;
+    Tensor<float> parameters;
+    const auto thrown = as_processes(processes, [&](ThreadProcess process) {
+      omp_set_num_threads(threads);
+      LogitNormalTimes times{.jump_fraction = 0.7};
+      Trainer trainer(Mlp<>({.hidden = 16, .layers = 2, .seed = 2}),
+                      {.steps = 60,
+                       .batch = all_rows,
+                       .learning_rate = {.peak = 1e-3, .decay = Decay::constant},
+                       .clip_norm = 1,
+                       .seed = 5,
+                       .tile_rows = 4,
+                       .deterministic = true},
+                      Parts{.times = times, .communicator = process});
+      std::vector<double> own;
+      trainer.fit(Toy2dSource{Toy2d::rings}, [&](const StepReport& report) {
+        own.push_back(report.loss);
+        own.push_back(report.metrics["jvp_norm"]);
+        own.push_back(report.gradient_norm);
+      });
+      if (process.rank() != 0) return;
+      losses = own;
+      parameters = trainer.net().parameters().values().clone();
+    });
+    for (const std::string& message : thrown) CHECK(message == "");
+    return std::pair{losses, parameters};
+  };
+  const auto [losses, parameters] = state(1, 1);
+  for (const auto& [processes, threads] : {std::pair{1, 2}, {2, 1}, {3, 2}, {4, 1}, {6, 1}}) {
+    const auto [found, values] = state(static_cast<std::size_t>(processes), threads);
+    CHECK(found == losses);
+    CHECK(std::ranges::equal(values.span(), parameters.span()));
+  }
+  // And what it computes is the gradient.
+  const Course usual = course(1, 60, JumpCount::exact);
+  for (std::size_t step = 0; step < 60; ++step)
+    CHECK(losses[3 * step] == doctest::Approx(usual.reports[step].loss).epsilon(1e-2));
+  const auto thrown = as_processes(2, [](ThreadProcess process) {
+    Trainer trainer(Mlp<>({.hidden = 16}),
+                    {.batch = all_rows, .tile_rows = 5, .deterministic = true},
+                    Parts{.communicator = process});
+    trainer.fit(Toy2dSource{Toy2d::rings});
+  });
+  CHECK(thrown[0] ==
+        "deterministic is set: each process has 24 rows, but must have a multiple of tile_rows, 5");
+}
+
+TEST_CASE("exact sums do not depend on the order of their terms") {
+  const Tensor<float> terms = normal_noise({1000}, 4);
+  const auto sum = [&](bool backwards) {
+    detail::ExactSums sums(2);
+    double expected = 0;
+    for (std::size_t i = 0; i < terms.size(); ++i) {
+      const double term = 1e-3 * static_cast<double>(terms[backwards ? terms.size() - 1 - i : i]);
+      sums.add(1, term);
+      expected += term;
+    }
+    std::vector<double> found(2);
+    sums.give(std::span<double>(found));
+    CHECK(found[0] == 0);
+    CHECK(found[1] == doctest::Approx(expected).epsilon(1e-13));
+    return found[1];
+  };
+  CHECK(sum(false) == sum(true));
+  detail::ExactSums sums(1);
+  sums.add(0, 1e9);
+  std::vector<double> found(1);
+  sums.give(std::span<double>(found));
+  CHECK(std::isnan(found[0]));
 }
 
 TEST_CASE("several processes flip the pictures that one would flip") {
@@ -282,6 +458,177 @@ TEST_CASE("a callback that fails, or stops, in one process ends all after the sa
     CHECK(thrown[0] == (fails ? "process 3 of 4 failed: enough" : ""));
     CHECK(thrown[3] == (fails ? "enough" : ""));
   }
+}
+
+TEST_CASE("processes tell each other of failures, whatever each is about to say") {
+  // One fails in a batch that all evaluate.
+  struct Broken {
+    std::size_t rank;
+    [[nodiscard]] Shape row_shape() const { return {2}; }
+    void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t number) const {
+      if (rank == 1) throw 17;  // NOLINT: not a std::exception
+      Toy2dSource{Toy2d::rings}.fill(x, seed, number);
+    }
+  };
+  auto thrown = as_processes(3, [](ThreadProcess process) {
+    make_trainer(process, 4).fit(Toy2dSource{Toy2d::rings}, EvaluatesInOthers{process.rank()});
+  });
+  CHECK(thrown[1] == "not here");
+  CHECK(thrown[0] == "process 1 of 3 failed: not here");
+  CHECK(thrown[2] == thrown[0]);
+  thrown = as_processes(3, [](ThreadProcess process) {
+    try {
+      static_cast<void>(make_trainer(process, 4).evaluate(Broken{process.rank()}));
+    } catch (const int&) {
+    }
+  });
+  CHECK(thrown[0] == "process 1 of 3 failed: an exception that is not a std::exception");
+  CHECK(thrown[1].empty());
+}
+
+TEST_CASE("a checkpoint that the root cannot read ends all processes") {
+  const TemporaryFolder folder;
+  const auto path = checkpoint_path(folder.path(), 7);
+  std::ofstream(path) << "nothing";
+  const auto thrown = as_processes(3, [&](ThreadProcess process) {
+    auto trainer = make_trainer(process, 4);
+    Checkpoints({.folder = folder.path()}).resume(trainer);
+  });
+  CHECK(thrown[0].find(path.string()) != std::string::npos);
+  CHECK(thrown[1] == "process 0 of 3 failed: " + thrown[0]);
+  CHECK(thrown[2] == thrown[1]);
+}
+
+TEST_CASE("what all processes have to do together is refused to a callback of the root alone") {
+  const auto thrown = as_processes(2, [](ThreadProcess process) {
+    make_trainer(process, 4).fit(Toy2dSource{Toy2d::rings}, EvaluatesAlone{});
+  });
+  CHECK(thrown[0] ==
+        "evaluate: all processes have to call it, but a callback that is root_only did");
+  CHECK(thrown[1] == "process 0 of 2 failed: " + thrown[0]);
+}
+
+TEST_CASE("processes take a step on as many rows") {
+  const auto thrown = as_processes(3, [](ThreadProcess process) {
+    auto trainer = make_trainer(process, 4);
+    trainer.step(normal_noise({process.rank() == 2 ? std::size_t{8} : std::size_t{6}, 2}, 3));
+  });
+  CHECK(thrown[0] == "step: this process has 6 rows, but others have other numbers of rows");
+  CHECK(thrown[2] == "step: this process has 8 rows, but others have other numbers of rows");
+}
+
+TEST_CASE("EarlyStopping ends all processes at the step at which it ends one") {
+  const auto stopped_at = [](std::size_t processes) {
+    std::vector<std::uint64_t> done(processes);
+    const auto thrown = as_processes(processes, [&](ThreadProcess process) {
+      auto trainer = make_trainer(process, 60);
+      trainer.fit(Toy2dSource{Toy2d::rings},
+                  EarlyStopping(Toy2dSource{Toy2d::rings},
+                                {.every = 3, .patience = 2, .min_improvement = 0.05}));
+      done[process.rank()] = trainer.steps_done();
+    });
+    for (const std::string& message : thrown) CHECK(message.empty());
+    CHECK(std::ranges::count(done, done[0]) == static_cast<std::ptrdiff_t>(processes));
+    return done[0];
+  };
+  const std::uint64_t one = stopped_at(1);
+  CHECK(one < 60);
+  CHECK(stopped_at(3) == one);
+}
+
+TEST_CASE("accumulated, clipped gradients and dropped labels are those of one process") {
+  // Labelled pictures, a net with dropout, guidance in the target: all that draws numbers.
+  const auto losses = [](std::size_t processes) {
+    std::vector<double> seen;
+    const auto thrown = as_processes(processes, [&](ThreadProcess process) {
+      ImageSet set;
+      set.count = 40;
+      set.height = set.width = 8;
+      set.channels = 1;
+      for (std::size_t i = 0; i < 40 * 64; ++i)
+        set.pixels.push_back(static_cast<std::uint8_t>((7 * i) % 251));
+      for (std::int32_t i = 0; i < 40; ++i) set.labels.push_back(i % 3);
+      set.classes = 3;
+      using Pictures = Recipe<Guided<MeanFlow>, AdaptiveWeighting, LinearPath, LogitNormalTimes,
+                              Adam, ThreadProcess>;
+      MeanFlowTrainer<SongUNet<>, Pictures> trainer(
+          SongUNet<>({.resolution = 8,
+                      .in_channels = 1,
+                      .out_channels = 1,
+                      .augmentation = AugmentPipe{}.label_count(),
+                      .classes = 3,
+                      .dropout = 0.2,
+                      .model_channels = 4,
+                      .channel_mult = {1, 2},
+                      .blocks = 1,
+                      .attention_resolutions = {},
+                      .seed = 3}),
+          {.steps = 6,
+           .batch = 12,
+           .gradient_accumulation = 2,
+           .learning_rate = {.peak = 1e-3, .decay = Decay::constant},
+           .clip_norm = 0.5,
+           .condition_dropout = {.rate = 0.25},
+           .seed = 5},
+          Pictures{.objective = {.guidance = {.omega = 2, .kappa = 0.3}}, .communicator = process});
+      ImageSource source(set, {.augment = AugmentPipe{}});
+      trainer.fit(source, [&](const StepReport& report) {
+        if (process.rank() == 0) seen.push_back(report.loss);
+      });
+    });
+    for (const std::string& message : thrown) CHECK(message == "");
+    return seen;
+  };
+  const std::vector<double> one = losses(1);
+  CHECK(one.size() == 6);
+  for (const std::size_t processes : {2, 4}) {
+    const std::vector<double> several = losses(processes);
+    REQUIRE(several.size() == one.size());
+    for (std::size_t step = 0; step < one.size(); ++step)
+      CHECK(several[step] == doctest::Approx(one[step]).epsilon(2e-5));
+  }
+}
+
+TEST_CASE("rows are shared out and gathered") {
+  const auto thrown = as_processes(4, [](ThreadProcess process) {
+    Tensor<float> rows({10, 3});
+    const RowShare share = row_share(process, 10);
+    for (std::size_t i = share.first; i < share.end; ++i)
+      for (std::size_t c = 0; c < 3; ++c) rows.row(i)[c] = static_cast<float>(10 * i + c);
+    gather_rows(process, rows);
+    for (std::size_t i = 0; i < 10; ++i) CHECK(rows.row(i)[2] == static_cast<float>(10 * i + 2));
+  });
+  for (const std::string& message : thrown) CHECK(message.empty());
+}
+
+TEST_CASE("a communicator that is chosen at run time is the one that it holds") {
+  const auto sum = [](auto communicator) {
+    Tensor<float> values = Tensor<float>::full({3}, static_cast<float>(communicator.rank() + 1));
+    communicator.all_reduce(values);
+    std::uint64_t number = communicator.rank() + 17;
+    communicator.broadcast({reinterpret_cast<char*>(&number), sizeof number},
+                           communicator.size() - 1);
+    return std::pair{values[2], number};
+  };
+  CHECK(sum(AnyCommunicator{}) == std::pair{1.0F, std::uint64_t{17}});
+  const auto thrown = as_processes(3, [&](ThreadProcess process) {
+    CHECK(sum(AnyCommunicator(process)) == std::pair{6.0F, std::uint64_t{19}});
+  });
+  for (const std::string& message : thrown) CHECK(message.empty());
+}
+
+TEST_CASE("processes whose parameters or data differ do not begin") {
+  const auto thrown = as_processes(2, [](ThreadProcess process) {
+    auto trainer = make_trainer(process, 3);
+    if (process.rank() == 1) trainer.net().parameters().values()[3] += 1;
+    trainer.fit(Toy2dSource{Toy2d::rings});
+  });
+  CHECK(thrown[1].find("checksum of the parameters is") == 0);
+  const auto data = as_processes(2, [](ThreadProcess process) {
+    std::vector<double> values{1, 2, 3, 4, 5, 6, 7, 8 + static_cast<double>(process.rank())};
+    make_trainer(process, 3).fit(PointSet(values, 2));
+  });
+  CHECK(data[1].find("data is \"") == 0);
 }
 
 TEST_CASE("processes whose settings differ do not begin") {

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <exception>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -43,6 +44,25 @@ struct ThreadProcess {
     });
   }
 
+  /// Sums in the background, of which the test sees whether they are left alone until then.
+  template <class T>
+  struct Pending {
+    const ThreadProcess* process;
+    std::span<T> numbers;
+    std::vector<T> sent;
+    bool summed = false;
+
+    [[nodiscard]] bool done() const { return summed; }
+    void wait() {
+      if (summed) return;
+      if (!std::equal(sent.begin(), sent.end(), numbers.begin(),
+                      [](T a, T b) { return a == b || (a != a && b != b); }))
+        throw std::runtime_error("the numbers were changed while they were added up");
+      process->sum(numbers);
+      summed = true;
+    }
+  };
+
  private:
   template <class T>
   void sum(std::span<T> values) const {
@@ -62,6 +82,16 @@ struct ThreadProcess {
     meeting->barrier.arrive_and_wait();
     combine(own);
     meeting->barrier.arrive_and_wait();
+  }
+};
+
+/// One that adds up in the background.
+struct OverlappingProcess : ThreadProcess {
+  explicit OverlappingProcess(ThreadProcess process = {}) : ThreadProcess(process) {}
+
+  template <class T>
+  [[nodiscard]] Pending<T> begin_all_reduce(std::span<T> numbers) const {
+    return {this, numbers, {numbers.begin(), numbers.end()}};
   }
 };
 

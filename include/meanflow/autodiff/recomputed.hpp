@@ -29,6 +29,7 @@ template <class F, ValueLike X, std::same_as<Var<X>>... More>
   constexpr std::size_t count = 1 + sizeof...(More);
   const std::array<std::size_t, count> nodes{x.node(), more.node()...};
   const bool differentiated = x.tape().bound() || !(x.constant() && ... && more.constant());
+  if (differentiated) x.tape().use_unknown();
   return detail::recorded(
       x.tape(), f(x.value(), more.value()...), differentiated,
       [f, nodes, inputs = std::array<Values, count>{Values(primal(x)), Values(primal(more))...}](

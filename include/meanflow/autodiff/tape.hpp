@@ -5,7 +5,9 @@
 /// stop-gradient.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <new>
 #include <type_traits>
@@ -83,8 +85,23 @@ class Tape {
   [[nodiscard]] T* gradient_of(const Parameter<T, Device>& parameter) {
     if (parameter.empty() || parameter.owner() != owner_) return nullptr;
     if (frozen_ && (*frozen_)[parameter.index()]) return nullptr;
+    if (passed_) remember_use(parameter.index());
     return parameter_gradient_.data() + parameter.offset();
   }
+
+  /// In backward passes from now on, calls passed(tape) after each operation: then the gradients of
+  /// some parameters may be complete (`complete_at`). None: no longer.
+  void watch(std::function<void(Tape&)> passed) { passed_ = std::move(passed); }
+
+  /// How many operations are left on a watched tape when nothing adds to the gradient of that
+  /// parameter any more: those recorded before the first one that uses it.
+  [[nodiscard]] std::size_t complete_at(std::size_t parameter) const {
+    if (frozen_ && (*frozen_)[parameter]) return no_node;
+    const bool used = parameter < first_use_.size() && first_use_[parameter] != no_node;
+    return used ? std::min(first_use_[parameter], first_unknown_) : 0;
+  }
+  /// An operation that is recorded next will use parameters that it has not asked for.
+  void use_unknown() { first_unknown_ = std::min(first_unknown_, operations_.size()); }
 
   /// A new slot for the gradient of a value.
   [[nodiscard]] std::size_t new_node() {
@@ -135,8 +152,10 @@ class Tape {
       operations_.pop_back();
       const Destroy destroy{operation};
       operation.run(operation.object, *this);
+      if (passed_) passed_(*this);
     }
     arena_.reset();
+    forget_uses();
   }
 
   /// Forgets everything recorded and all gradients of nodes; keeps the memory.
@@ -145,6 +164,7 @@ class Tape {
       operations_.back().destroy(operations_.back().object);
     gradients_.clear();
     arena_.reset();
+    forget_uses();
     if (nested_) nested_->clear();
   }
 
@@ -175,7 +195,19 @@ class Tape {
     ~Destroy() { operation.destroy(operation.object); }
   };
 
+  void remember_use(std::size_t parameter) {
+    if (first_use_.size() <= parameter) first_use_.resize(parameter + 1, no_node);
+    if (first_use_[parameter] == no_node) first_use_[parameter] = operations_.size();
+  }
+  void forget_uses() {
+    std::fill(first_use_.begin(), first_use_.end(), no_node);
+    first_unknown_ = no_node;
+  }
+
   std::vector<Operation> operations_;
+  std::function<void(Tape&)> passed_;
+  std::vector<std::size_t> first_use_;  // by parameter, the operation; of watched tapes
+  std::size_t first_unknown_ = no_node;
   std::vector<Values> gradients_;
   detail::Arena arena_;
   const void* owner_ = nullptr;

@@ -14,6 +14,7 @@
 #include <optional>
 #include <span>
 #include <stop_token>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -27,6 +28,7 @@
 #include <meanflow/kernels/cpu.hpp>
 #include <meanflow/nn/condition.hpp>
 #include <meanflow/random/philox.hpp>
+#include <meanflow/tensor/checksum.hpp>
 #include <meanflow/tensor/tensor.hpp>
 
 namespace meanflow {
@@ -68,6 +70,14 @@ class ImageSource {
   /// (H, W, C).
   [[nodiscard]] Shape row_shape() const {
     return {images_->height, images_->width, images_->channels};
+  }
+
+  /// A text that differs where the pictures or their classes do.
+  [[nodiscard]] std::string description() const {
+    const ImageSet& set = *images_;
+    return std::to_string(set.count) + " pictures, checksums " +
+           detail::checksum(std::span<const std::uint8_t>(set.pixels)) + " and " +
+           detail::checksum(std::span<const std::int32_t>(set.labels));
   }
 
   /// Writes the pictures of a batch.
@@ -184,6 +194,13 @@ class Prefetched {
         worker_([this](const std::stop_token& stop) { work(stop); }) {}
 
   [[nodiscard]] Shape row_shape() const { return row_shape_; }
+
+  /// What the source says of its data, before the first batch.
+  [[nodiscard]] std::string description() const
+    requires requires(const Source& source) { std::string(source.description()); }
+  {
+    return source_.description();
+  }
 
   /// Writes the rows x (B, ...) of a batch, as the source does.
   void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t number) {

@@ -19,6 +19,7 @@
 #include <meanflow/io/csv.hpp>
 #include <meanflow/io/npy.hpp>
 #include <meanflow/random/philox.hpp>
+#include <meanflow/tensor/checksum.hpp>
 #include <meanflow/tensor/tensor.hpp>
 
 namespace meanflow {
@@ -84,6 +85,10 @@ class PointSet {
 
   /// As a source of training batches (`DataSource`): training rows, drawn with replacement.
   [[nodiscard]] Shape row_shape() const { return {dim()}; }
+  [[nodiscard]] std::string description() const {
+    return std::to_string(training().size() / dim()) + " rows, checksum " +
+           detail::checksum(training());
+  }
   void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t number) const {
     detail::fill_rows(x, [&](std::span<float> rows, std::size_t first) {
       sample(rows, seed, 0, number * x.rows() + first);

@@ -44,15 +44,21 @@ struct TileRows {
 /// How the places of a batch, of which the first ones jump, are cut into tiles.
 struct TileSplit {
   std::size_t rows, jumps, tiles;
+  JumpOrder order{};          ///< of the rows of all processes; none: in proportion
+  std::size_t first_row = 0;  ///< of this batch among them
 
-  /// Tile i takes its share of the rows that jump and of those that do not, so that all tiles are
-  /// the same amount of work.
+  /// Tile i has rows that were given one after the other, and its share of those that jump: all
+  /// tiles are the same amount of work, and the same rows are a tile for any number of processes.
   [[nodiscard]] TileRows operator[](std::size_t tile) const {
-    const std::size_t rest = rows - jumps;
-    const std::size_t jump_begin = jumps * tile / tiles, jump_end = jumps * (tile + 1) / tiles;
-    const std::size_t rest_begin = rest * tile / tiles, rest_end = rest * (tile + 1) / tiles;
-    return {jump_begin, jump_end - jump_begin, jumps + rest_begin,
-            jump_end - jump_begin + rest_end - rest_begin};
+    const std::size_t begin = rows * tile / tiles, end = rows * (tile + 1) / tiles;
+    const std::size_t jump_begin = jumps_before(begin), jump_end = jumps_before(end);
+    return {jump_begin, jump_end - jump_begin, jumps + begin - jump_begin, end - begin};
+  }
+
+ private:
+  [[nodiscard]] std::size_t jumps_before(std::size_t row) const {
+    if (order.rows == 0) return rows == 0 ? 0 : row * jumps / rows;
+    return order.jumps_before(first_row + row) - order.jumps_before(first_row);
   }
 };
 

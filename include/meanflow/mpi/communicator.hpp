@@ -7,16 +7,21 @@
 #include <chrono>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <memory>
 #include <span>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <mpi.h>
 
+#include <meanflow/kernels/precision.hpp>
+#include <meanflow/mpi/bfloat16.hpp>
 #include <meanflow/tensor/tensor.hpp>
 #include <meanflow/tensor/transfer.hpp>
 
@@ -25,6 +30,8 @@ namespace meanflow {
 struct MpiSettings {
   /// How long a process waits for the others before it ends the program.
   std::chrono::duration<double> timeout = std::chrono::seconds(60);
+  /// Of gradients in float on their way: bfloat16 halves the bytes, and rounds each sum to 8 bits.
+  Precision wire = Precision::float32;
 };
 
 namespace detail {
@@ -52,10 +59,15 @@ class MpiCommunicator {
       : settings_(settings) {
     MPI_Comm own;
     MPI_Comm_dup(comm, &own);
-    comm_ = std::shared_ptr<MPI_Comm>(new MPI_Comm(own), [](MPI_Comm* held) {
+    MPI_Op sum;
+    MPI_Op_create(detail::sum_bfloat16, 1, &sum);
+    handles_ = std::shared_ptr<Handles>(new Handles{own, sum}, [](Handles* held) {
       int ended = 0;
-      MPI_Finalized(&ended);
-      if (!ended) MPI_Comm_free(held);
+      MPI_Finalized(&ended);  // nothing is freed together once an exception ends this process
+      if (!ended && std::uncaught_exceptions() == 0) {
+        MPI_Comm_free(&held->comm);
+        MPI_Op_free(&held->sum_bfloat16);
+      }
       delete held;
     });
     int size = 1, rank = 0;
@@ -70,7 +82,7 @@ class MpiCommunicator {
 
   template <class T>
   void all_reduce(Tensor<T>& values) const {
-    sum(std::span<T>(values.data(), values.size()));
+    sum(values.span());
   }
   /// By way of the host.
   template <class T, class Device>
@@ -82,29 +94,89 @@ class MpiCommunicator {
   }
   void all_reduce(std::span<double> numbers) const { sum(numbers); }
 
+  /// Sums of numbers that are under way. Destroying it waits for them.
+  template <class T>
+  class Pending {
+   public:
+    Pending(const MpiCommunicator& communicator, std::span<T> numbers)
+        : communicator_(&communicator), numbers_(numbers) {
+      const int count = static_cast<int>(numbers.size());
+      const MPI_Comm comm = communicator.handles_->comm;
+      if constexpr (std::same_as<T, float>)
+        if (communicator.settings_.wire == Precision::bfloat16) {
+          halves_ = detail::to_bfloat16(numbers);
+          MPI_Iallreduce(MPI_IN_PLACE, halves_.data(), count, MPI_UINT16_T,
+                         communicator.handles_->sum_bfloat16, comm, &request_);
+          return;
+        }
+      MPI_Iallreduce(MPI_IN_PLACE, numbers.data(), count, detail::mpi_type<T>(), MPI_SUM, comm,
+                     &request_);
+    }
+    Pending(Pending&& other) noexcept
+        : communicator_(other.communicator_),
+          numbers_(other.numbers_),
+          halves_(std::move(other.halves_)),
+          request_(std::exchange(other.request_, MPI_REQUEST_NULL)) {
+      other.halves_.clear();
+    }
+    Pending& operator=(Pending&&) = delete;
+    ~Pending() { wait(); }
+
+    [[nodiscard]] bool done() {
+      int done = 0;
+      MPI_Test(&request_, &done, MPI_STATUS_IGNORE);
+      if (done) finish();
+      return done != 0;
+    }
+    void wait() {
+      communicator_->wait(request_);
+      finish();
+    }
+
+   private:
+    void finish() {
+      if constexpr (std::same_as<T, float>)
+        if (!halves_.empty()) detail::from_bfloat16(std::exchange(halves_, {}), numbers_);
+    }
+
+    const MpiCommunicator* communicator_;
+    std::span<T> numbers_;
+    std::vector<std::uint16_t> halves_;  // on their way, if the wire is of bfloat16
+    MPI_Request request_ = MPI_REQUEST_NULL;
+  };
+
+  /// Begins to replace fewer than 2^31 numbers by their sums over all processes.
+  template <class T>
+  [[nodiscard]] Pending<T> begin_all_reduce(std::span<T> numbers) const {
+    return {*this, numbers};
+  }
+
   void broadcast(std::span<char> bytes, std::size_t rank) const {
-    in_parts(bytes, [&](char* part, int count, MPI_Request* request) {
-      MPI_Ibcast(part, count, MPI_CHAR, static_cast<int>(rank), *comm_, request);
+    in_parts(bytes, [&](std::span<char> part) {
+      MPI_Request request;
+      MPI_Ibcast(part.data(), static_cast<int>(part.size()), MPI_CHAR, static_cast<int>(rank),
+                 handles_->comm, &request);
+      wait(request);
     });
   }
 
  private:
+  struct Handles {
+    MPI_Comm comm;
+    MPI_Op sum_bfloat16;
+  };
+
   template <class T>
-  void sum(std::span<T> values) const {
-    in_parts(values, [&](T* part, int count, MPI_Request* request) {
-      MPI_Iallreduce(MPI_IN_PLACE, part, count, detail::mpi_type<T>(), MPI_SUM, *comm_, request);
-    });
+  void sum(std::span<T> numbers) const {
+    in_parts(numbers, [&](std::span<T> part) { begin_all_reduce(part).wait(); });
   }
 
-  /// start(part, count, request) for parts whose size fits MPI's int, each waited for.
+  /// f(part) of parts whose size fits MPI's int.
   template <class T, class F>
-  void in_parts(std::span<T> all, F start) const {
+  static void in_parts(std::span<T> all, F f) {
     constexpr std::size_t most = std::size_t{1} << 30;
-    for (std::size_t first = 0; first < all.size(); first += most) {
-      MPI_Request request;
-      start(all.data() + first, static_cast<int>(std::min(most, all.size() - first)), &request);
-      wait(request);
-    }
+    for (std::size_t first = 0; first < all.size(); first += most)
+      f(all.subspan(first, std::min(most, all.size() - first)));
   }
 
   using Clock = std::chrono::steady_clock;
@@ -136,7 +208,7 @@ class MpiCommunicator {
                    settings_.timeout.count());
       std::fflush(stderr);
     }
-    MPI_Abort(*comm_, 1);
+    MPI_Abort(handles_->comm, 1);
     std::abort();
   }
 
@@ -148,8 +220,8 @@ class MpiCommunicator {
     char own = 0;
     for (std::size_t rank = 0; rank < size_; ++rank) {
       const int other = static_cast<int>(rank);
-      MPI_Irecv(&bytes[rank], 1, MPI_CHAR, other, tag, *comm_, &heard[rank]);
-      MPI_Isend(&own, 1, MPI_CHAR, other, tag, *comm_, &sent[rank]);
+      MPI_Irecv(&bytes[rank], 1, MPI_CHAR, other, tag, handles_->comm, &heard[rank]);
+      MPI_Isend(&own, 1, MPI_CHAR, other, tag, handles_->comm, &sent[rank]);
     }
     std::vector<std::size_t> silent;
     const auto begin = Clock::now();
@@ -177,7 +249,7 @@ class MpiCommunicator {
   }
 
   Settings settings_;
-  std::shared_ptr<MPI_Comm> comm_;
+  std::shared_ptr<Handles> handles_;
   std::size_t size_ = 1, rank_ = 0;
 };
 

@@ -58,6 +58,19 @@ template <ValueLike X>
                           });
 }
 
+/// Patches of images: x (B, H, W, C) to (B, H / patch, W / patch, patch patch C), whose last axis
+/// holds the (row, column, channel) of a patch. Throws ShapeError if the patches do not fit.
+template <Differentiable X>
+[[nodiscard]] X patchify(const X& x, std::size_t patch) {
+  const Shape s = x.shape();
+  if (s.rank() != 4 || patch == 0 || s[1] % patch != 0 || s[2] % patch != 0)
+    throw ShapeError("patchify: shape " + to_string(s) + " is not (B, H, W, C) of whole " +
+                     std::to_string(patch) + " x " + std::to_string(patch) + " patches");
+  const std::size_t rows = s[1] / patch, columns = s[2] / patch;
+  const X grid = reshape(x, {s[0], rows, patch, columns, patch * s[3]});
+  return reshape(swap_axes(grid, 2, 3), {s[0], rows, columns, patch * patch * s[3]});
+}
+
 /// Images from patches: x (B, rows columns, patch patch C), whose last axis holds the (row, column,
 /// channel) of a patch, to (B, rows patch, columns patch, C). Throws ShapeError if it does not fit.
 template <Differentiable X>
@@ -70,6 +83,16 @@ template <Differentiable X>
   const std::size_t channels = s[2] / (patch * patch);
   const X grid = reshape(x, {s[0], rows, columns, patch, patch * channels});
   return reshape(swap_axes(grid, 2, 3), {s[0], rows * patch, columns * patch, channels});
+}
+
+/// The inverse of `patchify`: x (B, rows, columns, patch patch C) to (B, rows patch, columns patch,
+/// C).
+template <Differentiable X>
+[[nodiscard]] X unpatchify(const X& x, std::size_t patch) {
+  const Shape s = x.shape();
+  if (s.rank() != 4)
+    throw ShapeError("unpatchify: shape " + to_string(s) + " is not (B, rows, columns, channels)");
+  return unpatchify(reshape(x, {s[0], s[1] * s[2], s[3]}), s[1], s[2], patch);
 }
 
 }  // namespace meanflow

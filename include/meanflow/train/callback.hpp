@@ -5,6 +5,7 @@
 
 #include <concepts>
 #include <type_traits>
+#include <utility>
 
 #include <meanflow/train/report.hpp>
 
@@ -42,23 +43,21 @@ consteval void check_callback() {
         requires(C& c, Trainer& t) { c.on_end(t); }, "a callback's on_end must accept (trainer)");
 }
 
-/// Whether a process that is the root, or is not, notifies the callback.
+/// Whether only the root notifies the callback.
 template <class C>
-[[nodiscard]] bool notifies(bool root) {
+inline constexpr bool root_only = [] {
   if constexpr (requires { std::remove_cvref_t<C>::root_only; })
-    return root || !std::remove_cvref_t<C>::root_only;
+    return bool(std::remove_cvref_t<C>::root_only);
   else
-    return true;
-}
+    return false;
+}();
 
 template <class C, class Trainer>
-void notify_begin(C& callback, Trainer& trainer, bool root) {
-  if constexpr (requires { callback.on_begin(trainer); })
-    if (notifies<C>(root)) callback.on_begin(trainer);
+void notify_begin(C& callback, Trainer& trainer) {
+  if constexpr (requires { callback.on_begin(trainer); }) callback.on_begin(trainer);
 }
 template <class C, class Trainer>
-[[nodiscard]] bool notify_step(C& callback, Trainer& trainer, const StepReport& report, bool root) {
-  if (!notifies<C>(root)) return false;
+[[nodiscard]] bool notify_step(C& callback, Trainer& trainer, const StepReport& report) {
   const auto stops = [](auto&& call) {
     if constexpr (std::same_as<decltype(call()), bool>) return call();
     call();
@@ -72,19 +71,31 @@ template <class C, class Trainer>
     return false;
 }
 template <class C, class Trainer>
-void notify_end(C& callback, Trainer& trainer, bool root) {
-  if constexpr (requires { callback.on_end(trainer); })
-    if (notifies<C>(root)) callback.on_end(trainer);
+void notify_end(C& callback, Trainer& trainer) {
+  if constexpr (requires { callback.on_end(trainer); }) callback.on_end(trainer);
 }
 
 /// Like `notify_end`, for a run that an exception ends: that one is reported, not another.
 template <class C, class Trainer>
-void notify_failed_end(C& callback, Trainer& trainer, bool root) {
+void notify_failed_end(C& callback, Trainer& trainer) {
   try {
-    notify_end(callback, trainer, root);
+    notify_end(callback, trainer);
   } catch (...) {
   }
 }
+
+/// f() when a scope is left, whichever way.
+template <class F>
+class AtExit {
+ public:
+  explicit AtExit(F f) : f_(std::move(f)) {}
+  AtExit(const AtExit&) = delete;
+  AtExit& operator=(const AtExit&) = delete;
+  ~AtExit() { f_(); }
+
+ private:
+  F f_;
+};
 
 }  // namespace detail
 

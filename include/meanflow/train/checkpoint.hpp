@@ -182,18 +182,11 @@ class Checkpoints {
  public:
   static constexpr bool root_only = true;
 
-  /// Creates the folder, and removes what a killed process may have left half-written in it.
-  /// `metadata` is written to every checkpoint. Throws FileError if the folder cannot be created.
+  /// `metadata` is written to every checkpoint.
   explicit Checkpoints(CheckpointSettings settings,
                        std::map<std::string, std::string> metadata = {})
       : settings_(std::move(settings)), metadata_(std::move(metadata)) {
     if (settings_.keep == 0) throw SettingError("Checkpoints: keep is 0, but must be at least 1");
-    std::error_code error;
-    std::filesystem::create_directories(settings_.folder, error);
-    if (error)
-      throw FileError(detail::quoted(settings_.folder) + " cannot be created: " + error.message() +
-                      ".");
-    remove_leftovers();
   }
 
   /// Resumes from the newest checkpoint, if there is one; returns whether there was. Of several
@@ -209,10 +202,13 @@ class Checkpoints {
     return resumed;
   }
 
-  /// Throws FileError if the folder holds checkpoints of later steps: those of another run, or
-  /// of one that was not resumed. They would be taken for this run's own.
+  /// Creates the folder, and removes what a killed process may have left half-written in it.
+  /// Throws FileError if the folder cannot be created, or holds checkpoints of later steps: those
+  /// of another run, or of one that was not resumed. They would be taken for this run's own.
   template <class Trainer>
   void on_begin(Trainer& trainer) {
+    create_folder();
+    remove_leftovers();
     refuse_later(trainer.steps_done());
     begun_ = trainer.steps_done();
   }
@@ -229,6 +225,7 @@ class Checkpoints {
   /// Writes a checkpoint now. Throws FileError if it cannot be written, or as `on_begin` does.
   template <class Trainer>
   void save(const Trainer& trainer) {
+    create_folder();
     refuse_later(trainer.steps_done());
     save_checkpoint(checkpoint_path(settings_.folder, trainer.steps_done()), trainer, metadata_);
     saved_ = trainer.steps_done();
@@ -236,6 +233,14 @@ class Checkpoints {
   }
 
  private:
+  void create_folder() const {
+    std::error_code error;
+    std::filesystem::create_directories(settings_.folder, error);
+    if (error)
+      throw FileError(detail::quoted(settings_.folder) + " cannot be created: " + error.message() +
+                      ".");
+  }
+
   void refuse_later(std::uint64_t step) const {
     const auto all = list_checkpoints(settings_.folder);
     if (!all.empty() && all.back().first > step)

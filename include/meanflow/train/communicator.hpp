@@ -33,6 +33,19 @@ concept Communicator = requires(C& communicator, Tensor<T, Device>& values,
   communicator.broadcast(bytes, communicator.rank());
 };
 
+/// A communicator that can add up in the background, while the backward pass goes on.
+///
+/// Syntax: `communicator.begin_all_reduce(numbers)`, of a `std::span<T>` on the host, returns an
+/// object that can be moved, with `done()`, whether the sums are there, and `wait()`.
+/// Semantics: every process begins the same sums in the same order, and leaves the numbers alone
+/// until they are done. `done()` is called now and then on the thread that began them, and may make
+/// progress.
+template <class C, class T>
+concept OverlappingCommunicator = requires(const C& communicator, std::span<T> numbers) {
+  { communicator.begin_all_reduce(numbers).done() } -> std::same_as<bool>;
+  communicator.begin_all_reduce(numbers).wait();
+};
+
 /// A training run of one process, and the template for your own.
 struct SingleProcess {
   [[nodiscard]] std::size_t size() const { return 1; }

@@ -123,7 +123,7 @@ class RowReports {
   /// What these rows add to the mean loss of the rows of all processes: with one, the mean.
   [[nodiscard]] double part_of_loss() const {
     double sum = 0;
-    for (const double loss : loss()) sum += loss / static_cast<double>(order_.rows);
+    for_each_term([&](std::size_t i, double term) { sum += i == 0 ? term : 0; });
     return sum;
   }
 
@@ -131,13 +131,24 @@ class RowReports {
   /// alone.
   [[nodiscard]] Metrics part_of_metrics() const {
     Metrics means(metrics_);
+    for_each_term([&](std::size_t i, double term) {
+      if (i > 0) means.value(i - 1) += term;
+    });
+    return means;
+  }
+
+  /// f(i, term) for each row's term of the mean loss (i = 0) and of the mean of each metric m
+  /// (i = 1 + m).
+  template <class F>
+  void for_each_term(F f) const {
+    for (const double row_loss : loss())
+      f(std::size_t{0}, row_loss / static_cast<double>(order_.rows));
     for (std::size_t m = 0; m < metrics_.size(); ++m) {
       const bool all = metrics_[m].rows != MetricRows::jumping;
       const auto count = static_cast<double>(all ? order_.rows : order_.jumps);
       for (std::size_t row = 0; row < rows_; ++row)
-        if (all || jumps(row)) means.value(m) += part(1 + m)[row] / count;
+        if (all || jumps(row)) f(1 + m, part(1 + m)[row] / count);
     }
-    return means;
   }
 
   /// Rows whose loss is not finite.

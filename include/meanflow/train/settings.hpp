@@ -35,6 +35,13 @@ struct TrainerSettings {
   /// Rows worked on together; 0: what suits the device and the net, and on a device with memory of
   /// its own what fits into it.
   std::size_t tile_rows = 0;
+  /// Numbers of the gradient, or some more, that several processes add up at a time while the
+  /// backward pass goes on, if the communicator can (`OverlappingCommunicator`); 0: all at its end.
+  std::size_t bucket = std::size_t{1} << 20;
+  /// Whether sums over rows do not depend on their order: the same bits for any number of threads
+  /// and of processes. On the processor alone; needs `tile_rows`, of which every process has a
+  /// multiple. The gradient of a tile must be less than 2^19.
+  bool deterministic = false;
   /// Whether a device that can (a GPU: as a CUDA graph) records a step and replays it for batches
   /// of the same shape; `MeanFlowTrainer::recording()` tells the outcome. Disable it if your
   /// net or objective hands the device numbers of the host that change from step to step.
@@ -57,6 +64,8 @@ struct TrainerSettings {
       throw SettingError("gradient_accumulation is 0, but must be at least 1");
     if (!(clip_norm >= 0))
       throw SettingError("clip_norm is " + std::to_string(clip_norm) + ", but must be at least 0");
+    if (deterministic && tile_rows == 0)
+      throw SettingError("deterministic is set, but tile_rows is 0: it must be given");
     learning_rate.check();
     condition_dropout.check();
   }

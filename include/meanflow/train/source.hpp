@@ -23,7 +23,8 @@ namespace meanflow {
 /// Semantics: the same seed and number give the same rows. Of P processes, that of rank k asks for
 /// the batches k, P + k, 2 P + k, ..., which are cut from those of one process: row i of batch n
 /// should depend on the seed and n B + i alone, so that any number of processes sees the same data.
-/// A condition that the net is not told of is an error (SettingError).
+/// A condition that the net is not told of is an error (SettingError). A source may have a
+/// `description()`, a text that differs where the data do: the processes of a run compare theirs.
 template <class S, class T, class C = NoCondition<T>>
 concept DataSource =
     requires(S& source) {
@@ -43,6 +44,7 @@ class SourceBatch {
  public:
   using HostCondition = OnDevice<C, Cpu>;
 
+  SourceBatch() = default;
   template <class Source>
   SourceBatch(Source& source, std::size_t rows) {
     x_ = Tensor<T>(Shape(source.row_shape()).batch_of(rows));

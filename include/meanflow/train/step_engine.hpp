@@ -7,18 +7,21 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <meanflow/kernels/recording.hpp>
 #include <meanflow/optim/update.hpp>
 #include <meanflow/tensor/transfer.hpp>
+#include <meanflow/train/gradient_sum.hpp>
 #include <meanflow/train/recipe.hpp>
 #include <meanflow/train/report.hpp>
 #include <meanflow/train/settings.hpp>
@@ -77,7 +80,7 @@ class StepEngine {
     update.prepare(plan.learning_rate, plan.step, plan.all.rows);
     const std::size_t numbers = 1 + (1 + metrics.size()) * plan.rows.count;
     if (report_.size() != numbers) report_ = Tensor<double, Device>({numbers});
-    TileSplit split{plan.rows.count, plan.carried, tile_count(settings, plan)};
+    TileSplit split = split_of(settings, plan);
     const auto pass = [&] {
       auto pass = pass_over(net, recipe, settings, update, plan, split, x_, condition_, report_);
       pass.draws.null = null;
@@ -100,7 +103,7 @@ class StepEngine {
     write_counters(plan);
     const std::size_t rows = plan.rows.count;
     Tensor<double, Device> report({1 + (1 + metrics.size()) * rows});
-    const TileSplit split{rows, plan.carried, tile_count(settings, plan)};
+    const TileSplit split = split_of(settings, plan);
     auto pass = pass_over(net, recipe, settings, update, plan, split, x, condition, report);
     pass.step = step;
     pass.net_dropout = false;
@@ -118,8 +121,13 @@ class StepEngine {
 
   /// Adds NaN to the gradients of the other processes, so that none of them takes the step that
   /// this one has failed in; nothing if they have been added up already.
-  void spoil(R& recipe) {
+  void spoil(R& recipe, const TrainerSettings& settings) {
     if (std::exchange(added_up_, true)) return;
+    if (settings.deterministic) {
+      std::vector<double> parts(2 * gradient_.size(), std::numeric_limits<double>::quiet_NaN());
+      recipe.communicator.all_reduce(std::span<double>(parts));
+      return;
+    }
     fill(Device{}, gradient_.size(), std::numeric_limits<T>::quiet_NaN(), gradient_.data());
     recipe.communicator.all_reduce(gradient_);
   }
@@ -127,6 +135,7 @@ class StepEngine {
   void begin() { added_up_ = false; }
 
   [[nodiscard]] const Values& gradient() const { return gradient_; }
+  [[nodiscard]] const CommunicationReport& communication() const { return communication_; }
   [[nodiscard]] kernels::RecordingReport recording() const {
     kernels::RecordingReport report = repeated_.report();
     if (Recorder::records && !replays_)
@@ -160,6 +169,7 @@ class StepEngine {
             .steps = settings.steps,
             .averages = update.averages(),
             .net_dropout = true,
+            .exact = settings.deterministic,
             .report = report.data() + 1};
   }
 
@@ -190,6 +200,12 @@ class StepEngine {
     const std::array<std::uint64_t, 2> counters{plan.step, plan.all.jumps};
     if (counters_.empty()) counters_ = Tensor<std::uint64_t, Device>({2});
     write(counters_, counters.data());
+  }
+
+  [[nodiscard]] TileSplit split_of(const TrainerSettings& settings, const StepPlan& plan) const {
+    TileSplit split{plan.rows.count, plan.carried, tile_count(settings, plan), {}, plan.first_row};
+    if (plan.carried == plan.rows.jumps) split.order = plan.all;
+    return split;
   }
 
   [[nodiscard]] std::size_t tile_count(const TrainerSettings& settings,
@@ -236,17 +252,89 @@ class StepEngine {
     workers_.prepare(std::min(workers(Device{}), pass.split.tiles), pass.net.parameters(),
                      gradient_, update.frozen_entries());
     fill(Device{}, gradient_.size(), T(0), gradient_.data());
-    with_batch_in_messages(pass, [&](const auto& tiles) { forward_backward(tiles, workers_); });
-    reduce_rows(Device{}, 1, pass.x.rows(), detail::Poison<T>{pass.report, gradient_.data()});
     double* const squared_norm = report_.data();
-    workers_.add_up(squared_norm);
-    updating_ = true;
-    if (recipe.communicator.size() > 1) {
-      added_up_ = true;
-      recipe.communicator.all_reduce(gradient_);
+    communication_ = {};
+    if (overlaps(recipe, settings)) {
+      if constexpr (can_overlap) back_and_add_up(pass, recipe, settings);
+      updating_ = true;
       workers_.measure(squared_norm);
+      update.apply(pass.net.parameters(), {gradient_.data(), squared_norm, settings.clip_norm});
+      return;
+    }
+    with_batch_in_messages(pass, [&](const auto& tiles) {
+      forward_backward(tiles, workers_, [](std::size_t) { return nullptr; });
+    });
+    poison(pass);
+    if (settings.deterministic) {
+      add_up_exactly(recipe, squared_norm);
+    } else {
+      workers_.add_up(squared_norm);
+      updating_ = true;
+      if (recipe.communicator.size() > 1) {
+        added_up_ = true;
+        const auto begin = std::chrono::steady_clock::now();
+        recipe.communicator.all_reduce(gradient_);
+        communication_.waited =
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+        workers_.measure(squared_norm);
+      }
     }
     update.apply(pass.net.parameters(), {gradient_.data(), squared_norm, settings.clip_norm});
+  }
+
+  /// Makes the gradient NaN if the loss of a row is not finite.
+  void poison(const TilePass<N, R>& pass) {
+    reduce_rows(Device{}, 1, pass.x.rows(), detail::Poison<T>{pass.report, gradient_.data()});
+  }
+
+  using Communicator = decltype(R::communicator);
+  static constexpr bool can_overlap =
+      std::is_same_v<Device, Cpu> && OverlappingCommunicator<Communicator, T> &&
+      RowObjective<decltype(R::objective), N, decltype(R::weighting)>;
+
+  [[nodiscard]] static bool overlaps(const R& recipe, const TrainerSettings& settings) {
+    return can_overlap && recipe.communicator.size() > 1 && settings.bucket > 0 &&
+           !settings.deterministic && detail::overlaps<T>(recipe.communicator);
+  }
+
+  /// Forward and back, while the parts of the gradient that are complete are added up.
+  void back_and_add_up(const TilePass<N, R>& pass, R& recipe, const TrainerSettings& settings) {
+    using Sum = detail::OverlappedSum<T, Communicator>;
+    Sum sum(recipe.communicator,
+            detail::gradient_buckets(pass.net.parameters().entries(), gradient_.size(),
+                                     settings.bucket),
+            pass.split.tiles, gradient_);
+    const auto add_up = [this](std::size_t begin, std::size_t end) { workers_.add_up(begin, end); };
+    try {
+      with_batch_in_messages(pass, [&](const auto& tiles) {
+        forward_backward(tiles, workers_, [&](std::size_t worker) {
+          return [&sum, &add_up, worker, tile = typename Sum::Tile{}](Tape<T>& tape) mutable {
+            tile.passed(sum, tape, worker == 0, add_up);
+          };
+        });
+      });
+    } catch (...) {  // the others wait for the rest
+      added_up_ = true;
+      static_cast<void>(sum.finish([this](std::size_t begin, std::size_t end) {
+        std::fill(gradient_.data() + begin, gradient_.data() + end,
+                  std::numeric_limits<T>::quiet_NaN());
+      }));
+      throw;
+    }
+    poison(pass);
+    added_up_ = true;
+    communication_ = sum.finish(add_up);
+  }
+
+  /// The gradient of all tiles of all processes, and its squared norm.
+  void add_up_exactly(R& recipe, double* squared_norm) {
+    if constexpr (std::is_same_v<Device, Cpu>) {
+      detail::ExactSums& sums = workers_.exact_sums();
+      added_up_ = updating_ = true;
+      recipe.communicator.all_reduce(sums.parts());
+      sums.give(gradient_.span());
+      workers_.measure(squared_norm);
+    }
   }
 
   /// After the device ran out of memory: drops recordings if there are any, else halves the tiles.
@@ -295,6 +383,7 @@ class StepEngine {
   kernels::RepeatedWork<Recorder> repeated_;
   bool replays_ = true;
   bool changes_with_step_ = false;
+  CommunicationReport communication_;
   bool updating_ = false;         // the current step has reached the update
   bool added_up_ = false;         // its gradient, with those of other processes
   std::size_t fitting_rows_ = 0;  // of a tile, once a device ran out of memory

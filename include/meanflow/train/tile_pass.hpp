@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -77,6 +78,7 @@ struct TilePass {
   std::uint64_t step, steps;
   std::span<const Values> averages;
   bool net_dropout;
+  bool exact;      ///< sums over tiles do not depend on their order
   double* report;  ///< loss and metrics, each of B rows
 
   using Weighting = decltype(recipe.weighting);
@@ -118,15 +120,24 @@ inline void check_output(const Shape& found, const Shape& expected) {
 
 }  // namespace detail
 
-/// Forward and back: reports the rows, and adds to the workers' gradients.
+/// After a tile, where sums over them do not depend on their order.
 template <class N, class R, class T, class Device>
+void settle(const TilePass<N, R>& pass, Workers<T, Device>& workers, std::size_t worker) {
+  if constexpr (std::same_as<Device, Cpu>)
+    if (pass.exact) workers.settle(worker);
+}
+
+/// Forward and back: reports the rows, and adds to the workers' gradients. watch(worker) gives what
+/// is called after each operation of a tile's backward pass, or nothing.
+template <class N, class R, class T, class Device, class W>
   requires RowObjective<decltype(R::objective), N, decltype(R::weighting)>
-void forward_backward(const TilePass<N, R>& pass, Workers<T, Device>& workers) {
+void forward_backward(const TilePass<N, R>& pass, Workers<T, Device>& workers, W watch) {
   parallel_tasks(Device{}, pass.split.tiles, [&](std::size_t tile, std::size_t worker) {
     const TileRows rows = pass.split[tile];
     if (rows.count == 0) return;
     Tape<T, Device>& tape = workers.tape(worker);
     tape.clear();
+    tape.watch(watch(worker));
     auto losses = pass.losses(rows, tape);
     bool differentiated = false;
     for (auto& output : losses.outputs) {
@@ -135,15 +146,18 @@ void forward_backward(const TilePass<N, R>& pass, Workers<T, Device>& workers) {
     }
     detail::check_node(differentiated);
     tape.backward();
+    tape.watch({});
+    settle(pass, workers, worker);
   });
   if constexpr (!on_host<Device>)
     workers.tape(0).clear();  // returns its memory to the pool that recorded steps share
 }
 
-/// The same for losses that couple rows: all tiles forward, the losses, then all tiles back.
-template <class N, class R, class T, class Device>
+/// The same for losses that couple rows: all tiles forward, the losses, then all tiles back. It is
+/// not watched.
+template <class N, class R, class T, class Device, class W>
   requires BatchObjective<decltype(R::objective), N>
-void forward_backward(const TilePass<N, R>& pass, Workers<T, Device>& workers) {
+void forward_backward(const TilePass<N, R>& pass, Workers<T, Device>& workers, W /*watch*/) {
   const std::size_t tiles = pass.split.tiles;
   workers.prepare_tiles(tiles);
   Tensor<std::size_t> nodes({tiles});
@@ -172,6 +186,7 @@ void forward_backward(const TilePass<N, R>& pass, Workers<T, Device>& workers) {
     if (rows.count == 0) return;
     workers.bind_tile(tile, worker, pass.net.parameters())
         .backward(nodes[tile], gather(gradient, rows));
+    settle(pass, workers, worker);
   });
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
@@ -74,6 +75,8 @@ class MeanFlowTrainer {
         engine_(net_.parameters().flat_size()) {
     if constexpr (requires { recipe_.objective.check(); }) recipe_.objective.check();
     check_precision(Device{}, settings_.precision);
+    if (settings_.deterministic && !std::is_same_v<Device, Cpu>)
+      throw SettingError("deterministic is for the processor, but this net is on another device");
     if (!std::is_same_v<T, float> && settings_.precision != Precision::float32)
       throw SettingError("precision is bfloat16, but this net's numbers are not float");
     if (settings_.condition_dropout.rate > 0) null_ = null_condition_of(net_, "condition dropout");
@@ -83,7 +86,10 @@ class MeanFlowTrainer {
   /// Throws NonFiniteError, before anything has changed, if a loss or the gradient is not finite,
   /// and OtherProcessError if another process failed in this step.
   StepReport step(const Values& x, const Condition& condition = {}) {
-    return together([&] { return own_step(x, condition); });
+    return together([&] {
+      check_same_rows(x.rows());
+      return own_step(x, condition);
+    });
   }
 
   /// Trains to `settings.steps` on batches from `source`, telling the callbacks
@@ -96,12 +102,14 @@ class MeanFlowTrainer {
   void fit(Source&& source, Callbacks&&... callbacks) {
     (detail::check_callback<std::remove_cvref_t<Callbacks>, MeanFlowTrainer>(), ...);
     if (std::is_same_v<Device, Cpu> && settings_.warnings) print_kernel_warnings_once();
-    detail::check_same_run(recipe_.communicator, *this);
-    SourceBatch<T, Condition> batch(source, own_batch() * settings_.gradient_accumulation);
+    SourceBatch<T, Condition> batch;
+    const std::size_t rows = own_batch() * settings_.gradient_accumulation;
+    agree([&] { batch = SourceBatch<T, Condition>(source, rows); });
+    if (recipe_.communicator.size() > 1)
+      detail::check_same_run(recipe_.communicator, agreement_,
+                             detail::beginning_identity(*this, source));
     const auto start = std::chrono::steady_clock::now();
-    [[maybe_unused]] const bool root = is_root(recipe_.communicator);
-    (detail::agree(recipe_.communicator, [&] { detail::notify_begin(callbacks, *this, root); }),
-     ...);
+    agree([&] { (notify(callbacks, [&] { detail::notify_begin(callbacks, *this); }), ...); });
     try {
       while (step_ < settings_.steps) {
         [[maybe_unused]] StepReport report = together([&] {
@@ -113,21 +121,22 @@ class MeanFlowTrainer {
         });
         report.seconds =
             std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-        bool stops = false;
-        ((stops =
-              detail::agree(recipe_.communicator,
-                            [&] { return detail::notify_step(callbacks, *this, report, root); }) ||
-              stops),
-         ...);  // all of them are notified
+        const bool stops = agree([&] {
+          bool stop = false;  // all of them are notified
+          ((stop |=
+            notify(callbacks, [&] { return detail::notify_step(callbacks, *this, report); })),
+           ...);
+          return stop;
+        });
         if (stops) break;
       }
     } catch (const NonFiniteError&) {
       throw;
     } catch (...) {
-      (detail::notify_failed_end(callbacks, *this, root), ...);
+      (notify(callbacks, [&] { detail::notify_failed_end(callbacks, *this); }), ...);
       throw;
     }
-    (detail::agree(recipe_.communicator, [&] { detail::notify_end(callbacks, *this, root); }), ...);
+    agree([&] { (notify(callbacks, [&] { detail::notify_end(callbacks, *this); }), ...); });
   }
 
   /// The mean loss and metrics of `batches` batches of held-out rows, of the first average, or of
@@ -137,15 +146,17 @@ class MeanFlowTrainer {
   template <DataSource<T, Condition> Source>
   [[nodiscard]] EvaluationReport evaluate(Source&& source, std::size_t batches = 1) {
     if (batches == 0) throw SettingError("evaluate: batches is 0, but must be at least 1");
+    check_not_alone("evaluate");
     const UseValues<T, Device> averaged(net_.parameters(), best_values());
     const AutocastScope precision(settings_.precision, Device{});
     const ConvolutionScope convolutions(settings_.convolutions);
     auto& communicator = recipe_.communicator;
-    SourceBatch<T, Condition> batch(source, own_batch());
     EvaluationReport report{.metrics = Metrics(engine_.metrics), .rows = batches * settings_.batch};
     // Beyond the rows of any training run, whose random numbers are others.
     const std::uint64_t first = (std::uint64_t{1} << 43) / settings_.batch;
-    detail::agree(communicator, [&] {
+    const std::size_t own_rows = own_batch();
+    agree([&] {
+      SourceBatch<T, Condition> batch(source, own_rows);
       for (std::uint64_t number = first; number < first + batches; ++number) {
         batch.fill(source, settings_.seed, number * communicator.size() + communicator.rank());
         const RowReports rows = measured(batch, number);
@@ -155,7 +166,7 @@ class MeanFlowTrainer {
           report.metrics.value(m) += metrics.value(m) / static_cast<double>(batches);
       }
     });
-    add_up(report.loss, report.metrics);
+    meet([&] { add_up(report.loss, report.metrics); });
     return report;
   }
 
@@ -229,8 +240,11 @@ class MeanFlowTrainer {
   /// that state. All of them call this. Throws OtherProcessError in the others if f throws.
   template <class F>
   bool restore_by_root(F f) {
+    check_not_alone("restore_by_root");
     auto& communicator = recipe_.communicator;
-    const bool restored = detail::agree(communicator, [&] { return is_root(communicator) && f(); });
+    if (communicator.size() > 1)
+      detail::check_same_run(communicator, agreement_, detail::process_identity(*this));
+    const bool restored = agree([&] { return is_root(communicator) && f(); });
     if (restored && communicator.size() > 1) {
       State state = this->state();
       detail::take_from_root(communicator, state);
@@ -241,6 +255,9 @@ class MeanFlowTrainer {
 
   /// Whether steps are recorded and replayed (`TrainerSettings::replay`).
   [[nodiscard]] kernels::RecordingReport recording() const { return engine_.recording(); }
+
+  /// How the processes added up the gradient of the last step.
+  [[nodiscard]] const CommunicationReport& communication() const { return engine_.communication(); }
 
   /// The gradient of the last step, as a flat buffer.
   [[nodiscard]] const Values& gradient() const { return engine_.gradient(); }
@@ -256,7 +273,59 @@ class MeanFlowTrainer {
       throw SettingError("batch is " + std::to_string(settings_.batch) +
                          ", but must be a multiple of the number of processes, " +
                          std::to_string(processes));
-    return settings_.batch / processes;
+    const std::size_t own = settings_.batch / processes;
+    if (settings_.deterministic && own % settings_.tile_rows != 0)
+      throw SettingError("deterministic is set: each process has " + std::to_string(own) +
+                         " rows, but must have a multiple of tile_rows, " +
+                         std::to_string(settings_.tile_rows));
+    return own;
+  }
+
+  /// f() in all processes; whether one of them wants to stop (`detail::Agreement`).
+  template <class F>
+  bool agree(F f) {
+    return agreement_(recipe_.communicator, f);
+  }
+
+  /// f(), in which the processes meet.
+  template <class F>
+  void meet(F f) {
+    agreement_.meet(recipe_.communicator, f);
+  }
+
+  /// f(), which notifies the callback, unless that is for the root alone and this is another
+  /// process; what f returns, or false.
+  template <class C, class F>
+  bool notify(C& /*callback*/, F f) {
+    constexpr bool for_root = detail::root_only<C>;
+    const auto& communicator = recipe_.communicator;
+    if (for_root && !is_root(communicator)) return false;
+    alone_ = for_root && communicator.size() > 1;
+    const detail::AtExit together([this] { alone_ = false; });
+    if constexpr (std::is_same_v<decltype(f()), bool>)
+      return f();
+    else
+      return f(), false;
+  }
+
+  /// Others would be waited for that are not there.
+  void check_not_alone(const char* what) const {
+    if (alone_)
+      throw SettingError(std::string(what) +
+                         ": all processes have to call it, but a callback that is root_only did");
+  }
+
+  /// Throws ShapeError in all processes if one of them has other rows.
+  void check_same_rows(std::size_t rows) {
+    auto& communicator = recipe_.communicator;
+    if (communicator.size() == 1) return;
+    const double own = static_cast<double>(rows);
+    std::array<double, 2> sums{own, own * own};
+    agreement_.add_up(communicator, std::span<double>(sums));
+    if (static_cast<double>(communicator.size()) * sums[1] == sums[0] * sums[0]) return;
+    agreement_.all_throw();
+    throw ShapeError("step: this process has " + std::to_string(rows) +
+                     " rows, but others have other numbers of rows");
   }
 
   /// f(), a step. What one process fails in stops all: it spoils the gradient that they add up, and
@@ -264,18 +333,9 @@ class MeanFlowTrainer {
   template <class F>
   StepReport together(F f) {
     if (recipe_.communicator.size() == 1) return f();
+    check_not_alone("step");
     engine_.begin();
-    reported_ = false;
-    try {
-      return f();
-    } catch (const std::exception& failure) {
-      if (!reported_) {
-        engine_.spoil(recipe_);
-        std::vector<double> means(1 + engine_.metrics.size());
-        detail::exchange(recipe_.communicator, means, failure.what());
-      }
-      throw;
-    }
+    return agreement_.meet(recipe_.communicator, f, [this] { engine_.spoil(recipe_, settings_); });
   }
 
   /// The sums over all processes.
@@ -283,10 +343,21 @@ class MeanFlowTrainer {
     if (recipe_.communicator.size() == 1) return;
     std::vector<double> numbers{loss};
     for (std::size_t m = 0; m < metrics.size(); ++m) numbers.push_back(metrics.value(m));
-    reported_ = true;
-    detail::exchange(recipe_.communicator, numbers);
+    agreement_.add_up(recipe_.communicator, numbers);
     loss = numbers[0];
     for (std::size_t m = 0; m < metrics.size(); ++m) metrics.value(m) = numbers[1 + m];
+  }
+
+  /// The means over all processes' rows, in any order with the same bits.
+  void add_up_exactly(const RowReports& rows, StepReport& report) {
+    report.metrics = Metrics(engine_.metrics);
+    detail::ExactSums sums(1 + engine_.metrics.size());
+    rows.for_each_term([&](std::size_t i, double term) { sums.add(i, term); });
+    agreement_.add_up(recipe_.communicator, sums.parts());
+    std::vector<double> means(sums.size());
+    sums.give(std::span<double>(means));
+    report.loss = means[0];
+    for (std::size_t m = 0; m + 1 < means.size(); ++m) report.metrics.value(m) = means[1 + m];
   }
 
   /// f(x, condition), with the rows where the step wants them.
@@ -339,9 +410,13 @@ class MeanFlowTrainer {
     report.gradient_norm =
         engine_.run(net_, recipe_, settings_, update_, null_, plan, x, condition);
     const RowReports& rows = engine_.rows();
-    report.loss = rows.part_of_loss();
-    report.metrics = rows.part_of_metrics();
-    add_up(report.loss, report.metrics);
+    if (settings_.deterministic) {
+      add_up_exactly(rows, report);
+    } else {
+      report.loss = rows.part_of_loss();
+      report.metrics = rows.part_of_metrics();
+      add_up(report.loss, report.metrics);
+    }
     std::vector<std::size_t> bad = rows.bad_rows();
     if (!bad.empty()) fail(plan, x.row_size(), std::move(bad));
     if (!std::isfinite(report.gradient_norm)) fail(plan, x.row_size(), {});
@@ -351,6 +426,7 @@ class MeanFlowTrainer {
 
   [[noreturn]] void fail(const StepPlan& plan, std::size_t elements, std::vector<std::size_t> bad) {
     engine_.clear();
+    agreement_.all_throw();  // the gradient of all is not finite
     detail::throw_non_finite(recipe_, settings_.seed, plan, engine_.rows(), elements,
                              std::move(bad));
   }
@@ -363,8 +439,9 @@ class MeanFlowTrainer {
   StepPlanner<Device> planner_;
   Condition null_{};  // set where conditions are dropped
   std::uint64_t step_ = 0;
-  Shape row_shape_{};      // of the last batch
-  bool reported_ = false;  // the processes have added up their reports of this step
+  Shape row_shape_{};  // of the last batch
+  detail::Agreement agreement_;
+  bool alone_ = false;  // a callback is notified by the root alone
 };
 
 }  // namespace meanflow

@@ -10,6 +10,7 @@
 #include <meanflow/autodiff/tape.hpp>
 #include <meanflow/kernels/reference.hpp>
 #include <meanflow/optim/update.hpp>
+#include <meanflow/train/exact_sums.hpp>
 
 namespace meanflow {
 
@@ -65,8 +66,10 @@ class Workers {
   /// Discards what a failed step left behind.
   void clear() {
     for (auto& worker : all_) {
+      worker->tape.watch({});
       worker->tape.clear();
       fill(Device{}, worker->gradient.size(), T(0), worker->gradient.data());
+      worker->exact = {};
     }
     for (auto& tape : tiles_) tape->clear();
   }
@@ -85,6 +88,30 @@ class Workers {
     });
   }
 
+  /// Adds a part of the gradients to the first, and clears it in the others.
+  void add_up(std::size_t begin, std::size_t end) {
+    T* const sum = all_.front()->gradient.data();
+    for (std::size_t worker = 1; worker < all_.size(); ++worker) {
+      T* const part = all_[worker]->gradient.data();
+      accumulate(Device{}, end - begin, part + begin, sum + begin);
+      fill(Device{}, end - begin, T(0), part + begin);
+    }
+  }
+
+  /// Moves what tiles have added to the gradient of a worker to its exact sums.
+  void settle(std::size_t worker) {
+    Worker& own = *all_[worker];
+    if (own.exact.size() == 0) own.exact = detail::ExactSums(own.gradient.size());
+    own.exact.take(own.gradient.span());
+  }
+  /// The exact sums of all workers.
+  [[nodiscard]] detail::ExactSums& exact_sums() {
+    for (std::size_t worker = 0; worker < all_.size(); ++worker) settle(worker);
+    for (std::size_t worker = 1; worker < all_.size(); ++worker)
+      all_.front()->exact.take(all_[worker]->exact);
+    return all_.front()->exact;
+  }
+
   /// Writes the squared norm of the first gradient, as after an all-reduce.
   void measure(double* squared_norm) {
     each_chunk_norm(all_.front()->gradient.size(), squared_norm, [](std::size_t, std::size_t) {});
@@ -94,6 +121,7 @@ class Workers {
   struct Worker {
     Tape<T, Device> tape;
     Values gradient;
+    detail::ExactSums exact{};
   };
 
   /// Calls before(begin, count) for each chunk, and then adds the chunk to the squared norm, while

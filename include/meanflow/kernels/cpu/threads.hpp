@@ -52,14 +52,15 @@ inline void wait(Cpu) {}
   return omp_in_parallel() ? 1 : static_cast<std::size_t>(omp_get_max_threads());
 }
 
-/// Small nets: tiles of about `tile_rows` rows, whose activations stay in a core's own cache
-/// through all layers, as many for each core. Large nets: one tile, and the kernels themselves use
-/// all cores, since a gradient per core would cost more memory than it is worth.
+/// Tiles of about `tile_rows` rows, as many for each core: activations of small nets stay in a
+/// core's own cache through all layers, and cores wait for each other once a step, not once a
+/// kernel. Where a gradient per core would cost more memory than that is worth: one tile, and the
+/// kernels themselves use all cores.
 [[nodiscard]] inline std::size_t row_tiles(Cpu, std::size_t rows, std::size_t parameters,
                                            std::size_t tile_rows = 128) {
-  constexpr std::size_t most_parameters = std::size_t{1} << 22;
-  if (parameters > most_parameters || rows <= 1) return 1;
+  constexpr std::size_t most_numbers = std::size_t{1} << 27;  // in the gradients of all cores
   const std::size_t cores = workers(Cpu{});
+  if (parameters > most_numbers / cores || rows <= 1) return 1;
   const std::size_t each = (rows + cores * tile_rows - 1) / (cores * tile_rows);
   return std::min(rows, each * cores);
 }
