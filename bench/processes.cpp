@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <exception>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <meanflow/mpi.hpp>
@@ -64,6 +65,7 @@ void run(int argc, char** argv) {
   if (argc < 4) throw SettingError("NET BATCH STEPS [float32|bfloat16] [BUCKET]");
   const std::string net = argv[1];
   const auto number = [&](int i) { return static_cast<std::size_t>(std::atoll(argv[i])); };
+  if (number(2) == 0 || number(3) == 0) throw SettingError("BATCH and STEPS must be at least 1");
   MpiSettings settings;
   if (argc > 4 && std::string(argv[4]) == "bfloat16") settings.wire = Precision::bfloat16;
   const std::size_t bucket = argc > 5 ? number(5) : TrainerSettings{}.bucket;

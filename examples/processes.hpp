@@ -22,10 +22,13 @@ class Processes {
   /// Makes this process use that many threads; 0: all, or its share of the machine.
   void use_threads(int threads);
 
-  /// To be called before an error that ends this process is printed: the root speaks first, and its
-  /// end is the others' end, since they mostly have the same to say. The name of this process if
-  /// there are several, "process 2 of 4: ", and that it is not the root.
-  [[nodiscard]] std::string fail();
+  /// The seconds that processes wait for each other before they end; 600 before this is called.
+  void set_timeout(double seconds);
+
+  /// To be called before an error that ends this process is printed. In other processes than the
+  /// root it waits first, since they mostly have the same to say, and the root's end is theirs;
+  /// then it gives what the message begins with, as in "process 2 of 4: ".
+  [[nodiscard]] std::string end_and_name();
 
  private:
   struct Mpi;

@@ -19,7 +19,13 @@ struct Processes::Mpi {
 void Processes::begin(int& argc, char**& argv) {
   if (!meanflow::started_by_mpi()) return;
   mpi_ = std::make_shared<Mpi>(argc, argv);
-  communicator_ = meanflow::AnyCommunicator(meanflow::MpiCommunicator{});
+  set_timeout(600);
+}
+
+void Processes::set_timeout(double seconds) {
+  if (mpi_)
+    communicator_ = meanflow::AnyCommunicator(meanflow::MpiCommunicator(
+        MPI_COMM_WORLD, {.timeout = std::chrono::duration<double>(seconds)}));
 }
 
 void Processes::use_threads(int threads) {
@@ -29,7 +35,7 @@ void Processes::use_threads(int threads) {
     omp_set_num_threads(threads);
 }
 
-std::string Processes::fail() {
+std::string Processes::end_and_name() {
   if (mpi_) mpi_->session.abandon();
   if (root()) return "";
   std::this_thread::sleep_for(std::chrono::seconds(3));

@@ -216,6 +216,7 @@ int main(int argc, char** argv) {
   cifar10::EvaluateRequest evaluate;
   cifar10::InfoRequest info;
   int threads = 0;
+  double timeout = 600;
   CLI::App app{about};
   app.require_subcommand(1);
   CLI::App* training = app.add_subcommand("train", "train, or resume a training run");
@@ -231,15 +232,22 @@ int main(int argc, char** argv) {
   for (CLI::App* command : {training, sampling, evaluating, informing})
     command->add_option("--threads", threads, "number of threads (default: all)")
         ->check(check_positive);
+  for (CLI::App* command : {training, sampling, evaluating})
+    command
+        ->add_option("--timeout", timeout,
+                     "seconds that processes under mpirun wait for one that does not answer")
+        ->check(CLI::PositiveNumber)
+        ->default_val(600);
   examples::Processes processes;
   const auto report = [&](const std::string& message) {
-    const std::string speaker = processes.fail();
+    const std::string speaker = processes.end_and_name();
     std::fprintf(stderr, "cifar10: %s%s\n", speaker.c_str(), message.c_str());
   };
   try {
     processes.begin(argc, argv);
     app.parse(argc, argv);
     processes.use_threads(threads);
+    processes.set_timeout(timeout);
     train.processes = sample.processes = evaluate.processes = processes.communicator();
     for (auto* checkpoint : {&sample.checkpoint, &evaluate.checkpoint, &info.checkpoint})
       *checkpoint = cifar10::checkpoint_file(*checkpoint);

@@ -45,6 +45,8 @@ namespace cifar10 {
 /// steps.
 class KernelNotes {
  public:
+  static constexpr bool root_only = true;
+
   template <class Trainer>
   void on_step(Trainer& trainer, const meanflow::StepReport&) {
     const auto warnings = meanflow::kernels::warnings_so_far();

@@ -70,8 +70,11 @@ class WorkdirLock {
 /// Throws meanflow::SettingError if this process is configured otherwise than the root.
 void check_same_settings(const meanflow::AnyCommunicator& processes, const Settings& settings) {
   const std::string root = text_of_root(processes, to_yaml(settings));
-  if (const auto differs = difference(settings, parse_configuration(root, "the root's settings")))
-    throw meanflow::SettingError("this process is configured otherwise than the root: " + *differs);
+  in_all(processes, [&] {
+    if (const auto differs = difference(settings, parse_configuration(root, "the root's settings")))
+      throw meanflow::SettingError("this process is configured otherwise than the root: " +
+                                   *differs);
+  });
 }
 
 void report_kernels() {

@@ -104,7 +104,7 @@ int main(int argc, char** argv) {
   add_sample_options(*sampling, request);
   examples::Processes processes;
   const auto report = [&](const std::exception& error) {
-    const std::string speaker = processes.fail();
+    const std::string speaker = processes.end_and_name();
     std::fprintf(stderr, "toy2d: %s%s\n", speaker.c_str(), error.what());
   };
   try {

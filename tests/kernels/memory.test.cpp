@@ -124,6 +124,7 @@ TEST_CASE("row_tiles gives every core as many tiles") {
   CHECK(row_tiles(Cpu{}, 1, 100) == 1);
   CHECK(row_tiles(Cpu{}, 1024, 100) == 8);
   CHECK(row_tiles(Cpu{}, 1025, 100) == 10);
-  CHECK(row_tiles(Cpu{}, 100'000, std::size_t{1} << 23) == 1);
+  CHECK(row_tiles(Cpu{}, 100'000, std::size_t{1} << 26) == 782);  // 2^27 numbers of two cores
+  CHECK(row_tiles(Cpu{}, 100'000, (std::size_t{1} << 26) + 1) == 1);
   CHECK(row_tiles(Reference{}, 1024, 100) == 1);
 }

@@ -416,25 +416,36 @@ TEST_CASE("a number that is not finite stops all processes in the same step") {
   for (const std::string& message : thrown) CHECK(message.empty());
 }
 
-TEST_CASE("what one process fails in ends all of them, and the root saves what was reached") {
-  struct Broken {
-    std::size_t rank;
-    [[nodiscard]] Shape row_shape() const { return {2}; }
-    void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t number) const {
-      if (rank == 2 && number / 3 == 4) throw std::runtime_error("no more rows");
-      Toy2dSource{Toy2d::rings}.fill(x, seed, number);
-    }
-  };
+/// A source that one of three processes cannot read on from.
+struct BrokenInOne {
+  std::size_t rank;
+  [[nodiscard]] Shape row_shape() const { return {2}; }
+  void fill(Tensor<float>& x, std::uint64_t seed, std::uint64_t number) const {
+    if (rank == 2 && number / 3 == 4) throw std::runtime_error("no more rows");
+    Toy2dSource{Toy2d::rings}.fill(x, seed, number);
+  }
+};
+
+template <class Process>
+void expect_end_of_all() {
+  using Own = Recipe<MeanFlow, ConstantWeighting, LinearPath, LogitNormalTimes, Adam, Process>;
   const TemporaryFolder folder;
   const auto thrown = as_processes(3, [&](ThreadProcess process) {
-    auto trainer = make_trainer(process, 10);
+    MeanFlowTrainer<Mlp<>, Own> trainer(Mlp<>({.hidden = 16, .layers = 2, .seed = 2}),
+                                        {.steps = 10, .batch = all_rows, .bucket = 100},
+                                        Own{.communicator = Process(process)});
     Checkpoints checkpoints({.folder = folder.path()});
-    trainer.fit(Broken{process.rank()}, checkpoints);
+    trainer.fit(BrokenInOne{process.rank()}, checkpoints);
   });
   CHECK(thrown[2] == "no more rows");
   CHECK(thrown[0] == "process 2 of 3 failed: no more rows");
   CHECK(thrown[1] == thrown[0]);
   CHECK(latest_checkpoint(folder.path()) == checkpoint_path(folder.path(), 4));
+}
+
+TEST_CASE("what one process fails in ends all of them, and the root saves what was reached") {
+  expect_end_of_all<ThreadProcess>();
+  expect_end_of_all<OverlappingProcess>();
 }
 
 TEST_CASE("a callback that fails, or stops, in one process ends all after the same step") {
@@ -484,6 +495,19 @@ TEST_CASE("processes tell each other of failures, whatever each is about to say"
   });
   CHECK(thrown[0] == "process 1 of 3 failed: an exception that is not a std::exception");
   CHECK(thrown[1].empty());
+}
+
+TEST_CASE("a callback may meet the others by itself, after another has failed too") {
+  const auto thrown = as_processes(3, [](ThreadProcess process) {
+    const auto fails = [&](const StepReport& report) {
+      if (report.step == 1 && process.rank() == 1) throw std::runtime_error("not here");
+    };
+    const auto meets = [&](const StepReport&) { by_root(process, [] {}); };
+    make_trainer(process, 4).fit(Toy2dSource{Toy2d::rings}, fails, meets);
+  });
+  CHECK(thrown[1] == "not here");
+  CHECK(thrown[0] == "process 1 of 3 failed: not here");
+  CHECK(thrown[2] == thrown[0]);
 }
 
 TEST_CASE("a checkpoint that the root cannot read ends all processes") {

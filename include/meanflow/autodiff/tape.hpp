@@ -81,11 +81,12 @@ class Tape {
     frozen_ = std::move(frozen);
   }
 
-  /// Where the gradient of `parameter` is added, or null if it is a constant.
+  /// Where the gradient of `parameter` is added, or null if it is a constant. To be asked for
+  /// before the operation that adds to it is recorded, so that `complete_at` knows of it.
   [[nodiscard]] T* gradient_of(const Parameter<T, Device>& parameter) {
     if (parameter.empty() || parameter.owner() != owner_) return nullptr;
     if (frozen_ && (*frozen_)[parameter.index()]) return nullptr;
-    if (passed_) remember_use(parameter.index());
+    if (passed_ && !runs_back_) remember_use(parameter.index());
     return parameter_gradient_.data() + parameter.offset();
   }
 
@@ -147,6 +148,7 @@ class Tape {
 
   /// The same from all nodes whose gradients have been added.
   void backward() {
+    runs_back_ = true;
     while (!operations_.empty()) {
       const Operation operation = operations_.back();
       operations_.pop_back();
@@ -156,6 +158,7 @@ class Tape {
     }
     arena_.reset();
     forget_uses();
+    runs_back_ = false;
   }
 
   /// Forgets everything recorded and all gradients of nodes; keeps the memory.
@@ -165,6 +168,7 @@ class Tape {
     gradients_.clear();
     arena_.reset();
     forget_uses();
+    runs_back_ = false;
     if (nested_) nested_->clear();
   }
 
@@ -172,7 +176,8 @@ class Tape {
   [[nodiscard]] bool bound() const { return owner_ != nullptr; }
 
   /// A tape for a part of what is recorded here that is computed again in the backward pass; it
-  /// adds to the same gradient of the parameters. Its memory is kept as well.
+  /// adds to the same gradient of the parameters; call `use_unknown` before the operation that does
+  /// is recorded. Its memory is kept as well.
   [[nodiscard]] Tape& nested() {
     if (!nested_) nested_ = std::make_unique<Tape>();
     nested_->owner_ = owner_;
@@ -208,6 +213,7 @@ class Tape {
   std::function<void(Tape&)> passed_;
   std::vector<std::size_t> first_use_;  // by parameter, the operation; of watched tapes
   std::size_t first_unknown_ = no_node;
+  bool runs_back_ = false;
   std::vector<Values> gradients_;
   detail::Arena arena_;
   const void* owner_ = nullptr;

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -20,8 +21,10 @@
 
 #include <mpi.h>
 
+#include <meanflow/error.hpp>
 #include <meanflow/kernels/precision.hpp>
 #include <meanflow/mpi/bfloat16.hpp>
+#include <meanflow/mpi/session.hpp>
 #include <meanflow/tensor/tensor.hpp>
 #include <meanflow/tensor/transfer.hpp>
 
@@ -64,7 +67,7 @@ class MpiCommunicator {
     handles_ = std::shared_ptr<Handles>(new Handles{own, sum}, [](Handles* held) {
       int ended = 0;
       MPI_Finalized(&ended);  // nothing is freed together once an exception ends this process
-      if (!ended && std::uncaught_exceptions() == 0) {
+      if (!ended && !detail::mpi_is_abandoned() && std::uncaught_exceptions() == 0) {
         MPI_Comm_free(&held->comm);
         MPI_Op_free(&held->sum_bfloat16);
       }
@@ -100,6 +103,10 @@ class MpiCommunicator {
    public:
     Pending(const MpiCommunicator& communicator, std::span<T> numbers)
         : communicator_(&communicator), numbers_(numbers) {
+      if (numbers.size() > std::size_t{std::numeric_limits<int>::max()})
+        throw SettingError(
+            "begin_all_reduce: MPI adds up at most 2^31 - 1 numbers at a time, but " +
+            std::to_string(numbers.size()) + " were given");
       const int count = static_cast<int>(numbers.size());
       const MPI_Comm comm = communicator.handles_->comm;
       if constexpr (std::same_as<T, float>)
@@ -145,7 +152,8 @@ class MpiCommunicator {
     MPI_Request request_ = MPI_REQUEST_NULL;
   };
 
-  /// Begins to replace fewer than 2^31 numbers by their sums over all processes.
+  /// Begins to replace numbers by their sums over all processes. Throws SettingError if there are
+  /// 2^31 or more.
   template <class T>
   [[nodiscard]] Pending<T> begin_all_reduce(std::span<T> numbers) const {
     return {*this, numbers};

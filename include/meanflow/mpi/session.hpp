@@ -18,6 +18,16 @@
 
 namespace meanflow {
 
+namespace detail {
+
+/// Whether this process ends without the others.
+[[nodiscard]] inline bool& mpi_is_abandoned() {
+  static bool abandoned = false;
+  return abandoned;
+}
+
+}  // namespace detail
+
 /// MPI from here to the end of its life: have one, in main, and destroy it on the thread that made
 /// it. Does nothing in a program that has begun MPI itself.
 ///
@@ -41,14 +51,16 @@ class MpiSession {
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;
   ~MpiSession() {
-    if (owns_ && !abandoned_ && std::uncaught_exceptions() == exceptions_) MPI_Finalize();
+    if (owns_ && !detail::mpi_is_abandoned() && std::uncaught_exceptions() == exceptions_)
+      MPI_Finalize();
   }
 
-  /// Does not finish MPI at the end: for a program that has caught the exception that ends it.
-  void abandon() { abandoned_ = true; }
+  /// Does nothing together with others at the end: for a program that has caught the exception that
+  /// ends it.
+  void abandon() { detail::mpi_is_abandoned() = true; }
 
  private:
-  bool owns_ = false, abandoned_ = false;
+  bool owns_ = false;
   int exceptions_ = std::uncaught_exceptions();
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// A number that differs where numbers do.
+/// Texts by which sets of numbers are told apart.
 #pragma once
 
 #include <functional>
@@ -11,7 +11,7 @@
 
 namespace meanflow::detail {
 
-/// Of the bytes of numbers, as text: to tell sets of them apart, in programs of the same build.
+/// A hash of the bytes of numbers, the same in programs of the same build.
 template <class T>
   requires std::is_arithmetic_v<T>
 [[nodiscard]] std::string checksum(std::span<const T> numbers) {

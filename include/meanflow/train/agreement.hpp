@@ -74,9 +74,10 @@ void take_from_root(C& communicator, TrainingState<T, Device>& state) {
   }
 }
 
-/// What the processes of one training run tell each other between its parts. What one of them fails
-/// in all of them hear of the next time that they meet, whatever each is then about to tell: every
-/// message has the same size.
+/// What the processes of one training run tell each other between its parts: a few numbers, in
+/// messages of one size with a place for a failure, so that what one fails in all of them hear of
+/// the next time that they meet, whatever each is then about to tell. What has been heard is known
+/// to all agreements of a thread, one of which may be within another.
 class Agreement {
  public:
   /// f(), after which all processes go on together; whether one of them wants to stop, which f
@@ -101,7 +102,7 @@ class Agreement {
   /// `before` is called first in the process that tells it.
   template <class C, class F, class Before>
   auto meet(C& communicator, F f, Before before) {
-    const Part part(*this);
+    const Part part;
     try {
       return f();
     } catch (...) {
@@ -141,15 +142,12 @@ class Agreement {
   /// A part of a training run, maybe of another part.
   class Part {
    public:
-    explicit Part(Agreement& whole) : whole_(whole) { ++whole_.depth_; }
+    Part() { ++depth_; }
     Part(const Part&) = delete;
     Part& operator=(const Part&) = delete;
     ~Part() {
-      if (--whole_.depth_ == 0) whole_.known_ = false;
+      if (--depth_ == 0) known_ = false;
     }
-
-   private:
-    Agreement& whole_;
   };
 
   template <class C>
@@ -169,17 +167,24 @@ class Agreement {
                             std::to_string(communicator.size()) + " failed: " + why);
   }
 
-  std::size_t depth_ = 0;  // of parts within parts
-  bool known_ = false;     // the failure in flight, to all processes
+  inline static thread_local std::size_t depth_ = 0;  // of parts within parts
+  inline static thread_local bool known_ = false;     // the failure in flight, to all processes
 };
 
 }  // namespace detail
+
+/// f(), in all processes, each of which calls this. What it throws in one reaches that one's
+/// caller; then the others throw OtherProcessError.
+template <class C, class F>
+void in_all(C& communicator, F f) {
+  detail::Agreement{}(communicator, [&] { f(); });
+}
 
 /// f(), by the root alone, for which the others wait. All processes call this. What it throws
 /// reaches the root's caller; then the others throw OtherProcessError.
 template <class C, class F>
 void by_root(C& communicator, F f) {
-  detail::Agreement{}(communicator, [&] {
+  in_all(communicator, [&] {
     if (communicator.rank() == 0) f();
   });
 }
@@ -196,7 +201,7 @@ template <class C>
 void check_same(C& communicator, const std::string& name, const std::string& value) {
   if (communicator.size() == 1) return;
   const std::string root = text_of_root(communicator, value);
-  detail::Agreement{}(communicator, [&] {
+  in_all(communicator, [&] {
     if (value != root)
       throw SettingError(name + " is \"" + value + "\", but \"" + root + "\" in the root");
   });

@@ -74,7 +74,7 @@ class AnyCommunicator {
   /// Whether the one that is held is an `OverlappingCommunicator`.
   [[nodiscard]] bool overlaps() const { return held_ && held_->overlaps(); }
 
-  /// Throws SettingError if it is not.
+  /// Throws SettingError if one is held that is not.
   template <class T>
   [[nodiscard]] Pending begin_all_reduce(std::span<T> numbers) const {
     return Pending(held_ ? held_->begin_all_reduce(numbers) : nullptr);

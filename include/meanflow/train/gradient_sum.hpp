@@ -7,8 +7,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
-#include <memory>
-#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -34,8 +32,8 @@ struct Bucket {
   std::size_t first_entry, end_entry, begin, end;
 };
 
-/// The parameters in buckets of `elements` or more, from the last one to the first: a backward pass
-/// completes them roughly in this order.
+/// The parameters in buckets of `elements` or more, which the last one may lack, from the last
+/// parameter to the first: a backward pass completes them roughly in this order.
 [[nodiscard]] inline std::vector<Bucket> gradient_buckets(
     const std::vector<ParameterEntry>& entries, std::size_t flat_size, std::size_t elements) {
   std::vector<Bucket> buckets;
@@ -66,8 +64,6 @@ template <class T, class C>
 template <class T, class C>
 class OverlappedSum {
  public:
-  using Device = Cpu;
-
   OverlappedSum(const C& communicator, std::vector<Bucket> buckets, std::size_t tiles,
                 Tensor<T> gradient)
       : communicator_(communicator),
@@ -140,8 +136,8 @@ class OverlappedSum {
   const C& communicator_;
   std::vector<Bucket> buckets_;
   std::vector<std::atomic<std::size_t>> left_;  // by bucket: tiles that still add to it
-  std::vector<Pending> pending_;                // of the first buckets
   Tensor<T> gradient_;
+  std::vector<Pending> pending_;  // of the first buckets; destroyed before what they write to
 };
 
 }  // namespace detail

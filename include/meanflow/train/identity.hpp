@@ -66,6 +66,8 @@ template <class Trainer>
   identity["steps"] = std::to_string(s.steps);
   identity["clip_norm"] = describe_number(s.clip_norm);
   identity["precision"] = describe(s.precision);
+  identity["bucket"] = std::to_string(s.bucket);
+  identity["deterministic"] = s.deterministic ? "tiles of " + std::to_string(s.tile_rows) : "no";
   for (const std::uint64_t step : {std::uint64_t{0}, s.steps / 4, s.steps / 2})
     identity["learning rate of step " + std::to_string(step)] =
         describe_number(s.learning_rate.at(step, s.steps));

@@ -39,8 +39,9 @@ struct TrainerSettings {
   /// backward pass goes on, if the communicator can (`OverlappingCommunicator`); 0: all at its end.
   std::size_t bucket = std::size_t{1} << 20;
   /// Whether sums over rows do not depend on their order: the same bits for any number of threads
-  /// and of processes. On the processor alone; needs `tile_rows`, of which every process has a
-  /// multiple. The gradient of a tile must be less than 2^19.
+  /// and of processes, as long as each process has as many tiles as threads or more. On the
+  /// processor alone; needs `tile_rows`, of which every process has a multiple. Losses, and the
+  /// gradient of a tile, must be less than 2^19.
   bool deterministic = false;
   /// Whether a device that can (a GPU: as a CUDA graph) records a step and replays it for batches
   /// of the same shape; `MeanFlowTrainer::recording()` tells the outcome. Disable it if your

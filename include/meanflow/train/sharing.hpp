@@ -15,7 +15,7 @@ struct RowShare {
   std::size_t first = 0, end = 0;
 };
 
-/// The rows of `count` that fall to process `rank` of `size`: as many to each, but for one.
+/// The rows of `count` that fall to process `rank` of `size`; shares differ by one row at most.
 [[nodiscard]] constexpr RowShare row_share(std::size_t count, std::size_t rank, std::size_t size) {
   return {count * rank / size, count * (rank + 1) / size};
 }

@@ -121,8 +121,15 @@ class StepEngine {
 
   /// Adds NaN to the gradients of the other processes, so that none of them takes the step that
   /// this one has failed in; nothing if they have been added up already.
-  void spoil(R& recipe, const TrainerSettings& settings) {
+  void spoil(const N& net, R& recipe, const TrainerSettings& settings) {
     if (std::exchange(added_up_, true)) return;
+    if (overlaps(recipe, settings)) {
+      if constexpr (can_overlap) {
+        auto sum = sum_of(net, recipe, settings, 0);
+        finish_spoilt(sum);
+      }
+      return;
+    }
     if (settings.deterministic) {
       std::vector<double> parts(2 * gradient_.size(), std::numeric_limits<double>::quiet_NaN());
       recipe.communicator.all_reduce(std::span<double>(parts));
@@ -297,28 +304,39 @@ class StepEngine {
            !settings.deterministic && detail::overlaps<T>(recipe.communicator);
   }
 
+  [[nodiscard]] auto sum_of(const N& net, const R& recipe, const TrainerSettings& settings,
+                            std::size_t tiles) const {
+    return detail::OverlappedSum<T, Communicator>(
+        recipe.communicator,
+        detail::gradient_buckets(net.parameters().entries(), gradient_.size(), settings.bucket),
+        tiles, gradient_);
+  }
+
+  /// Sends NaN in place of what has not been sent.
+  template <class Sum>
+  void finish_spoilt(Sum& sum) {
+    static_cast<void>(sum.finish([this](std::size_t begin, std::size_t end) {
+      std::fill(gradient_.data() + begin, gradient_.data() + end,
+                std::numeric_limits<T>::quiet_NaN());
+    }));
+  }
+
   /// Forward and back, while the parts of the gradient that are complete are added up.
   void back_and_add_up(const TilePass<N, R>& pass, R& recipe, const TrainerSettings& settings) {
-    using Sum = detail::OverlappedSum<T, Communicator>;
-    Sum sum(recipe.communicator,
-            detail::gradient_buckets(pass.net.parameters().entries(), gradient_.size(),
-                                     settings.bucket),
-            pass.split.tiles, gradient_);
+    auto sum = sum_of(pass.net, recipe, settings, pass.split.tiles);
+    using Tile = typename decltype(sum)::Tile;
     const auto add_up = [this](std::size_t begin, std::size_t end) { workers_.add_up(begin, end); };
     try {
       with_batch_in_messages(pass, [&](const auto& tiles) {
         forward_backward(tiles, workers_, [&](std::size_t worker) {
-          return [&sum, &add_up, worker, tile = typename Sum::Tile{}](Tape<T>& tape) mutable {
+          return [&sum, &add_up, worker, tile = Tile{}](Tape<T>& tape) mutable {
             tile.passed(sum, tape, worker == 0, add_up);
           };
         });
       });
     } catch (...) {  // the others wait for the rest
-      added_up_ = true;
-      static_cast<void>(sum.finish([this](std::size_t begin, std::size_t end) {
-        std::fill(gradient_.data() + begin, gradient_.data() + end,
-                  std::numeric_limits<T>::quiet_NaN());
-      }));
+      added_up_ = updating_ = true;
+      finish_spoilt(sum);
       throw;
     }
     poison(pass);

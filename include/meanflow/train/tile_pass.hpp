@@ -113,19 +113,19 @@ inline void check_node(bool differentiated) {
         "parameters may be frozen");
 }
 
+/// Moves a tile's gradient to the worker's exact sums, where those are wanted.
+template <class N, class R, class T, class Device>
+void settle(const TilePass<N, R>& pass, Workers<T, Device>& workers, std::size_t worker) {
+  if constexpr (std::same_as<Device, Cpu>)
+    if (pass.exact) workers.settle(worker);
+}
+
 inline void check_output(const Shape& found, const Shape& expected) {
   if (!(found == expected))
     throw_shape_error("the objective's output", found, expected, "it must have the shape of z");
 }
 
 }  // namespace detail
-
-/// After a tile, where sums over them do not depend on their order.
-template <class N, class R, class T, class Device>
-void settle(const TilePass<N, R>& pass, Workers<T, Device>& workers, std::size_t worker) {
-  if constexpr (std::same_as<Device, Cpu>)
-    if (pass.exact) workers.settle(worker);
-}
 
 /// Forward and back: reports the rows, and adds to the workers' gradients. watch(worker) gives what
 /// is called after each operation of a tile's backward pass, or nothing.
@@ -147,7 +147,7 @@ void forward_backward(const TilePass<N, R>& pass, Workers<T, Device>& workers, W
     detail::check_node(differentiated);
     tape.backward();
     tape.watch({});
-    settle(pass, workers, worker);
+    detail::settle(pass, workers, worker);
   });
   if constexpr (!on_host<Device>)
     workers.tape(0).clear();  // returns its memory to the pool that recorded steps share
@@ -186,7 +186,7 @@ void forward_backward(const TilePass<N, R>& pass, Workers<T, Device>& workers, W
     if (rows.count == 0) return;
     workers.bind_tile(tile, worker, pass.net.parameters())
         .backward(nodes[tile], gather(gradient, rows));
-    settle(pass, workers, worker);
+    detail::settle(pass, workers, worker);
   });
 }
 

@@ -9,6 +9,8 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -103,11 +105,10 @@ class MeanFlowTrainer {
     (detail::check_callback<std::remove_cvref_t<Callbacks>, MeanFlowTrainer>(), ...);
     if (std::is_same_v<Device, Cpu> && settings_.warnings) print_kernel_warnings_once();
     SourceBatch<T, Condition> batch;
-    const std::size_t rows = own_batch() * settings_.gradient_accumulation;
-    agree([&] { batch = SourceBatch<T, Condition>(source, rows); });
-    if (recipe_.communicator.size() > 1)
-      detail::check_same_run(recipe_.communicator, agreement_,
-                             detail::beginning_identity(*this, source));
+    agree([&] {
+      batch = SourceBatch<T, Condition>(source, own_batch() * settings_.gradient_accumulation);
+    });
+    check_same_run([&] { return detail::beginning_identity(*this, source); });
     const auto start = std::chrono::steady_clock::now();
     agree([&] { (notify(callbacks, [&] { detail::notify_begin(callbacks, *this); }), ...); });
     try {
@@ -154,19 +155,30 @@ class MeanFlowTrainer {
     EvaluationReport report{.metrics = Metrics(engine_.metrics), .rows = batches * settings_.batch};
     // Beyond the rows of any training run, whose random numbers are others.
     const std::uint64_t first = (std::uint64_t{1} << 43) / settings_.batch;
-    const std::size_t own_rows = own_batch();
+    detail::ExactSums sums(1 + engine_.metrics.size());
     agree([&] {
-      SourceBatch<T, Condition> batch(source, own_rows);
+      SourceBatch<T, Condition> batch(source, own_batch());
       for (std::uint64_t number = first; number < first + batches; ++number) {
         batch.fill(source, settings_.seed, number * communicator.size() + communicator.rank());
         const RowReports rows = measured(batch, number);
+        if (settings_.deterministic) {
+          rows.for_each_term([&](std::size_t i, double term) {
+            sums.add(i, term / static_cast<double>(batches));
+          });
+          continue;
+        }
         const Metrics metrics = rows.part_of_metrics();
         report.loss += rows.part_of_loss() / static_cast<double>(batches);
         for (std::size_t m = 0; m < metrics.size(); ++m)
           report.metrics.value(m) += metrics.value(m) / static_cast<double>(batches);
       }
     });
-    meet([&] { add_up(report.loss, report.metrics); });
+    meet([&] {
+      if (settings_.deterministic)
+        add_up(sums, report.loss, report.metrics);
+      else
+        add_up(report.loss, report.metrics);
+    });
     return report;
   }
 
@@ -242,8 +254,7 @@ class MeanFlowTrainer {
   bool restore_by_root(F f) {
     check_not_alone("restore_by_root");
     auto& communicator = recipe_.communicator;
-    if (communicator.size() > 1)
-      detail::check_same_run(communicator, agreement_, detail::process_identity(*this));
+    check_same_run([&] { return detail::process_identity(*this); });
     const bool restored = agree([&] { return is_root(communicator) && f(); });
     if (restored && communicator.size() > 1) {
       State state = this->state();
@@ -274,11 +285,13 @@ class MeanFlowTrainer {
                          ", but must be a multiple of the number of processes, " +
                          std::to_string(processes));
     const std::size_t own = settings_.batch / processes;
-    if (settings_.deterministic && own % settings_.tile_rows != 0)
-      throw SettingError("deterministic is set: each process has " + std::to_string(own) +
-                         " rows, but must have a multiple of tile_rows, " +
-                         std::to_string(settings_.tile_rows));
+    if (settings_.deterministic && own % settings_.tile_rows != 0) throw_uneven(own);
     return own;
+  }
+  [[noreturn]] void throw_uneven(std::size_t rows) const {
+    throw SettingError("deterministic is set: each process has " + std::to_string(rows) +
+                       " rows, but must have a multiple of tile_rows, " +
+                       std::to_string(settings_.tile_rows));
   }
 
   /// f() in all processes; whether one of them wants to stop (`detail::Agreement`).
@@ -335,7 +348,8 @@ class MeanFlowTrainer {
     if (recipe_.communicator.size() == 1) return f();
     check_not_alone("step");
     engine_.begin();
-    return agreement_.meet(recipe_.communicator, f, [this] { engine_.spoil(recipe_, settings_); });
+    return agreement_.meet(recipe_.communicator, f,
+                           [this] { engine_.spoil(net_, recipe_, settings_); });
   }
 
   /// The sums over all processes.
@@ -348,16 +362,22 @@ class MeanFlowTrainer {
     for (std::size_t m = 0; m < metrics.size(); ++m) metrics.value(m) = numbers[1 + m];
   }
 
-  /// The means over all processes' rows, in any order with the same bits.
-  void add_up_exactly(const RowReports& rows, StepReport& report) {
-    report.metrics = Metrics(engine_.metrics);
-    detail::ExactSums sums(1 + engine_.metrics.size());
-    rows.for_each_term([&](std::size_t i, double term) { sums.add(i, term); });
+  /// The same of sums that have the same bits in any order.
+  void add_up(detail::ExactSums& sums, double& loss, Metrics& metrics) {
     agreement_.add_up(recipe_.communicator, sums.parts());
     std::vector<double> means(sums.size());
     sums.give(std::span<double>(means));
-    report.loss = means[0];
-    for (std::size_t m = 0; m + 1 < means.size(); ++m) report.metrics.value(m) = means[1 + m];
+    loss = means[0];
+    for (std::size_t m = 0; m + 1 < means.size(); ++m) metrics.value(m) = means[1 + m];
+  }
+
+  /// Throws if identity() is not that of the root.
+  template <class F>
+  void check_same_run(F identity) {
+    if (recipe_.communicator.size() == 1) return;
+    std::map<std::string, std::string> own;
+    agree([&] { own = identity(); });
+    detail::check_same_run(recipe_.communicator, agreement_, own);
   }
 
   /// f(x, condition), with the rows where the step wants them.
@@ -392,6 +412,7 @@ class MeanFlowTrainer {
   StepReport own_step(const Values& x, const Condition& condition) {
     detail::check_condition("trainer", condition, x.rows());
     detail::check_null("trainer", condition, null_);
+    if (settings_.deterministic && x.rows() % settings_.tile_rows != 0) throw_uneven(x.rows());
     const StepPlan plan = planner_.plan(recipe_, settings_, x.rows(), step_);
     return with_places(plan, x, condition, [&](const Values& rows, const Condition& told) {
       return step_placed(plan, rows, told);
@@ -410,17 +431,19 @@ class MeanFlowTrainer {
     report.gradient_norm =
         engine_.run(net_, recipe_, settings_, update_, null_, plan, x, condition);
     const RowReports& rows = engine_.rows();
+    const bool taken = std::isfinite(report.gradient_norm);
+    if (taken) ++step_;  // before another process can say that it has failed
     if (settings_.deterministic) {
-      add_up_exactly(rows, report);
+      detail::ExactSums sums(1 + engine_.metrics.size());
+      rows.for_each_term([&](std::size_t i, double term) { sums.add(i, term); });
+      report.metrics = Metrics(engine_.metrics);
+      add_up(sums, report.loss, report.metrics);
     } else {
       report.loss = rows.part_of_loss();
       report.metrics = rows.part_of_metrics();
       add_up(report.loss, report.metrics);
     }
-    std::vector<std::size_t> bad = rows.bad_rows();
-    if (!bad.empty()) fail(plan, x.row_size(), std::move(bad));
-    if (!std::isfinite(report.gradient_norm)) fail(plan, x.row_size(), {});
-    ++step_;
+    if (!taken) fail(plan, x.row_size(), rows.bad_rows());
     return report;
   }
 
