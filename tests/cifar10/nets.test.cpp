@@ -179,7 +179,7 @@ TEST_CASE("a picture does not depend on the batch that it is sampled in") {
   const ImageFormat format{4, 4, 3, 10};
   with_net(s, format, [&](const auto& net) {
     const auto sampled = [&](std::size_t batch) {
-      return all_pictures(format, 5, batch, [&](std::size_t first, std::size_t count) {
+      return all_pictures({}, format, 5, batch, [&](std::size_t first, std::size_t count) {
         return sample_batch(net, format, first, count, grid_labels(5, 10), {.seed = 3});
       });
     };

@@ -107,11 +107,22 @@ def check_stopping(folder: Path, data: Path) -> None:
     wait_for(workdir / "checkpoints" / "checkpoint-000000010.safetensors")
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=60)
-    assert logged_steps(workdir)[-1] < 5000
-    running = start(2, *command)
-    wait_for(workdir / "checkpoints" / "checkpoint-000000050.safetensors")
-    running.kill()
-    running.communicate(timeout=60)
+    done = int(last_checkpoint(workdir).stem.split("-")[1])
+    assert done < 5000 and logged_steps(workdir)[-1] == done, (done, logged_steps(workdir))
+    text = run(2, *train_command(workdir, data, [f"train.steps={done + 10}"]))
+    assert f"resuming from step {done}" in text, text
+
+
+def check_full_disk(folder: Path, data: Path) -> None:
+    """The root cannot write a checkpoint: all end, and nothing half-written is left."""
+    workdir = folder / "full"
+    command = train_command(workdir, data, ["checkpoint.every=10"])
+    limited = ["sh", "-c", "trap '' XFSZ; ulimit -f 64; exec \"$@\"", "sh", PROGRAM, *command]  # blocks of 512 bytes
+    text = finish(subprocess.Popen([MPIEXEC, FLAG, "1", *limited, ":", FLAG, "1", PROGRAM, *command],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True), code=2)
+    assert "cifar10: " in text and "checkpoint-000000010" in text, text
+    assert not list((workdir / "checkpoints").iterdir()), list((workdir / "checkpoints").iterdir())
+    run(2, *train_command(workdir, data, ["checkpoint.every=10", "train.steps=20"]))
 
 
 def check_toy2d(folder: Path) -> None:
@@ -126,7 +137,7 @@ def check_toy2d(folder: Path) -> None:
 with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
     make_data(folder / "data")
-    for check in (check_training, check_stopping, check_refusals):
+    for check in (check_training, check_stopping, check_refusals, check_full_disk):
         check(folder, folder / "data")
     check_samples(folder)
     check_evaluation(folder, folder / "data")
