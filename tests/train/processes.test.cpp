@@ -31,6 +31,7 @@
 using namespace meanflow;
 using meanflow_test::TemporaryFolder;
 using test::as_processes;
+using test::Meeting;
 using test::OverlappingProcess;
 using test::ThreadProcess;
 
@@ -495,6 +496,20 @@ TEST_CASE("processes tell each other of failures, whatever each is about to say"
   });
   CHECK(thrown[0] == "process 1 of 3 failed: an exception that is not a std::exception");
   CHECK(thrown[1].empty());
+}
+
+TEST_CASE("a failure alone is not taken for one that others have heard of") {
+  const auto thrown = as_processes(2, [](ThreadProcess process) {
+    Meeting alone(1);
+    auto trainer = make_trainer({0, &alone}, 3);
+    const auto bad = Tensor<float>::full({4, 2}, std::numeric_limits<float>::infinity());
+    CHECK_THROWS_AS(trainer.step(bad), NonFiniteError);
+    in_all(process, [&] {
+      if (process.rank() == 1) throw std::runtime_error("not here");
+    });
+  });
+  CHECK(thrown[0] == "process 1 of 2 failed: not here");
+  CHECK(thrown[1] == "not here");
 }
 
 TEST_CASE("a callback may meet the others by itself, after another has failed too") {

@@ -132,8 +132,8 @@ class Agreement {
     }
   }
 
-  /// What is about to be thrown is thrown by all.
-  void all_throw() { known_ = true; }
+  /// What is about to be thrown is thrown by all that meet.
+  void all_throw() { known_ = depth_ > 0; }
 
  private:
   static constexpr std::size_t of_a_message = 15;
