@@ -237,7 +237,8 @@ TEST_CASE("half-written files of a killed process are removed, others stay") {
   std::ofstream(folder / "checkpoint-000000010.safetensors.tmp-1-0") << "half";
   std::ofstream(folder / "notes.txt") << "mine";
   CHECK_FALSE(latest_checkpoint(folder.path()).has_value());
-  const Checkpoints checkpoints({.folder = folder.path()});
+  auto trainer = make_trainer(3);
+  Checkpoints({.folder = folder.path()}).on_begin(trainer);
   CHECK(names_in(folder.path()) == std::vector<std::string>{"notes.txt"});
   CHECK_FALSE(latest_checkpoint(folder / "missing").has_value());
 }
