@@ -5,7 +5,7 @@
   ddp.py PEER PROCESSES THREADS NET BATCH STEPS
 
 PEER is the folder of the PyTorch programs, NET mlp or meanflownet, BATCH the rows of all processes. Flow matching
-alone: a derivative through the wrapper loses the gradients of the other processes."""
+alone: the wrapper is not made for a derivative through it."""
 import os
 import statistics
 import sys
