@@ -15,4 +15,5 @@ install(FILES
   cmake/meanflow-cuda.cmake
   cmake/meanflow-dependencies.cmake
   cmake/meanflow-mpi.cmake
+  cmake/meanflow-nccl.cmake
   DESTINATION ${meanflow_package_dir})

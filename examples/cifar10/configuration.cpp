@@ -439,7 +439,8 @@ void check_together(const Settings& s, const std::string& source) {
   constexpr std::array sections{"learning_rate.", "log.",      "checkpoint.",
                                 "sample.",        "evaluate.", "classifier."};
   return key == "train.steps" || key == "train.tile_rows" || key == "train.precision" ||
-         key == "train.convolutions" ||
+         key == "train.convolutions" || key == "train.shard_optimizer" ||
+         key == "train.deterministic" ||
          std::ranges::any_of(sections, [&](const char* s) { return key.starts_with(s); });
 }
 

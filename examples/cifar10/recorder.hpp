@@ -145,4 +145,58 @@ class Recorder {
   std::uint64_t pictures_at_ = 0;
 };
 
+/// A callback that writes, in each process, what is its own to log-process-RANK.csv, if that is
+/// asked for: the mean loss of its rows, and the seconds of a step, and of those the ones in which
+/// it waited for the others' gradients.
+class ProcessLog {
+ public:
+  ProcessLog(const Settings& settings, std::filesystem::path workdir)
+      : wanted_(settings.log.each_process),
+        every_(settings.log.every),
+        workdir_(std::move(workdir)) {}
+
+  template <class Trainer>
+  void on_begin(Trainer& trainer) {
+    if (!wanted_) return;
+    std::filesystem::create_directories(workdir_);
+    const std::size_t rank = trainer.recipe().communicator.rank();
+    log_.emplace(workdir_ / ("log-process-" + std::to_string(rank) + ".csv"),
+                 std::vector<std::string>{"step", "loss", "seconds", "waited"},
+                 trainer.steps_done() + 1);
+    last_ = std::chrono::steady_clock::now();
+  }
+
+  template <class Trainer>
+  void on_step(Trainer& trainer, const meanflow::StepReport&) {
+    if (!log_) return;
+    const auto processes = static_cast<double>(trainer.recipe().communicator.size());
+    loss_ += trainer.rows().part_of_loss() * processes;
+    waited_ += trainer.communication().waited;
+    ++count_;
+    if (trainer.steps_done() % every_ == 0) write(trainer.steps_done());
+  }
+
+  template <class Trainer>
+  void on_end(Trainer& trainer) {
+    if (log_ && count_ > 0) write(trainer.steps_done());
+  }
+
+ private:
+  void write(std::uint64_t done) {
+    const auto now = std::chrono::steady_clock::now();
+    const std::chrono::duration<double> took = now - std::exchange(last_, now);
+    const auto steps = static_cast<double>(std::exchange(count_, 0));
+    log_->row(done, std::exchange(loss_, 0) / steps, took.count() / steps,
+              std::exchange(waited_, 0) / steps);
+  }
+
+  bool wanted_;
+  std::uint64_t every_;
+  std::filesystem::path workdir_;
+  std::optional<meanflow::CsvLog> log_;  // once training begins
+  std::chrono::steady_clock::time_point last_;
+  double loss_ = 0, waited_ = 0;
+  std::size_t count_ = 0;  // steps since the last row
+};
+
 }  // namespace cifar10

@@ -69,10 +69,13 @@ struct TrainSettings {
   std::size_t tile_rows = 0;  ///< 0: chosen by the trainer
   meanflow::Precision precision = meanflow::Precision::float32;
   meanflow::ConvolutionAlgorithm convolutions = meanflow::ConvolutionAlgorithm::automatic;
+  bool shard_optimizer = false;  ///< each process has its part of Adam's moments alone
+  bool deterministic = false;    ///< the same bits for any number of processes; needs tile_rows
 };
 
 struct LogSettings {
   std::uint64_t every = 50;
+  bool each_process = false;  ///< each of several processes has a log of its own besides
 };
 
 struct CheckpointSettings {
@@ -491,11 +494,14 @@ void describe(TrainSettings& s, Visit&& visit) {
   visit("tile_rows", s.tile_rows);
   visit("precision", s.precision);
   visit("convolutions", s.convolutions);
+  visit("shard_optimizer", s.shard_optimizer);
+  visit("deterministic", s.deterministic);
 }
 
 template <class Visit>
 void describe(LogSettings& s, Visit&& visit) {
   visit("every", s.every, at_least_one);
+  visit("each_process", s.each_process);
 }
 
 template <class Visit>

@@ -37,6 +37,8 @@ namespace cifar10 {
           .condition_dropout = s.train.label_dropout,
           .seed = s.train.seed,
           .tile_rows = s.train.tile_rows,
+          .shard_optimizer = s.train.shard_optimizer,
+          .deterministic = s.train.deterministic,
           .precision = s.train.precision,
           .convolutions = s.train.convolutions};
 }
@@ -118,11 +120,12 @@ void train_towards(N net, Run run, O objective) {
   std::vector<std::string> metrics;
   for (const auto& metric : O::metrics) metrics.emplace_back(metric.name);
   Recorder recorder(s, run.format, run.workdir, metrics);
+  ProcessLog log(s, run.workdir);
   meanflow::StopOnSignal stop;
   if (run.quiet)
-    trainer.fit(source, checkpoints, recorder, stop, KernelNotes{});
+    trainer.fit(source, checkpoints, recorder, log, stop, KernelNotes{});
   else
-    trainer.fit(source, checkpoints, recorder, stop, KernelNotes{},
+    trainer.fit(source, checkpoints, recorder, log, stop, KernelNotes{},
                 meanflow::ProgressBar("training"));
   if (trainer.steps_done() < s.train.steps && root)
     std::fprintf(stderr, "stopped and saved at step %llu; the same command resumes from there\n",

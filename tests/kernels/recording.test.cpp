@@ -87,6 +87,21 @@ TEST_CASE("work that cannot be recorded is done each time, not retried, and the 
   }));
 }
 
+TEST_CASE("work of which others record their part must be recorded") {
+  std::string course;
+  RepeatedWork repeated(Recorder{&course, false});
+  const auto run = [&] {
+    repeated.run(
+        {1}, [&] { course += 'w'; }, true);
+  };
+  for (int i = 0; i < 3; ++i) run();
+  CHECK_THROWS_WITH_AS(run(),
+                       "a training step of several processes cannot be recorded, this recorder "
+                       "cannot: set replay to false",
+                       meanflow::Error);
+  CHECK(course == "wwwx");
+}
+
 TEST_CASE("a device that does not record does its work each time, without a warning") {
   const std::size_t warnings = warnings_so_far().size();
   RepeatedWork<NoRecorder> repeated;

@@ -17,9 +17,10 @@ from pathlib import Path
 STEPS, TIMEOUT, PROCESSES = 400, 3, 3
 
 
-def start(command, folder, processes):
+def start(command, folder, processes, state="whole"):
     mpiexec, flag, program = command
-    return subprocess.Popen([mpiexec, flag, str(processes), program, str(folder), str(STEPS), str(TIMEOUT)],
+    return subprocess.Popen([mpiexec, flag, str(processes), program, str(folder), str(STEPS), str(TIMEOUT),
+                             state],
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -50,7 +51,8 @@ def pids(folder, processes):
 def disturb(command, folder, number, expected):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    running = start(command, folder, PROCESSES)
+    state = random.choice(["whole", "parts"])
+    running = start(command, folder, PROCESSES, state)
     victims = pids(folder, PROCESSES)
     rank = random.randrange(PROCESSES)
     # SIGSTOP goes last through the list: its processes wait for the timeout.
@@ -68,11 +70,11 @@ def disturb(command, folder, number, expected):
     if how == signal.SIGSTOP and result(out)[0] < STEPS and f"no answer from process {rank}" not in err:
         sys.exit(f"process {rank} was stopped, but nobody says so: {err}")
     # Another number of processes may go on.
-    code, out, err = finish(start(command, folder, 2), 60)
+    code, out, err = finish(start(command, folder, 2, random.choice(["whole", "parts"])), 60)
     steps, parameters = result(out)
     if code != 0 or steps != STEPS or abs(parameters / expected - 1) > 1e-4:
         sys.exit(f"the next start ends with {code}, {out}{err}; {expected} was expected")
-    print(f"{how.name} of process {rank}: ended after {took:.1f} s, and resumed", flush=True)
+    print(f"{how.name} of process {rank}, state {state}: ended after {took:.1f} s, and resumed", flush=True)
 
 
 def main():

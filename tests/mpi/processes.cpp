@@ -16,8 +16,10 @@ namespace {
 
 static_assert(OverlappingCommunicator<MpiCommunicator, float>);
 
+static_assert(ShardingCommunicator<MpiCommunicator, float>);
+
 template <class C>
-std::vector<double> losses(const C& communicator, bool deterministic = false) {
+std::vector<double> losses(const C& communicator, bool deterministic = false, bool shards = false) {
   using Parts = Recipe<MeanFlow, ConstantWeighting, LinearPath, LogitNormalTimes, Adam, C>;
   MeanFlowTrainer<Mlp<>, Parts> trainer(Mlp<>({.hidden = 32, .layers = 2, .seed = 2}),
                                         {.steps = 100,
@@ -25,6 +27,7 @@ std::vector<double> losses(const C& communicator, bool deterministic = false) {
                                          .seed = 5,
                                          .tile_rows = 8,
                                          .bucket = 500,
+                                         .shard_optimizer = shards,
                                          .deterministic = deterministic},
                                         Parts{.communicator = communicator});
   std::vector<double> all;
@@ -52,16 +55,21 @@ int main(int argc, char** argv) try {
   const double in_any = difference(losses(AnyCommunicator(world)), alone);
   const double in_halves =
       difference(losses(MpiCommunicator(MPI_COMM_WORLD, {.wire = Precision::bfloat16})), alone);
-  const bool same_bits = losses(world, true) == losses(SingleProcess{}, true);
+  const double in_parts = difference(losses(world, false, true), alone);
+  const double in_half_parts = difference(
+      losses(MpiCommunicator(MPI_COMM_WORLD, {.wire = Precision::bfloat16}), false, true), alone);
+  const std::vector<double> exact = losses(SingleProcess{}, true);
+  const bool same_bits = losses(world, true) == exact && losses(world, true, true) == exact;
   // What a broadcast brings is the root's.
   std::uint64_t number = world.rank() + 17;
   world.broadcast({reinterpret_cast<char*>(&number), sizeof number}, 0);
-  const bool good = largest < 1e-5 && in_any < 1e-5 && in_halves < 1e-2 && same_bits &&
-                    (world.size() == 1 || in_halves > 0) && number == 17;
+  const bool good = largest < 1e-5 && in_any < 1e-5 && in_halves < 1e-2 && in_parts < 1e-5 &&
+                    in_half_parts < 1e-2 && same_bits && (world.size() == 1 || in_halves > 0) &&
+                    number == 17;
   std::printf(
-      "process %zu of %zu: losses differ by %.1e, chosen at run time %.1e, in bfloat16 %.1e, "
-      "deterministic %s, broadcast %llu: %s\n",
-      world.rank(), world.size(), largest, in_any, in_halves,
+      "process %zu of %zu: losses differ by %.1e, chosen at run time %.1e, in bfloat16 %.1e, with "
+      "the state in parts %.1e, both %.1e, deterministic %s, broadcast %llu: %s\n",
+      world.rank(), world.size(), largest, in_any, in_halves, in_parts, in_half_parts,
       same_bits ? "same bits" : "other bits", static_cast<unsigned long long>(number),
       good ? "good" : "wrong");
   return good ? 0 : 1;

@@ -55,9 +55,13 @@ def check_training(folder: Path, data: Path) -> None:
         assert logged_steps(workdir) == list(range(5, 41, 5))
     for a, b in zip(column(folder / "of-1", "loss"), column(folder / "of-4", "loss")):
         assert close(a, b, 1e-4), (a, b)
-    # Two go on where four have stopped.
-    text = run(2, *train_command(folder / "of-4", data, [*changes, "train.steps=50"]))
+    # Two go on where four have stopped, each with half of Adam's moments, and a log of its own.
+    text = run(2, *train_command(folder / "of-4", data, [*changes, "train.steps=50", "train.shard_optimizer=true",
+                                                         "log.each_process=true"]))
     assert text.count("resuming from step 40") == 1, text
+    for rank in range(2):
+        head, *lines = (folder / "of-4" / f"log-process-{rank}.csv").read_text().splitlines()
+        assert head == "step,loss,seconds,waited" and [line.split(",")[0] for line in lines] == ["45", "50"], lines
     assert last_checkpoint(folder / "of-4").name == "checkpoint-000000050.safetensors"
 
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// A training run that others disturb: mpi_training FOLDER STEPS TIMEOUT. Each process writes its
-// number to FOLDER/RANK.pid once it trains; the root prints the sum of the parameters' squares at
-// the end.
+// A training run that others disturb: mpi_training FOLDER STEPS TIMEOUT whole|parts, the last of
+// which is how the processes have the optimizer's state. Each process writes its number to
+// FOLDER/RANK.pid once it trains; the root prints the sum of the parameters' squares at the end.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -33,14 +33,17 @@ struct Disturbed {
   }
 };
 
-void train(const std::filesystem::path& folder, std::uint64_t steps, double timeout) {
+void train(const std::filesystem::path& folder, std::uint64_t steps, double timeout, bool shards) {
   const MpiCommunicator world(MPI_COMM_WORLD, {.timeout = std::chrono::duration<double>(timeout)});
   using Parts =
       Recipe<MeanFlow, ConstantWeighting, LinearPath, LogitNormalTimes, Adam, MpiCommunicator>;
-  MeanFlowTrainer<Mlp<>, Parts> trainer(
-      Mlp<>({.hidden = 32, .layers = 2, .seed = 2}),
-      {.steps = steps, .batch = 96, .learning_rate = {.decay = Decay::constant}, .seed = 5},
-      Parts{.communicator = world});
+  MeanFlowTrainer<Mlp<>, Parts> trainer(Mlp<>({.hidden = 32, .layers = 2, .seed = 2}),
+                                        {.steps = steps,
+                                         .batch = 96,
+                                         .learning_rate = {.decay = Decay::constant},
+                                         .seed = 5,
+                                         .shard_optimizer = shards},
+                                        Parts{.communicator = world});
   Checkpoints checkpoints({.folder = folder, .every = 20});
   checkpoints.resume(trainer);
   trainer.fit(Toy2dSource{Toy2d::rings}, checkpoints, StopOnSignal{},
@@ -57,7 +60,8 @@ void train(const std::filesystem::path& folder, std::uint64_t steps, double time
 
 int main(int argc, char** argv) try {
   const MpiSession session(&argc, &argv);
-  train(argv[1], std::strtoull(argv[2], nullptr, 10), std::strtod(argv[3], nullptr));
+  train(argv[1], std::strtoull(argv[2], nullptr, 10), std::strtod(argv[3], nullptr),
+        std::string(argv[4]) == "parts");
 } catch (const std::exception& error) {
   std::fprintf(stderr, "%s\n", error.what());
   return 1;

@@ -221,6 +221,17 @@ TEST_CASE("parts of the gradient are added up while the backward pass goes on") 
     for (const int threads : {1, 2}) {
       const auto [several, communication] = train(processes, 100, threads);
       CHECK(communication.buckets == 4);
+      REQUIRE(communication.sums.size() == 4);
+      std::size_t sent = 0;
+      double last = 0;
+      for (const SumReport& sum : communication.sums) {
+        CHECK(last <= sum.sent);
+        CHECK(sum.sent <= sum.arrived);
+        sent += sum.numbers;
+        last = sum.sent;
+      }
+      CHECK(sent == Mlp<>({.hidden = 16, .layers = 4}).parameters().flat_size());
+      CHECK(communication.backward <= last);
       // Of several threads, the one that talks to other processes may be the last one.
       if (threads == 1) CHECK(communication.early == 3);
       REQUIRE(several.size() == one.size());
@@ -393,7 +404,7 @@ TEST_CASE("what is for the root alone hears of nothing in other processes") {
   });
   for (const std::string& message : thrown) CHECK(message.empty());
   CHECK(calls == std::vector<std::size_t>{4, 0, 0});
-  static_assert(ProgressBar::root_only && Checkpoints::root_only);
+  static_assert(ProgressBar::root_only);
 }
 
 TEST_CASE("a batch that processes cannot share is refused") {

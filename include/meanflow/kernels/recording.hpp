@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include <meanflow/error.hpp>
 #include <meanflow/kernels/warnings.hpp>
 
 namespace meanflow::kernels {
@@ -53,11 +54,13 @@ class RepeatedWork {
   RepeatedWork() = default;
   explicit RepeatedWork(Recorder recorder) : recorder_(std::move(recorder)) {}
 
-  /// Runs f(), or replays it. f must launch the same work whenever `key` is the same.
+  /// Runs f(), or replays it. f must launch the same work whenever `key` is the same. With
+  /// `insists` work that cannot be recorded is an error: for work of which other processes record
+  /// their part.
   template <class F>
-  void run(const Key& key, F f) {
+  void run(const Key& key, F f, bool insists = false) {
     Kind& kind = kind_of(key);
-    if (kind.rounds == rounds_before && !kind.recording && !kind.refused) record(kind, f);
+    if (kind.rounds == rounds_before && !kind.recording && !kind.refused) record(kind, f, insists);
     if (kind.recording) return replay(*kind.recording);
     recorder_.run(f);
     if (kind.rounds < rounds_before) ++kind.rounds;
@@ -96,13 +99,16 @@ class RepeatedWork {
   }
 
   template <class F>
-  void record(Kind& kind, F& f) {
+  void record(Kind& kind, F& f, bool insists) {
     if constexpr (!Recorder::records) {
       kind.refused = true;
     } else {
       auto attempt = recorder_.record(f);
       kind.recording = std::move(attempt.recording);
       if (kind.recording) return;
+      if (insists)
+        throw Error("a training step of several processes cannot be recorded, " + attempt.why_not +
+                    ": set replay to false");
       kind.refused = true;
       report_.why_not = attempt.why_not;
       warn("the training step is not recorded as a graph, which may make it slower: " +

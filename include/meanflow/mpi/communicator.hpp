@@ -13,6 +13,7 @@
 #include <exception>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -101,23 +102,20 @@ class MpiCommunicator {
   template <class T>
   class Pending {
    public:
-    Pending(const MpiCommunicator& communicator, std::span<T> numbers)
+    /// For the process of that rank, or for all.
+    Pending(const MpiCommunicator& communicator, std::span<T> numbers,
+            std::optional<std::size_t> rank)
         : communicator_(&communicator), numbers_(numbers) {
       if (numbers.size() > std::size_t{std::numeric_limits<int>::max()})
-        throw SettingError(
-            "begin_all_reduce: MPI adds up at most 2^31 - 1 numbers at a time, but " +
-            std::to_string(numbers.size()) + " were given");
-      const int count = static_cast<int>(numbers.size());
-      const MPI_Comm comm = communicator.handles_->comm;
+        throw SettingError("MPI adds up at most 2^31 - 1 numbers at a time, but " +
+                           std::to_string(numbers.size()) + " were given");
       if constexpr (std::same_as<T, float>)
         if (communicator.settings_.wire == Precision::bfloat16) {
           halves_ = detail::to_bfloat16(numbers);
-          MPI_Iallreduce(MPI_IN_PLACE, halves_.data(), count, MPI_UINT16_T,
-                         communicator.handles_->sum_bfloat16, comm, &request_);
+          begin(halves_.data(), MPI_UINT16_T, communicator.handles_->sum_bfloat16, rank);
           return;
         }
-      MPI_Iallreduce(MPI_IN_PLACE, numbers.data(), count, detail::mpi_type<T>(), MPI_SUM, comm,
-                     &request_);
+      begin(numbers.data(), detail::mpi_type<T>(), MPI_SUM, rank);
     }
     Pending(Pending&& other) noexcept
         : communicator_(other.communicator_),
@@ -141,6 +139,17 @@ class MpiCommunicator {
     }
 
    private:
+    void begin(void* numbers, MPI_Datatype type, MPI_Op sum, std::optional<std::size_t> rank) {
+      const int count = static_cast<int>(numbers_.size());
+      const MPI_Comm comm = communicator_->handles_->comm;
+      if (!rank) {
+        MPI_Iallreduce(MPI_IN_PLACE, numbers, count, type, sum, comm, &request_);
+        return;
+      }
+      const bool here = *rank == communicator_->rank();
+      MPI_Ireduce(here ? MPI_IN_PLACE : numbers, here ? numbers : nullptr, count, type, sum,
+                  static_cast<int>(*rank), comm, &request_);
+    }
     void finish() {
       if constexpr (std::same_as<T, float>)
         if (!halves_.empty()) detail::from_bfloat16(std::exchange(halves_, {}), numbers_);
@@ -156,7 +165,32 @@ class MpiCommunicator {
   /// 2^31 or more.
   template <class T>
   [[nodiscard]] Pending<T> begin_all_reduce(std::span<T> numbers) const {
-    return {*this, numbers};
+    return {*this, numbers, {}};
+  }
+  /// The same, for the process of that rank alone.
+  template <class T>
+  [[nodiscard]] Pending<T> begin_reduce(std::span<T> numbers, std::size_t rank) const {
+    return {*this, numbers, rank};
+  }
+  /// Gives all processes the values [bounds[k], bounds[k + 1]) of each process k.
+  template <class T>
+  void all_gather(std::span<T> values, std::span<const std::size_t> bounds) const {
+    if (values.size() > std::size_t{std::numeric_limits<int>::max()}) {
+      for (std::size_t k = 0; k < size_; ++k)
+        broadcast({reinterpret_cast<char*>(values.data() + bounds[k]),
+                   (bounds[k + 1] - bounds[k]) * sizeof(T)},
+                  k);
+      return;
+    }
+    std::vector<int> counts(size_), begins(size_);
+    for (std::size_t k = 0; k < size_; ++k) {
+      counts[k] = static_cast<int>(bounds[k + 1] - bounds[k]);
+      begins[k] = static_cast<int>(bounds[k]);
+    }
+    MPI_Request request;
+    MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, values.data(), counts.data(), begins.data(),
+                    detail::mpi_type<T>(), handles_->comm, &request);
+    wait(request);
   }
 
   void broadcast(std::span<char> bytes, std::size_t rank) const {

@@ -182,11 +182,12 @@ struct ElementUpdate {
 
 /// Updates elements [begin, begin + size) of the flat buffers, `begin` a multiple of 16, by the
 /// rule of O. `numbers` is one for all elements if `groups`, the group of each block of 16
-/// elements, is null.
+/// elements, is null; the state begins with that of element `first_state`.
 template <class O, class T, class Device>
 void update_elements(std::size_t begin, std::size_t size, const GradientView<T, Device>& gradient,
                      const typename O::template Numbers<T>* numbers, const std::uint8_t* groups,
-                     std::span<Tensor<T, Device>> state, T* parameters) {
+                     std::span<Tensor<T, Device>> state, T* parameters,
+                     std::size_t first_state = 0) {
   const auto run = [&]<bool Grouped>(std::bool_constant<Grouped>) {
     detail::ElementUpdate<O, T, Grouped> body{
         numbers,
@@ -196,7 +197,8 @@ void update_elements(std::size_t begin, std::size_t size, const GradientView<T, 
         gradient.values + begin,
         parameters + begin,
         {}};
-    for (std::size_t k = 0; k < O::state.size(); ++k) body.state[k] = state[k].data() + begin;
+    for (std::size_t k = 0; k < O::state.size(); ++k)
+      body.state[k] = state[k].data() + (begin - first_state);
     for_each_in_rows(Device{}, 1, size, body);
   };
   if (groups)

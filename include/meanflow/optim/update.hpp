@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -19,6 +20,13 @@
 #include <meanflow/tensor/transfer.hpp>
 
 namespace meanflow {
+
+/// Elements [begin, end) of flat buffers.
+struct FlatRange {
+  std::size_t begin = 0, end = 0;
+
+  [[nodiscard]] std::size_t size() const { return end - begin; }
+};
 
 namespace detail {
 
@@ -55,13 +63,17 @@ template <class Device>
   return on_host<Device> ? 8192 : std::max<std::size_t>(size, 1);
 }
 
-/// f(begin, size) for every chunk of the flat buffers, on all cores.
+/// f(begin, size) for every chunk of that part of the flat buffers, on all cores.
 template <class Device, class F>
-void for_each_chunk(std::size_t size, F f) {
-  const std::size_t chunk = chunk_elements<Device>(size), chunks = (size + chunk - 1) / chunk;
-  parallel_for(Device{}, chunks, 1, [&](std::size_t first, std::size_t last) {
-    for (std::size_t i = first; i < last; ++i) f(i * chunk, std::min(chunk, size - i * chunk));
-  });
+void for_each_chunk(const FlatRange& range, F f) {
+  const std::size_t chunk = chunk_elements<Device>(range.size());
+  parallel_for(Device{}, (range.size() + chunk - 1) / chunk, 1,
+               [&](std::size_t first, std::size_t last) {
+                 for (std::size_t i = first; i < last; ++i) {
+                   const std::size_t begin = range.begin + i * chunk;
+                   f(begin, std::min(chunk, range.end - begin));
+                 }
+               });
 }
 
 }  // namespace detail
@@ -75,14 +87,25 @@ class ParameterUpdate {
  public:
   using Values = Tensor<T, Device>;
 
-  /// Throws SettingError if the optimizer, a group or an average is invalid.
+  /// Updates the parameters in `range` alone, whose bounds are multiples of 16 or the end, and has
+  /// a state for those alone; without a range all of them. Throws SettingError if the optimizer, a
+  /// group or an average is invalid, or if it is to update a part, but works on whole tensors.
   ParameterUpdate(const Parameters<T, Device>& parameters, O optimizer,
-                  std::vector<ParameterGroup> groups = {}, std::vector<Averaging> averages = {})
-      : optimizer_(std::move(optimizer)), groups_(std::move(groups)), rules_(std::move(averages)) {
+                  std::vector<ParameterGroup> groups = {}, std::vector<Averaging> averages = {},
+                  std::optional<FlatRange> range = {})
+      : optimizer_(std::move(optimizer)),
+        groups_(std::move(groups)),
+        rules_(std::move(averages)),
+        is_part_(range.has_value()),
+        range_(range.value_or(FlatRange{0, parameters.flat_size()})) {
     if constexpr (requires { optimizer_.check(); }) optimizer_.check();
+    if (!ElementwiseOptimizer<O, T> && is_part_)
+      throw SettingError(
+          "this optimizer works on whole tensors, and its state cannot be sharded: choose one that "
+          "works element by element, such as Adam");
     for (const Averaging& rule : rules_) check(rule);
     for (std::size_t k = 0; k < O::state.size(); ++k)
-      state_.push_back(Values::zeros({parameters.flat_size()}));
+      state_.push_back(Values::zeros({range_.size()}));
     for (std::size_t k = 0; k < rules_.size(); ++k)
       averages_.push_back(parameters.values().clone());
     sort_into_groups(parameters);
@@ -108,22 +131,36 @@ class ParameterUpdate {
     if (!rules_.empty()) write(shares_, host_shares_.data());
   }
 
-  /// Updates parameters, state and averages; nothing if the gradient's norm is not finite.
-  void apply(const Parameters<T, Device>& parameters, const GradientView<T, Device>& gradient) {
-    T* const values = parameters.values().data();
-    const std::size_t size = parameters.flat_size();
+  /// Updates parameters, state and averages; nothing if the gradient's norm is not finite. With a
+  /// range, gather() has to bring the other parameters, and is called between the update and the
+  /// averages.
+  template <class F>
+  void apply(const Parameters<T, Device>& parameters, const GradientView<T, Device>& gradient,
+             F gather) {
     if constexpr (!ElementwiseOptimizer<O, T>)
       optimizer_.update_all(UpdateWork<O, T, Device>{parameters, gradient, state_, numbers_.data(),
                                                      group_of_entry_, frozen_});
-    detail::for_each_chunk<Device>(size, [&](std::size_t begin, std::size_t count) {
-      if constexpr (ElementwiseOptimizer<O, T>)
-        update_elements<O>(begin, count, gradient, numbers_.data(), group_of_block_.data(),
-                           std::span<Values>(state_), values);
-      for (std::size_t k = 0; k < averages_.size(); ++k)
-        for_each_in_rows(Device{}, 1, count,
-                         detail::AverageStep<T>{shares_.data() + k, gradient.squared_norm,
-                                                values + begin, averages_[k].data() + begin});
+    const FlatRange all{0, parameters.flat_size()};
+    if (!is_part_) {
+      detail::for_each_chunk<Device>(all, [&](std::size_t begin, std::size_t count) {
+        update(parameters, gradient, begin, count);
+        average(parameters, gradient, begin, count);
+      });
+      return;
+    }
+    detail::for_each_chunk<Device>(range_, [&](std::size_t begin, std::size_t count) {
+      update(parameters, gradient, begin, count);
     });
+    gather();
+    if (averages_.empty()) return;
+    detail::for_each_chunk<Device>(all, [&](std::size_t begin, std::size_t count) {
+      average(parameters, gradient, begin, count);
+    });
+  }
+
+  void apply(const Parameters<T, Device>& parameters, const GradientView<T, Device>& gradient) {
+    refuse_part("apply without gather()");
+    apply(parameters, gradient, [] {});
   }
 
   /// All of it for a custom training loop: one step along `gradient`, clipped to `clip_norm`
@@ -131,6 +168,7 @@ class ParameterUpdate {
   /// Gives the norm of the gradient; if it is not finite, nothing has changed.
   double step(const Parameters<T, Device>& parameters, const Values& gradient, double learning_rate,
               double clip_norm = 0) {
+    refuse_part("step");
     if (gradient.size() != parameters.flat_size())
       throw_shape_error("ParameterUpdate::step", gradient.shape(), parameters.values().shape(),
                         "the gradient must be as large as the parameters");
@@ -143,7 +181,9 @@ class ParameterUpdate {
     return norm;
   }
 
+  /// Of the parameters in `range()`.
   [[nodiscard]] const std::vector<Values>& state() const { return state_; }
+  [[nodiscard]] const FlatRange& range() const { return range_; }
   [[nodiscard]] const std::vector<Values>& averages() const { return averages_; }
   /// Whether each parameter is frozen, in the order of the entries.
   [[nodiscard]] const std::shared_ptr<const std::vector<bool>>& frozen_entries() const {
@@ -154,6 +194,27 @@ class ParameterUpdate {
 
  private:
   using Numbers = typename O::template Numbers<T>;
+
+  void refuse_part(const char* what) const {
+    if (is_part_)
+      throw SettingError(std::string("ParameterUpdate: ") + what +
+                         " is for all parameters, but this one updates a part of them");
+  }
+
+  void update(const Parameters<T, Device>& parameters, const GradientView<T, Device>& gradient,
+              std::size_t begin, std::size_t count) {
+    if constexpr (ElementwiseOptimizer<O, T>)
+      update_elements<O>(begin, count, gradient, numbers_.data(), group_of_block_.data(),
+                         std::span<Values>(state_), parameters.values().data(), range_.begin);
+  }
+  void average(const Parameters<T, Device>& parameters, const GradientView<T, Device>& gradient,
+               std::size_t begin, std::size_t count) {
+    for (std::size_t k = 0; k < averages_.size(); ++k)
+      for_each_in_rows(
+          Device{}, 1, count,
+          detail::AverageStep<T>{shares_.data() + k, gradient.squared_norm,
+                                 parameters.values().data() + begin, averages_[k].data() + begin});
+  }
 
   /// Parameters that no group contains are in one of their own, the last.
   void sort_into_groups(const Parameters<T, Device>& parameters) {
@@ -192,6 +253,8 @@ class ParameterUpdate {
   O optimizer_;
   std::vector<ParameterGroup> groups_;
   std::vector<Averaging> rules_;
+  bool is_part_;     // of the parameters, and others have the rest
+  FlatRange range_;  // of the parameters that are updated here
   std::vector<Values> state_, averages_;
   std::vector<std::uint8_t> group_of_entry_;
   std::vector<std::uint8_t> frozen_;

@@ -14,9 +14,6 @@
 #include <vector>
 
 #include <meanflow/error.hpp>
-#include <meanflow/tensor/tensor.hpp>
-#include <meanflow/tensor/transfer.hpp>
-#include <meanflow/train/state.hpp>
 
 namespace meanflow {
 
@@ -44,23 +41,6 @@ template <class C>
   text.resize(size);
   communicator.broadcast(text, rank);
   return text;
-}
-
-/// Replaces a state by that of the root.
-template <class C, class T, class Device>
-void take_from_root(C& communicator, TrainingState<T, Device>& state) {
-  const auto take = [&](void* data, std::size_t bytes) {
-    communicator.broadcast({static_cast<char*>(data), bytes}, 0);
-  };
-  const auto take_values = [&](Tensor<T, Device>& values) {
-    Tensor<T> here = to_host(values).clone();
-    take(here.data(), here.size() * sizeof(T));
-    values = to_device<Device>(here);
-  };
-  take(&state.step, sizeof state.step);
-  take_values(state.parameters);
-  for (auto& values : state.optimizer) take_values(values);
-  for (auto& values : state.averages) take_values(values);
 }
 
 /// What the exception in flight says.

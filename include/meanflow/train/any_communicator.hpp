@@ -6,13 +6,16 @@
 #include <concepts>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <span>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <meanflow/error.hpp>
 #include <meanflow/tensor/transfer.hpp>
 #include <meanflow/train/communicator.hpp>
+#include <meanflow/train/sharing.hpp>
 
 namespace meanflow {
 
@@ -79,6 +82,14 @@ class AnyCommunicator {
   [[nodiscard]] Pending begin_all_reduce(std::span<T> numbers) const {
     return Pending(held_ ? held_->begin_all_reduce(numbers) : nullptr);
   }
+  template <class T>
+  [[nodiscard]] Pending begin_reduce(std::span<T> numbers, std::size_t rank) const {
+    return Pending(held_ ? held_->begin_reduce(numbers, rank) : nullptr);
+  }
+  template <class T>
+  void all_gather(std::span<T> values, std::span<const std::size_t> bounds) const {
+    if (held_) held_->all_gather(values, {bounds.begin(), bounds.end()});
+  }
 
  private:
   struct Interface {
@@ -95,6 +106,12 @@ class AnyCommunicator {
     [[nodiscard]] virtual bool overlaps() const = 0;
     [[nodiscard]] virtual std::unique_ptr<AnyPending> begin_all_reduce(std::span<float>) = 0;
     [[nodiscard]] virtual std::unique_ptr<AnyPending> begin_all_reduce(std::span<double>) = 0;
+    [[nodiscard]] virtual std::unique_ptr<AnyPending> begin_reduce(std::span<float>,
+                                                                   std::size_t rank) = 0;
+    [[nodiscard]] virtual std::unique_ptr<AnyPending> begin_reduce(std::span<double>,
+                                                                   std::size_t rank) = 0;
+    virtual void all_gather(std::span<float>, const std::vector<std::size_t>& bounds) = 0;
+    virtual void all_gather(std::span<double>, const std::vector<std::size_t>& bounds) = 0;
   };
 
   template <class P>
@@ -118,16 +135,34 @@ class AnyCommunicator {
     }
     [[nodiscard]] bool overlaps() const override { return OverlappingCommunicator<C, float>; }
     [[nodiscard]] std::unique_ptr<AnyPending> begin_all_reduce(std::span<float> n) override {
-      return begin(n);
+      return begin(n, {});
     }
     [[nodiscard]] std::unique_ptr<AnyPending> begin_all_reduce(std::span<double> n) override {
-      return begin(n);
+      return begin(n, {});
     }
+    [[nodiscard]] std::unique_ptr<AnyPending> begin_reduce(std::span<float> n,
+                                                           std::size_t rank) override {
+      return begin(n, rank);
+    }
+    [[nodiscard]] std::unique_ptr<AnyPending> begin_reduce(std::span<double> n,
+                                                           std::size_t rank) override {
+      return begin(n, rank);
+    }
+    void all_gather(std::span<float> values, const std::vector<std::size_t>& bounds) override {
+      detail::all_gather(communicator, values, bounds);
+    }
+    void all_gather(std::span<double> values, const std::vector<std::size_t>& bounds) override {
+      detail::all_gather(communicator, values, bounds);
+    }
+    /// For the process of that rank, or for all.
     template <class T>
-    [[nodiscard]] std::unique_ptr<AnyPending> begin(std::span<T> numbers) {
+    [[nodiscard]] std::unique_ptr<AnyPending> begin(std::span<T> numbers,
+                                                    std::optional<std::size_t> rank) {
       if constexpr (OverlappingCommunicator<C, T>) {
         using P = decltype(communicator.begin_all_reduce(numbers));
-        return std::make_unique<HeldPending<P>>(communicator.begin_all_reduce(numbers));
+        return std::make_unique<HeldPending<P>>(
+            rank ? detail::begin_reduce(communicator, numbers, *rank)
+                 : communicator.begin_all_reduce(numbers));
       } else {
         throw SettingError("begin_all_reduce: this communicator cannot add up in the background");
       }

@@ -33,6 +33,10 @@ inline constexpr const char* checkpoint_format = "meanflow checkpoint 1";
 }
 
 template <class Trainer>
+inline constexpr std::size_t optimizer_parts =
+    decltype(std::declval<const Trainer&>().recipe().optimizer)::state.size();
+
+template <class Trainer>
 [[nodiscard]] std::string optimizer_prefix(std::size_t index) {
   using Optimizer = decltype(std::declval<const Trainer&>().recipe().optimizer);
   return "optimizer." + std::string(Optimizer::state[index]) + ".";
@@ -42,7 +46,7 @@ template <class Trainer>
 template <class Trainer>
 void check_parts(const Safetensors& file, const Trainer& trainer) {
   std::vector<std::string> prefixes{""};
-  for (std::size_t k = 0; k < trainer.state().optimizer.size(); ++k)
+  for (std::size_t k = 0; k < optimizer_parts<Trainer>; ++k)
     prefixes.push_back(optimizer_prefix<Trainer>(k));
   for (std::size_t k = 0; k < trainer.settings().averages.size(); ++k)
     prefixes.push_back(average_prefix(k));
@@ -65,11 +69,15 @@ void check_parts(const Safetensors& file, const Trainer& trainer) {
 /// "optimizer.STATE.NAME" (Adam's first and second), the steps done "step". `metadata` is kept as
 /// strings; names that begin with "meanflow." are the library's own. Throws FileError, naming the
 /// file, if it cannot be written.
+///
+/// Where the optimizer's state is sharded, all processes call this, and the root writes, which has
+/// the whole state in memory meanwhile. The others do not hear whether it could: see `by_root`.
 template <class Trainer>
 void save_checkpoint(const std::filesystem::path& path, const Trainer& trainer,
                      const std::map<std::string, std::string>& metadata = {}) {
   const auto& parameters = trainer.net().parameters();
-  const auto state = trainer.state();
+  const auto state = trainer.whole_state();
+  if (trainer.is_sharded() && !is_root(trainer.recipe().communicator)) return;
   SafetensorsWriter writer;
   for (const auto& [key, value] : metadata) writer.metadata(key, value);
   writer.metadata("meanflow.format", detail::checkpoint_format);
@@ -78,10 +86,8 @@ void save_checkpoint(const std::filesystem::path& path, const Trainer& trainer,
   const auto steps = static_cast<std::int64_t>(state.step);
   writer.add("step", {}, std::span<const std::int64_t>(&steps, 1));
   using T = typename Trainer::T;
-  std::vector<Tensor<T>> written;  // until the file is
-  const auto add = [&](const std::string& prefix, const typename Trainer::Values& values) {
-    written.push_back(to_host(values));
-    add_parameters(writer, prefix, parameters, written.back());
+  const auto add = [&](const std::string& prefix, const Tensor<T>& values) {
+    add_parameters(writer, prefix, parameters, values);
   };
   add("", state.parameters);
   for (std::size_t k = 0; k < state.optimizer.size(); ++k)
@@ -118,15 +124,15 @@ void load_checkpoint(const std::filesystem::path& path, Trainer& trainer) {
   const auto read = [&](const std::string& prefix) {
     Values values = Values::zeros({parameters.flat_size()});
     read_parameters(file, prefix, parameters, values);
-    return to_device<typename Trainer::Device>(values);
+    return values;
   };
   detail::check_parts(file, trainer);
   const std::int64_t step = file.read<std::int64_t>("step").at(0);
   if (step < 0)
     throw FileError(detail::quoted(path) + ": step is " + std::to_string(step) +
                     ", but must be at least 0");
-  typename Trainer::State state{static_cast<std::uint64_t>(step), read(""), {}, {}};
-  for (std::size_t k = 0; k < trainer.state().optimizer.size(); ++k)
+  TrainingState<typename Trainer::T> state{static_cast<std::uint64_t>(step), read(""), {}, {}};
+  for (std::size_t k = 0; k < detail::optimizer_parts<Trainer>; ++k)
     state.optimizer.push_back(read(detail::optimizer_prefix<Trainer>(k)));
   for (std::size_t k = 0; k < trainer.settings().averages.size(); ++k)
     state.averages.push_back(read(detail::average_prefix(k)));
@@ -178,10 +184,11 @@ struct CheckpointSettings {
 /// A callback of `MeanFlowTrainer::fit` that writes a checkpoint every so many steps and at the
 /// end, unless that is a NonFiniteError or no step was done, and keeps the last few. Name it before
 /// other callbacks, so that a step is saved before one of them can fail.
+///
+/// Of several processes the root alone writes; the others take part where the optimizer's state is
+/// sharded.
 class Checkpoints {
  public:
-  static constexpr bool root_only = true;
-
   /// `metadata` is written to every checkpoint.
   explicit Checkpoints(CheckpointSettings settings,
                        std::map<std::string, std::string> metadata = {})
@@ -207,10 +214,11 @@ class Checkpoints {
   /// of another run, or of one that was not resumed. They would be taken for this run's own.
   template <class Trainer>
   void on_begin(Trainer& trainer) {
+    begun_ = trainer.steps_done();
+    if (!is_root(trainer.recipe().communicator)) return;
     create_folder();
     remove_leftovers();
-    refuse_later(trainer.steps_done());
-    begun_ = trainer.steps_done();
+    refuse_later(begun_);
   }
   template <class Trainer>
   void on_step(Trainer& trainer, const StepReport&) {
@@ -222,14 +230,26 @@ class Checkpoints {
     if (done != begun_ && done != saved_) save(trainer);
   }
 
-  /// Writes a checkpoint now. Throws FileError if it cannot be written, or as `on_begin` does.
+  /// Writes a checkpoint now. Throws FileError if it cannot be written, or as `on_begin` does;
+  /// where the optimizer's state is sharded, OtherProcessError in the other processes.
   template <class Trainer>
   void save(const Trainer& trainer) {
-    create_folder();
-    refuse_later(trainer.steps_done());
-    save_checkpoint(checkpoint_path(settings_.folder, trainer.steps_done()), trainer, metadata_);
+    const bool root = is_root(trainer.recipe().communicator);
+    const auto write = [&] {
+      if (root) {
+        create_folder();
+        refuse_later(trainer.steps_done());
+      }
+      save_checkpoint(checkpoint_path(settings_.folder, trainer.steps_done()), trainer, metadata_);
+    };
+    if (trainer.is_sharded()) {
+      auto communicator = trainer.recipe().communicator;
+      in_all(communicator, write);
+    } else if (root) {
+      write();
+    }
     saved_ = trainer.steps_done();
-    remove_old();
+    if (root) remove_old();
   }
 
  private:

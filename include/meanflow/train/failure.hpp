@@ -21,9 +21,10 @@
 
 namespace meanflow::detail {
 
-/// Throws ShapeError unless a state has the parts of another.
-template <class T, class Device>
-void check_same_parts(const TrainingState<T, Device>& state, const TrainingState<T, Device>& own) {
+/// Throws ShapeError unless a state has the parts of another, each of them whole.
+template <class T, class Place, class Device>
+void check_same_parts(const TrainingState<T, Place>& state, const TrainingState<T, Device>& own,
+                      std::size_t flat_size) {
   if (state.averages.size() != own.averages.size())
     throw ShapeError("MeanFlowTrainer::restore: the state has " +
                      std::to_string(state.averages.size()) + " averages, the settings have " +
@@ -32,15 +33,14 @@ void check_same_parts(const TrainingState<T, Device>& state, const TrainingState
     throw ShapeError("MeanFlowTrainer::restore: the state has " +
                      std::to_string(state.optimizer.size()) + " buffers of the optimizer, but " +
                      std::to_string(own.optimizer.size()) + " are expected");
-  const auto check = [](const Tensor<T, Device>& from, const Tensor<T, Device>& to) {
-    if (from.size() != to.size())
-      throw_shape_error("MeanFlowTrainer::restore", from.shape(), to.shape(),
-                        "the state is that of another net");
+  const auto check = [&](const Tensor<T, Place>& from) {
+    if (from.size() != flat_size)
+      throw_shape_error("MeanFlowTrainer::restore", from.shape(), Shape{flat_size},
+                        "the state is that of another net, or a process's part of one");
   };
-  check(state.parameters, own.parameters);
-  for (std::size_t k = 0; k < own.optimizer.size(); ++k)
-    check(state.optimizer[k], own.optimizer[k]);
-  for (std::size_t k = 0; k < own.averages.size(); ++k) check(state.averages[k], own.averages[k]);
+  check(state.parameters);
+  for (const auto& values : state.optimizer) check(values);
+  for (const auto& values : state.averages) check(values);
 }
 
 /// Throws ShapeError on a class that the net does not have, while labels can still be seen.

@@ -38,6 +38,11 @@ struct TrainerSettings {
   /// Numbers of the gradient, or some more, that several processes add up at a time while the
   /// backward pass goes on, if the communicator can (`OverlappingCommunicator`); 0: all at its end.
   std::size_t bucket = std::size_t{1} << 20;
+  /// Whether each of several processes keeps and updates the optimizer's state of its part of the
+  /// parameters alone, and all get the parameters from each other (ZeRO-1, Rajbhandari et al.,
+  /// arXiv 1910.02054): Adam's moments then take 8 / P bytes for each parameter in place of 8. For
+  /// optimizers that work element by element. Checkpoints hold all of it (`save_checkpoint`).
+  bool shard_optimizer = false;
   /// Whether sums over rows do not depend on their order: the same bits for any number of threads
   /// and of processes, as long as each process has as many tiles as threads or more. On the
   /// processor alone; needs `tile_rows`, of which every process has a multiple. Losses, and the

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -64,7 +63,11 @@ class StepEngine {
   using Update = ParameterUpdate<decltype(R::optimizer), T, Device>;
   static constexpr auto metrics = detail::metrics_of<decltype(R::objective)>();
 
-  explicit StepEngine(std::size_t parameters) : gradient_(Values::zeros({parameters})) {}
+  /// If the optimizer's state is shared out, `shards` are the bounds of the processes' parts.
+  explicit StepEngine(std::size_t parameters, std::vector<std::size_t> shards = {})
+      : shards_(std::move(shards)), gradient_(Values::zeros({parameters})) {
+    if (!shards_.empty()) norm_ = Tensor<double, Device>({1});
+  }
 
   /// Forward, back and update; reports the rows, and gives the norm of the gradient. If a loss or
   /// the norm is not finite, nothing has been changed.
@@ -86,7 +89,7 @@ class StepEngine {
       pass.draws.null = null;
       return pass;
     };
-    while (!try_step(settings, split, recipe.communicator.size() == 1, update,
+    while (!try_step(settings, plan, split, recipe.communicator, update,
                      net.parameters().values().data(),
                      [&] { work(pass(), recipe, settings, update); }))
       split.tiles = tile_count(settings, plan);
@@ -122,21 +125,9 @@ class StepEngine {
   /// Adds NaN to the gradients of the other processes, so that none of them takes the step that
   /// this one has failed in; nothing if they have been added up already.
   void spoil(const N& net, R& recipe, const TrainerSettings& settings) {
-    if (std::exchange(added_up_, true)) return;
-    if (overlaps(recipe, settings)) {
-      if constexpr (can_overlap) {
-        auto sum = sum_of(net, recipe, settings, 0);
-        finish_spoilt(sum);
-      }
-      return;
-    }
-    if (settings.deterministic) {
-      std::vector<double> parts(2 * gradient_.size(), std::numeric_limits<double>::quiet_NaN());
-      recipe.communicator.all_reduce(std::span<double>(parts));
-      return;
-    }
-    fill(Device{}, gradient_.size(), std::numeric_limits<T>::quiet_NaN(), gradient_.data());
-    recipe.communicator.all_reduce(gradient_);
+    if (!added_up_)
+      with_sum(net, recipe, settings, 0,
+               [&](auto& sum) { spoil_rest(sum, net, recipe, settings); });
   }
   /// The next step begins: nothing of it has been added up.
   void begin() { added_up_ = false; }
@@ -146,13 +137,14 @@ class StepEngine {
   [[nodiscard]] kernels::RecordingReport recording() const {
     kernels::RecordingReport report = repeated_.report();
     if (Recorder::records && !replays_)
-      report.why_not = "it is switched off, or there are several processes";
+      report.why_not = "it is switched off, or the processes add up by way of the host";
     if (changes_with_step_) report.why_not = "what the objective does depends on the step";
     return report;
   }
 
  private:
   using Recorder = typename device_traits<Device>::Recorder;
+  using Communicator = decltype(R::communicator);
 
   /// A pass as a training step makes it.
   [[nodiscard]] TilePass<N, R> pass_over(const N& net, const R& recipe,
@@ -231,21 +223,29 @@ class StepEngine {
   /// Runs the step in these tiles; false if the device has too little memory for them. Then nothing
   /// has changed: parameters are updated only after everything has been allocated.
   template <class Work>
-  [[nodiscard]] bool try_step(const TrainerSettings& settings, const TileSplit& split, bool alone,
+  [[nodiscard]] bool try_step(const TrainerSettings& settings, const StepPlan& plan,
+                              const TileSplit& split, Communicator& communicator,
                               const Update& update, const T* parameters, Work work) {
     // Left free for samples drawn between steps, and for the device's own libraries.
     [[maybe_unused]] const auto spare = spare_memory(Device{}, 1.0 / 8);
-    replays_ = settings.replay && alone;
+    const bool several = communicator.size() > 1;
+    replays_ = settings.replay && (!several || RecordableCommunicator<Communicator>);
+    const bool repeats = Recorder::records && replays_ && !changes_with_step_;
+    if constexpr (RecordableCommunicator<Communicator>)
+      if (several) communicator.expect();
     updating_ = false;
     try {
-      if (Recorder::records && replays_ && !changes_with_step_)
-        repeated_.run(key_of(split, update, parameters), work);
+      if (repeats)
+        repeated_.run(key_of(plan, split, several, update, parameters), work, several);
       else
         work();
+      added_up_ = stepped_ = true;  // in a replay too
       return true;
     } catch (const OutOfMemoryError& error) {
       clear();
       if (updating_) throw;  // too late to start over
+      // The processes record, and replay, the same steps: none of them may begin anew.
+      if (several && repeats && stepped_) throw;
       use_less_memory(settings, error, split);
       return false;
     } catch (...) {
@@ -256,37 +256,33 @@ class StepEngine {
 
   void work(const TilePass<N, R>& pass, R& recipe, const TrainerSettings& settings,
             Update& update) {
+    added_up_ = updating_ = false;  // whatever was recorded before
     workers_.prepare(std::min(workers(Device{}), pass.split.tiles), pass.net.parameters(),
                      gradient_, update.frozen_entries());
     fill(Device{}, gradient_.size(), T(0), gradient_.data());
     double* const squared_norm = report_.data();
-    communication_ = {};
-    if (overlaps(recipe, settings)) {
-      if constexpr (can_overlap) back_and_add_up(pass, recipe, settings);
-      updating_ = true;
-      workers_.measure(squared_norm);
-      update.apply(pass.net.parameters(), {gradient_.data(), squared_norm, settings.clip_norm});
-      return;
-    }
-    with_batch_in_messages(pass, [&](const auto& tiles) {
-      forward_backward(tiles, workers_, [](std::size_t) { return nullptr; });
-    });
-    poison(pass);
-    if (settings.deterministic) {
-      add_up_exactly(recipe, squared_norm);
-    } else {
-      workers_.add_up(squared_norm);
-      updating_ = true;
-      if (recipe.communicator.size() > 1) {
-        added_up_ = true;
-        const auto begin = std::chrono::steady_clock::now();
-        recipe.communicator.all_reduce(gradient_);
-        communication_.waited =
-            std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-        workers_.measure(squared_norm);
+    with_sum(pass.net, recipe, settings, pass.split.tiles, [&](auto& sum) {
+      try {
+        with_batch_in_messages(
+            pass, [&](const auto& tiles) { forward_backward(tiles, workers_, sum.watch()); });
+      } catch (...) {
+        if (sum.begun()) {  // the others wait for the rest
+          updating_ = true;
+          spoil_rest(sum, pass.net, recipe, settings);
+        }
+        throw;
       }
+      poison(pass);
+      communication_ = sum.finish(measured_part(update, settings), squared_norm,
+                                  [this] { added_up_ = updating_ = true; });
+    });
+    if (measures_parts(settings)) {
+      copy(Device{}, 1, squared_norm, norm_.data());
+      add_up_norms(recipe);
+      copy(Device{}, 1, norm_.data(), squared_norm);
     }
-    update.apply(pass.net.parameters(), {gradient_.data(), squared_norm, settings.clip_norm});
+    update.apply(pass.net.parameters(), {gradient_.data(), squared_norm, settings.clip_norm},
+                 [&] { gather_parameters(recipe, pass.net); });
   }
 
   /// Makes the gradient NaN if the loss of a row is not finite.
@@ -294,7 +290,6 @@ class StepEngine {
     reduce_rows(Device{}, 1, pass.x.rows(), detail::Poison<T>{pass.report, gradient_.data()});
   }
 
-  using Communicator = decltype(R::communicator);
   static constexpr bool can_overlap =
       std::is_same_v<Device, Cpu> && OverlappingCommunicator<Communicator, T> &&
       RowObjective<decltype(R::objective), N, decltype(R::weighting)>;
@@ -304,55 +299,62 @@ class StepEngine {
            !settings.deterministic && detail::overlaps<T>(recipe.communicator);
   }
 
-  [[nodiscard]] auto sum_of(const N& net, const R& recipe, const TrainerSettings& settings,
-                            std::size_t tiles) const {
-    return detail::OverlappedSum<T, Communicator>(
-        recipe.communicator,
-        detail::gradient_buckets(net.parameters().entries(), gradient_.size(), settings.bucket),
-        tiles, gradient_);
+  /// f(sum), with how the gradients of this many tiles are added up.
+  template <class F>
+  void with_sum(const N& net, R& recipe, const TrainerSettings& settings, std::size_t tiles, F f) {
+    if constexpr (can_overlap)
+      if (overlaps(recipe, settings)) {
+        detail::OverlappedSum<T, Communicator> sum(
+            recipe.communicator, workers_, gradient_,
+            detail::gradient_buckets(net.parameters().entries(), gradient_.size(), settings.bucket),
+            shards_, tiles);
+        f(sum);
+        return;
+      }
+    detail::SumAtEnd<T, Device, Communicator> sum(recipe.communicator, workers_, gradient_,
+                                                  settings.deterministic);
+    f(sum);
   }
 
-  /// Sends NaN in place of what has not been sent.
+  /// Sends NaN in place of what has not been sent, and meets the others until their step ends,
+  /// which then changes nothing.
   template <class Sum>
-  void finish_spoilt(Sum& sum) {
-    static_cast<void>(sum.finish([this](std::size_t begin, std::size_t end) {
-      std::fill(gradient_.data() + begin, gradient_.data() + end,
-                std::numeric_limits<T>::quiet_NaN());
-    }));
-  }
-
-  /// Forward and back, while the parts of the gradient that are complete are added up.
-  void back_and_add_up(const TilePass<N, R>& pass, R& recipe, const TrainerSettings& settings) {
-    auto sum = sum_of(pass.net, recipe, settings, pass.split.tiles);
-    using Tile = typename decltype(sum)::Tile;
-    const auto add_up = [this](std::size_t begin, std::size_t end) { workers_.add_up(begin, end); };
-    try {
-      with_batch_in_messages(pass, [&](const auto& tiles) {
-        forward_backward(tiles, workers_, [&](std::size_t worker) {
-          return [&sum, &add_up, worker, tile = Tile{}](Tape<T>& tape) mutable {
-            tile.passed(sum, tape, worker == 0, add_up);
-          };
-        });
-      });
-    } catch (...) {  // the others wait for the rest
-      added_up_ = updating_ = true;
-      finish_spoilt(sum);
-      throw;
-    }
-    poison(pass);
+  void spoil_rest(Sum& sum, const N& net, R& recipe, const TrainerSettings& settings) {
     added_up_ = true;
-    communication_ = sum.finish(add_up);
+    sum.spoil();
+    if (shards_.empty()) return;
+    if (measures_parts(settings)) {
+      fill(Device{}, 1, std::numeric_limits<double>::quiet_NaN(), norm_.data());
+      add_up_norms(recipe);
+    }
+    gather_parameters(recipe, net);
   }
 
-  /// The gradient of all tiles of all processes, and its squared norm.
-  void add_up_exactly(R& recipe, double* squared_norm) {
-    if constexpr (std::is_same_v<Device, Cpu>) {
-      detail::ExactSums& sums = workers_.exact_sums();
-      added_up_ = updating_ = true;
-      recipe.communicator.all_reduce(sums.parts());
-      sums.give(gradient_.span());
-      workers_.measure(squared_norm);
+  /// Whether each process measures its part of the gradient. Exact sums are measured as a whole,
+  /// in the order in which one process does.
+  [[nodiscard]] bool measures_parts(const TrainerSettings& settings) const {
+    return !shards_.empty() && !settings.deterministic;
+  }
+  [[nodiscard]] FlatRange measured_part(const Update& update,
+                                        const TrainerSettings& settings) const {
+    return measures_parts(settings) ? update.range() : FlatRange{0, gradient_.size()};
+  }
+
+  /// The squared norms of the processes' parts become that of the whole.
+  void add_up_norms(R& recipe) {
+    if constexpr (requires { recipe.communicator.all_reduce(norm_); }) {
+      recipe.communicator.all_reduce(norm_);
+    } else {
+      Tensor<double> here = to_host(norm_).clone();
+      recipe.communicator.all_reduce(here.span());
+      write(norm_, here.data());
     }
+  }
+
+  /// The parameters that others have updated.
+  void gather_parameters(R& recipe, const N& net) {
+    Values values = net.parameters().values();
+    detail::all_gather(recipe.communicator, values, shards_);
   }
 
   /// After the device ran out of memory: drops recordings if there are any, else halves the tiles.
@@ -373,11 +375,15 @@ class StepEngine {
 
   /// What has to be the same for one step's work to be that of another: its shapes, and the places
   /// of all that it reads and writes.
-  [[nodiscard]] std::vector<std::uintptr_t> key_of(const TileSplit& split, const Update& update,
+  [[nodiscard]] std::vector<std::uintptr_t> key_of(const StepPlan& plan, const TileSplit& split,
+                                                   bool several, const Update& update,
                                                    const T* parameters) const {
     std::vector<std::uintptr_t> key{split.jumps, split.tiles,
                                     reinterpret_cast<std::uintptr_t>(update.numbers()),
                                     reinterpret_cast<std::uintptr_t>(parameters)};
+    // Which rows of the batch of all are this process's depends on how many of all jump; and all
+    // record the same steps.
+    if (several) key.push_back(plan.all.jumps);
     for (std::size_t axis = 0; axis < x_.shape().rank(); ++axis) key.push_back(x_.shape()[axis]);
     const auto place = [&](const auto& tensor) {
       key.push_back(tensor.size());
@@ -390,6 +396,8 @@ class StepEngine {
     return key;
   }
 
+  std::vector<std::size_t> shards_;  // bounds of the processes' parts; empty: all have all
+  Tensor<double, Device> norm_;      // squared, of a part, while it is added up
   Values gradient_;
   Workers<T, Device> workers_;
   Values x_;
@@ -400,6 +408,7 @@ class StepEngine {
   RowReports reports_;
   kernels::RepeatedWork<Recorder> repeated_;
   bool replays_ = true;
+  bool stepped_ = false;  // a step has been taken
   bool changes_with_step_ = false;
   CommunicationReport communication_;
   bool updating_ = false;         // the current step has reached the update

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -29,6 +30,7 @@
 #include <meanflow/train/recipe.hpp>
 #include <meanflow/train/report.hpp>
 #include <meanflow/train/settings.hpp>
+#include <meanflow/train/sharing.hpp>
 #include <meanflow/train/source.hpp>
 #include <meanflow/train/state.hpp>
 #include <meanflow/train/step_engine.hpp>
@@ -73,8 +75,10 @@ class MeanFlowTrainer {
       : net_(std::move(net)),
         settings_((settings.check(), std::move(settings))),
         recipe_(std::move(recipe)),
-        update_(net_.parameters(), recipe_.optimizer, settings_.groups, settings_.averages),
-        engine_(net_.parameters().flat_size()) {
+        shards_(shard_bounds()),
+        update_(net_.parameters(), recipe_.optimizer, settings_.groups, settings_.averages,
+                own_shard()),
+        engine_(net_.parameters().flat_size(), shards_) {
     if constexpr (requires { recipe_.objective.check(); }) recipe_.objective.check();
     check_precision(Device{}, settings_.precision);
     if (settings_.deterministic && !std::is_same_v<Device, Cpu>)
@@ -132,9 +136,11 @@ class MeanFlowTrainer {
         if (stops) break;
       }
     } catch (const NonFiniteError&) {
+      static_cast<void>(all_end_alike(false));
       throw;
     } catch (...) {
-      (notify(callbacks, [&] { detail::notify_failed_end(callbacks, *this); }), ...);
+      if (all_end_alike(true))
+        (notify(callbacks, [&] { detail::notify_failed_end(callbacks, *this); }), ...);
       throw;
     }
     agree([&] { (notify(callbacks, [&] { detail::notify_end(callbacks, *this); }), ...); });
@@ -226,41 +232,86 @@ class MeanFlowTrainer {
   }
 
   /// What must be saved to resume later. The tensors share the trainer's memory, which the next
-  /// step changes.
+  /// step changes. Where the optimizer's state is sharded (`is_sharded`), its tensors are this
+  /// process's parts: see `whole_state`.
   [[nodiscard]] State state() const {
     return {step_, net_.parameters().values(), update_.state(), update_.averages()};
   }
 
-  /// Resumes from `state`, bit for bit as the training run that it was taken from, given the same
-  /// settings and data. Throws ShapeError, and changes nothing, if it is that of another net, of
-  /// another optimizer, or has another number of averages.
-  void restore(const State& state) {
-    State own = this->state();
-    detail::check_same_parts(state, own);
-    const auto assign = [](const Values& from, Values& to) {
-      copy(Device{}, from.size(), from.data(), to.data());
+  /// The same on the host, with tensors that may share the trainer's memory, and whole: where the
+  /// optimizer's state is sharded, all processes call this, and the root alone gets the optimizer's
+  /// tensors.
+  [[nodiscard]] TrainingState<T> whole_state() const {
+    TrainingState<T> state{step_, {}, {}, {}};
+    const auto take = [&] {
+      state.parameters = to_host(net_.parameters().values());
+      for (const Values& values : update_.state()) state.optimizer.push_back(to_host(values));
+      for (const Values& values : update_.averages()) state.averages.push_back(to_host(values));
     };
-    assign(state.parameters, own.parameters);
-    for (std::size_t k = 0; k < own.optimizer.size(); ++k)
-      assign(state.optimizer[k], own.optimizer[k]);
-    for (std::size_t k = 0; k < own.averages.size(); ++k)
-      assign(state.averages[k], own.averages[k]);
-    step_ = state.step;
+    if (!is_sharded()) {
+      take();
+      return state;
+    }
+    check_not_alone("whole_state");
+    auto communicator = recipe_.communicator;
+    detail::GatheredToRoot<T> whole;
+    in_all(communicator, [&] {  // all that can fail, before the processes wait for each other
+      take();
+      whole = {communicator, shards_, state.optimizer.size()};
+    });
+    state.optimizer = whole.gather(communicator, state.optimizer, shards_);
+    return state;
   }
 
-  /// f(), by the root alone, which returns whether it has restored a state: then all processes have
-  /// that state. All of them call this. Throws OtherProcessError in the others if f throws.
+  /// Whether each process has its part of the optimizer's state alone.
+  [[nodiscard]] bool is_sharded() const { return !shards_.empty(); }
+
+  /// Resumes from `state`, on the device or on the host, bit for bit as the training run that it
+  /// was taken from, given the same settings and data. It must be whole, though each process takes
+  /// its part alone where the optimizer's state is sharded. Throws ShapeError, and changes nothing,
+  /// if it is that of another net, of another optimizer, or has another number of averages.
+  template <class Place>
+    requires(std::same_as<Place, Device> || std::same_as<Place, Cpu>)
+  void restore(const TrainingState<T, Place>& state) {
+    State own = this->state();
+    detail::check_same_parts(state, own, net_.parameters().flat_size());
+    const auto assign = [](const T* from, Values& to) {
+      if constexpr (std::same_as<Place, Device>)
+        copy(Device{}, to.size(), from, to.data());
+      else
+        write(to, from);
+    };
+    assign(state.parameters.data(), own.parameters);
+    for (std::size_t k = 0; k < own.optimizer.size(); ++k)
+      assign(state.optimizer[k].data() + update_.range().begin, own.optimizer[k]);
+    for (std::size_t k = 0; k < own.averages.size(); ++k)
+      assign(state.averages[k].data(), own.averages[k]);
+    step_ = state.step;
+    if (!restoring_by_root_) return;
+    restored_optimizer_.clear();
+    for (const auto& values : state.optimizer) restored_optimizer_.push_back(to_host(values));
+  }
+
+  /// f(), by the root alone, which returns whether it has restored a state, by `restore` where the
+  /// optimizer's is sharded: then all processes have that state. All of them call this. Throws
+  /// OtherProcessError in the others if f throws.
   template <class F>
   bool restore_by_root(F f) {
     check_not_alone("restore_by_root");
     auto& communicator = recipe_.communicator;
     check_same_run([&] { return detail::process_identity(*this); });
-    const bool restored = agree([&] { return is_root(communicator) && f(); });
-    if (restored && communicator.size() > 1) {
-      State state = this->state();
-      detail::take_from_root(communicator, state);
-      restore(state);
-    }
+    restoring_by_root_ = is_sharded() && is_root(communicator);
+    const detail::AtExit done([this] {
+      restoring_by_root_ = false;
+      restored_optimizer_.clear();
+    });
+    const bool restored = agree([&] {
+      if (!is_root(communicator) || !f()) return false;
+      if (is_sharded() && restored_optimizer_.size() != update_.state().size())
+        throw SettingError("restore_by_root: f returned true, but has not called restore");
+      return true;
+    });
+    if (restored && communicator.size() > 1) take_from_root();
     return restored;
   }
 
@@ -270,13 +321,50 @@ class MeanFlowTrainer {
   /// How the processes added up the gradient of the last step.
   [[nodiscard]] const CommunicationReport& communication() const { return engine_.communication(); }
 
-  /// The gradient of the last step, as a flat buffer.
+  /// The gradient of the last step, as a flat buffer; where the optimizer's state is sharded, each
+  /// process has the sum in its own part at least.
   [[nodiscard]] const Values& gradient() const { return engine_.gradient(); }
 
   /// The rows of the last step in the order in which they were given, until the next one.
   [[nodiscard]] const RowReports& rows() const { return engine_.rows(); }
 
  private:
+  /// Where the processes' parts of the parameters begin, and the end; nothing if each has all.
+  [[nodiscard]] std::vector<std::size_t> shard_bounds() const {
+    const std::size_t processes = recipe_.communicator.size();
+    if (!settings_.shard_optimizer || processes == 1) return {};
+    return detail::shard_bounds(net_.parameters().flat_size(), processes);
+  }
+  [[nodiscard]] std::optional<FlatRange> own_shard() const {
+    if (shards_.empty()) return {};
+    return detail::shard_of(shards_, recipe_.communicator.rank());
+  }
+
+  /// Restores in all processes what the root has restored, one buffer at a time.
+  void take_from_root() {
+    auto& communicator = recipe_.communicator;
+    const bool root = is_root(communicator);
+    State own = state();
+    Tensor<T> whole;
+    // All that can fail, before the processes wait for each other.
+    agree([&] { whole = Tensor<T>({net_.parameters().flat_size()}); });
+    communicator.broadcast({reinterpret_cast<char*>(&step_), sizeof step_}, 0);
+    const auto take = [&](const Values* device, const Tensor<T>* host, std::size_t first,
+                          Values& to) {
+      if (root) {
+        const Tensor<T> values = host ? *host : to_host(*device);
+        std::copy_n(values.data(), values.size(), whole.data());
+      }
+      communicator.broadcast({reinterpret_cast<char*>(whole.data()), whole.size() * sizeof(T)}, 0);
+      if (!root) write(to, whole.data() + first);
+    };
+    take(&own.parameters, nullptr, 0, own.parameters);
+    for (std::size_t k = 0; k < own.optimizer.size(); ++k)
+      take(&own.optimizer[k], is_sharded() && root ? &restored_optimizer_[k] : nullptr,
+           update_.range().begin, own.optimizer[k]);
+    for (Values& values : own.averages) take(&values, nullptr, 0, values);
+  }
+
   /// The rows of a batch that are this process's.
   [[nodiscard]] std::size_t own_batch() const {
     const std::size_t processes = recipe_.communicator.size();
@@ -298,6 +386,17 @@ class MeanFlowTrainer {
   template <class F>
   bool agree(F f) {
     return agreement_(recipe_.communicator, f);
+  }
+
+  /// Whether callbacks are notified of a failure: where they gather a sharded state, only if all
+  /// processes do so, after the same step.
+  bool all_end_alike(bool notifies) {
+    if (!is_sharded()) return notifies;
+    const double step = static_cast<double>(step_);
+    std::array<double, 3> sums{notifies ? 0.0 : 1.0, step, step * step};
+    recipe_.communicator.all_reduce(std::span<double>(sums));
+    const auto processes = static_cast<double>(recipe_.communicator.size());
+    return sums[0] == 0 && processes * sums[2] == sums[1] * sums[1];
   }
 
   /// f(), in which the processes meet.
@@ -457,6 +556,7 @@ class MeanFlowTrainer {
   N net_;
   TrainerSettings settings_;
   R recipe_;
+  std::vector<std::size_t> shards_;
   typename StepEngine<N, R>::Update update_;
   StepEngine<N, R> engine_;
   StepPlanner<Device> planner_;
@@ -464,7 +564,9 @@ class MeanFlowTrainer {
   std::uint64_t step_ = 0;
   Shape row_shape_{};  // of the last batch
   detail::Agreement agreement_;
-  bool alone_ = false;  // a callback is notified by the root alone
+  bool alone_ = false;              // a callback is notified by the root alone
+  bool restoring_by_root_ = false;  // what is restored is kept whole for the others
+  std::vector<Tensor<T>> restored_optimizer_;
 };
 
 }  // namespace meanflow

@@ -42,6 +42,7 @@ class Workers {
   void prepare(std::size_t count, const Parameters<T, Device>& parameters, const Values& gradient,
                const std::shared_ptr<const std::vector<bool>>& frozen) {
     frozen_ = frozen;
+    reserve_parts(chunks_of({0, gradient.size()}));  // nothing is allocated once tiles are done
     while (all_.size() < count) {
       all_.push_back(std::make_unique<Worker>());
       Worker& worker = *all_.back();
@@ -77,8 +78,8 @@ class Workers {
   /// Adds the gradients to the first, clears the others for the next step, and writes the squared
   /// norm of the sum to `squared_norm` on the device.
   void add_up(double* squared_norm) {
-    const std::size_t size = all_.front()->gradient.size();
-    each_chunk_norm(size, squared_norm, [&](std::size_t begin, std::size_t count) {
+    const FlatRange all{0, all_.front()->gradient.size()};
+    each_chunk_norm(all, squared_norm, [&](std::size_t begin, std::size_t count) {
       T* const sum = all_.front()->gradient.data() + begin;
       for (std::size_t worker = 1; worker < all_.size(); ++worker) {
         T* const part = all_[worker]->gradient.data() + begin;
@@ -112,9 +113,9 @@ class Workers {
     return all_.front()->exact;
   }
 
-  /// Writes the squared norm of the first gradient, as after an all-reduce.
-  void measure(double* squared_norm) {
-    each_chunk_norm(all_.front()->gradient.size(), squared_norm, [](std::size_t, std::size_t) {});
+  /// Writes the squared norm of a part of the first gradient, as after an all-reduce.
+  void measure(const FlatRange& range, double* squared_norm) {
+    each_chunk_norm(range, squared_norm, [](std::size_t, std::size_t) {});
   }
 
  private:
@@ -127,16 +128,23 @@ class Workers {
   /// Calls before(begin, count) for each chunk, and then adds the chunk to the squared norm, while
   /// it is in cache.
   template <class F>
-  void each_chunk_norm(std::size_t size, double* to, F before) {
-    const std::size_t chunk = detail::chunk_elements<Device>(size);
-    const std::size_t chunks = (size + chunk - 1) / chunk;
-    if (parts_.size() != chunks) parts_ = Tensor<double, Device>({chunks});
-    detail::for_each_chunk<Device>(size, [&](std::size_t begin, std::size_t count) {
+  void each_chunk_norm(const FlatRange& range, double* to, F before) {
+    const std::size_t chunk = detail::chunk_elements<Device>(range.size());
+    reserve_parts(chunks_of(range));
+    detail::for_each_chunk<Device>(range, [&](std::size_t begin, std::size_t count) {
       before(begin, count);
       squared_norm(Device{}, count, all_.front()->gradient.data() + begin,
-                   parts_.data() + begin / chunk);
+                   parts_.data() + (begin - range.begin) / chunk);
     });
-    for_each_index(Device{}, 1, detail::AddUp{chunks, parts_.data(), to});
+    for_each_index(Device{}, 1, detail::AddUp{chunks_of(range), parts_.data(), to});
+  }
+
+  [[nodiscard]] static std::size_t chunks_of(const FlatRange& range) {
+    const std::size_t chunk = detail::chunk_elements<Device>(range.size());
+    return (range.size() + chunk - 1) / chunk;
+  }
+  void reserve_parts(std::size_t chunks) {
+    if (parts_.size() < chunks) parts_ = Tensor<double, Device>({chunks});
   }
 
   std::vector<std::unique_ptr<Worker>> all_;
