@@ -59,6 +59,7 @@ class RepeatedWork {
   /// their part.
   template <class F>
   void run(const Key& key, F f, bool insists = false) {
+    recording_ = false;  // whatever was thrown before
     Kind& kind = kind_of(key);
     if (kind.rounds == rounds_before && !kind.recording && !kind.refused) record(kind, f, insists);
     if (kind.recording) return replay(*kind.recording);
@@ -71,6 +72,9 @@ class RepeatedWork {
     kinds_.clear();
     recorder_.release();
   }
+
+  /// Whether f() is being recorded, and so nothing of it is done yet.
+  [[nodiscard]] bool recording() const { return recording_; }
 
   [[nodiscard]] RecordingReport report() const {
     RecordingReport report = report_;
@@ -103,7 +107,9 @@ class RepeatedWork {
     if constexpr (!Recorder::records) {
       kind.refused = true;
     } else {
+      recording_ = true;
       auto attempt = recorder_.record(f);
+      recording_ = false;
       kind.recording = std::move(attempt.recording);
       if (kind.recording) return;
       if (insists)
@@ -125,6 +131,7 @@ class RepeatedWork {
   Recorder recorder_;
   std::list<Kind> kinds_;  // most recently used first
   RecordingReport report_;
+  bool recording_ = false;
 };
 
 }  // namespace meanflow::kernels

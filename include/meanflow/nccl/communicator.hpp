@@ -13,6 +13,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -109,11 +110,13 @@ class NcclCommunicator {
         }) {}
 
   /// They find each other by way of a file that all of them see, which must not be there yet, and
-  /// is not there afterwards. Throws FileError in the root if it is, or cannot be written.
+  /// is not there afterwards. Throws FileError in the root if it is, or cannot be written; the
+  /// others then end after the timeout.
   NcclCommunicator(const std::filesystem::path& file, std::size_t rank, std::size_t size,
                    const Settings& settings = {})
       : NcclCommunicator(rank, size, settings, [&] { return detail::id_by_file(file, rank); }) {
-    if (rank == 0) std::filesystem::remove(file);  // all have read it
+    std::error_code ignored;
+    if (rank == 0) std::filesystem::remove(file, ignored);  // all have read it
   }
 
   [[nodiscard]] std::size_t size() const { return size_; }

@@ -50,8 +50,8 @@ class NcclWatch {
       ncclResult_t status = ncclSuccess;
       if (comm_ && ncclCommGetAsyncError(comm_, &status) == ncclSuccess)
         if (status != ncclSuccess && status != ncclInProgress)
-          end_program(std::string("another process is gone (NCCL: ") + ncclGetErrorString(status) +
-                      ")");
+          end_program(std::string("NCCL failed, maybe since another process is gone: ") +
+                      ncclGetErrorString(status));
       const auto since = since_.load();
       if (since == 0) continue;
       const Seconds waited = Clock::now() - Clock::time_point(Clock::duration(since));

@@ -70,8 +70,9 @@ void check_parts(const Safetensors& file, const Trainer& trainer) {
 /// strings; names that begin with "meanflow." are the library's own. Throws FileError, naming the
 /// file, if it cannot be written.
 ///
-/// Where the optimizer's state is sharded, all processes call this, and the root writes, which has
-/// the whole state in memory meanwhile. The others do not hear whether it could: see `by_root`.
+/// Where the optimizer's state is sharded, all processes call this, never the root alone or in
+/// `by_root`, and the root writes, which has the whole state in memory meanwhile. Call it in
+/// `in_all` for the others to hear if the root could not.
 template <class Trainer>
 void save_checkpoint(const std::filesystem::path& path, const Trainer& trainer,
                      const std::map<std::string, std::string>& metadata = {}) {

@@ -21,19 +21,19 @@ namespace meanflow {
 ///  2. `communicator.all_reduce(values)` replaces the flat buffer by its sum over all processes;
 ///  3. `communicator.all_reduce(numbers)` does so with a few numbers of the host;
 ///  4. `communicator.broadcast(bytes, rank)` replaces bytes of the host by those of that process;
-///  5. it can be copied, and a copy is the same processes.
+///  5. it can be copied, and a copy is the same processes. (Not asked for by the concept: a
+///     communicator that others convert to would depend on itself.)
 /// Semantics: every process makes the same calls in the same order, with buffers of the same size,
 /// and gets the same bits. With size() = 1 they do nothing.
 template <class C, class T, class Device = Cpu>
-concept Communicator =
-    std::copy_constructible<C> && requires(C& communicator, Tensor<T, Device>& values,
-                                           std::span<double> numbers, std::span<char> bytes) {
-      { communicator.size() } -> std::convertible_to<std::size_t>;
-      { communicator.rank() } -> std::convertible_to<std::size_t>;
-      communicator.all_reduce(values);
-      communicator.all_reduce(numbers);
-      communicator.broadcast(bytes, communicator.rank());
-    };
+concept Communicator = requires(C& communicator, Tensor<T, Device>& values,
+                                std::span<double> numbers, std::span<char> bytes) {
+  { communicator.size() } -> std::convertible_to<std::size_t>;
+  { communicator.rank() } -> std::convertible_to<std::size_t>;
+  communicator.all_reduce(values);
+  communicator.all_reduce(numbers);
+  communicator.broadcast(bytes, communicator.rank());
+};
 
 /// A communicator that can add up in the background, while the backward pass goes on.
 ///
@@ -73,7 +73,7 @@ concept ShardingCommunicator =
 /// Syntax: `C::recordable` is true, and `communicator.expect()` says that sums are queued, or part
 /// of what is replayed, for which the host is going to wait. Where the optimizer's state is
 /// sharded, `all_reduce` of tensors of double, and `all_gather(values, bounds)` of the device's
-/// tensors, which only queue work as well: without them such steps go by way of the host.
+/// tensors, which only queue work as well: without them such steps are not recorded.
 template <class C>
 concept RecordableCommunicator = requires(C& communicator) {
   requires C::recordable;

@@ -209,6 +209,7 @@ class OverlappedSum {
                                            F sends) {
     CommunicationReport report{
         .buckets = buckets_.size(), .early = sums_.size(), .backward = seconds_since(start_)};
+    report.sums.reserve(buckets_.size());
     sends();
     while (sums_.size() < buckets_.size()) send();
     wait();

@@ -67,6 +67,7 @@ template <class Trainer>
   identity["clip_norm"] = describe_number(s.clip_norm);
   identity["precision"] = describe(s.precision);
   identity["bucket"] = std::to_string(s.bucket);
+  identity["replay"] = s.replay ? "yes" : "no";
   identity["shard_optimizer"] = s.shard_optimizer ? "yes" : "no";
   identity["deterministic"] = s.deterministic ? "tiles of " + std::to_string(s.tile_rows) : "no";
   for (const std::uint64_t step : {std::uint64_t{0}, s.steps / 4, s.steps / 2})

@@ -91,7 +91,7 @@ void all_gather(C& communicator, Tensor<T, Device>& values,
   } else if constexpr (std::same_as<Device, Cpu>) {
     all_gather(communicator, values.span(), bounds);
   } else {
-    Tensor<T> here = to_host(values).clone();
+    Tensor<T> here = on_host<Device> ? to_host(values).clone() : to_host(values);
     all_gather(communicator, here.span(), bounds);
     write(values, here.data());
   }

@@ -229,7 +229,9 @@ class StepEngine {
     // Left free for samples drawn between steps, and for the device's own libraries.
     [[maybe_unused]] const auto spare = spare_memory(Device{}, 1.0 / 8);
     const bool several = communicator.size() > 1;
-    replays_ = settings.replay && (!several || RecordableCommunicator<Communicator>);
+    replays_ =
+        settings.replay &&
+        (!several || (RecordableCommunicator<Communicator> && (shards_.empty() || records_parts)));
     const bool repeats = Recorder::records && replays_ && !changes_with_step_;
     if constexpr (RecordableCommunicator<Communicator>)
       if (several) communicator.expect();
@@ -245,7 +247,10 @@ class StepEngine {
       clear();
       if (updating_) throw;  // too late to start over
       // The processes record, and replay, the same steps: none of them may begin anew.
-      if (several && repeats && stepped_) throw;
+      if (several && repeats && stepped_)
+        throw OutOfMemoryError(std::string(error.what()) +
+                               "; several processes cannot begin a step anew once they record it: "
+                               "set tile_rows, or replay to false");
       use_less_memory(settings, error, split);
       return false;
     } catch (...) {
@@ -274,7 +279,7 @@ class StepEngine {
       }
       poison(pass);
       communication_ = sum.finish(measured_part(update, settings), squared_norm,
-                                  [this] { added_up_ = updating_ = true; });
+                                  [this] { added_up_ = updating_ = !repeated_.recording(); });
     });
     if (measures_parts(settings)) {
       copy(Device{}, 1, squared_norm, norm_.data());
@@ -289,6 +294,14 @@ class StepEngine {
   void poison(const TilePass<N, R>& pass) {
     reduce_rows(Device{}, 1, pass.x.rows(), detail::Poison<T>{pass.report, gradient_.data()});
   }
+
+  /// Whether norms and parts of the parameters go from device to device.
+  static constexpr bool records_parts =
+      requires(Communicator& communicator, Tensor<double, Device>& norm, Values& values,
+               const std::vector<std::size_t>& bounds) {
+        communicator.all_reduce(norm);
+        communicator.all_gather(values, bounds);
+      };
 
   static constexpr bool can_overlap =
       std::is_same_v<Device, Cpu> && OverlappingCommunicator<Communicator, T> &&

@@ -239,8 +239,8 @@ class MeanFlowTrainer {
   }
 
   /// The same on the host, with tensors that may share the trainer's memory, and whole: where the
-  /// optimizer's state is sharded, all processes call this, and the root alone gets the optimizer's
-  /// tensors.
+  /// optimizer's state is sharded, all processes call this, never in `by_root`, and the root alone
+  /// gets the optimizer's tensors.
   [[nodiscard]] TrainingState<T> whole_state() const {
     TrainingState<T> state{step_, {}, {}, {}};
     const auto take = [&] {
@@ -351,10 +351,10 @@ class MeanFlowTrainer {
     communicator.broadcast({reinterpret_cast<char*>(&step_), sizeof step_}, 0);
     const auto take = [&](const Values* device, const Tensor<T>* host, std::size_t first,
                           Values& to) {
-      if (root) {
-        const Tensor<T> values = host ? *host : to_host(*device);
-        std::copy_n(values.data(), values.size(), whole.data());
-      }
+      if (root && host)
+        std::copy_n(host->data(), host->size(), whole.data());
+      else if (root)
+        device_traits<Device>::to_host(whole.size() * sizeof(T), device->data(), whole.data());
       communicator.broadcast({reinterpret_cast<char*>(whole.data()), whole.size() * sizeof(T)}, 0);
       if (!root) write(to, whole.data() + first);
     };
