@@ -95,8 +95,18 @@ TEST_CASE("Winograd's convolutions, to the input and to the weights, are those o
   }
 }
 
+TEST_CASE("Of no rows there is nothing to convolve, and the weights' gradient stays as it was") {
+  const ConvShape s = shape(0, 8, 8, 48, 80);
+  REQUIRE(kernels::detail::by_winograd(s));
+  const Operands of(s);
+  CHECK(of.forward().empty());
+  CHECK(of.to_input().empty());
+  for (const float gw : of.to_weights(2)) CHECK(gw == 2);
+}
+
 TEST_CASE("Winograd's results are the same bits on any number of threads and in any batch") {
-  for (const ConvShape& s : {shape(3, 8, 8, 48, 80), shape(40, 8, 8, 64, 96)}) {
+  for (const ConvShape& s : {shape(3, 8, 8, 48, 80), shape(40, 8, 8, 64, 96),
+                             shape(5, 8, 8, 512, 128), shape(40, 8, 8, 512, 128)}) {
     const Operands of(s);
     Numbers<float> y, gx, gw;
     {
@@ -116,9 +126,15 @@ TEST_CASE("Winograd's results are the same bits on any number of threads and in 
       CHECK(of.forward() == y);
       CHECK(of.to_weights() == gw);
     });
-    Numbers<float> first(y.size() / s.rows);
-    conv2d(Cpu{}, s.with_rows(1), of.x.data(), of.w.data(), first.data());
-    CHECK(std::equal(first.begin(), first.end(), y.begin()));
+    const std::size_t of_x = of.x.size() / s.rows, of_y = y.size() / s.rows;
+    for (const std::size_t row : {std::size_t{0}, s.rows / 2, s.rows - 1}) {
+      Numbers<float> one(of_y), back(of_x);
+      conv2d(Cpu{}, s.with_rows(1), of.x.data() + row * of_x, of.w.data(), one.data());
+      CHECK(std::equal(one.begin(), one.end(), y.data() + row * of_y));
+      conv2d_backward_data(Cpu{}, s.with_rows(1), of.g.data() + row * of_y, of.w.data(),
+                           back.data());
+      CHECK(std::equal(back.begin(), back.end(), gx.data() + row * of_x));
+    }
   }
 }
 
@@ -148,6 +164,11 @@ TEST_CASE("A ConvolutionScope and bfloat16 leave Winograd's algorithm out, also 
       CHECK(!kernels::detail::by_winograd(s));
       if (task == 1) inside = of.forward();
     });
+  }
+  {
+    const kernels::detail::SamePrecision bfloat16(Precision::bfloat16);
+    CHECK(!kernels::detail::by_winograd(s));
+    CHECK(kernel_report().convolutions == "direct");
   }
   CHECK(kernels::detail::by_winograd(s));
   CHECK(kernel_report().convolutions == "Winograd");

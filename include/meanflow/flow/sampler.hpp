@@ -57,7 +57,8 @@ template <class T, class Device, Condition C, class F>
   Tensor<T, Device> z = noise.clone();
   // Twice the rows of a training tile: nothing is kept for a backward pass, so they still fit the
   // cache.
-  for (std::size_t tiles = row_tiles(Device{}, z.rows(), parameters, 256);; tiles *= 2) {
+  for (std::size_t tiles = row_tiles(Device{}, z.rows(), parameters, 256);;
+       tiles = std::min(2 * tiles, z.rows())) {
     try {
       parallel_tasks(Device{}, tiles, [&](std::size_t tile, std::size_t) {
         const std::size_t first = z.rows() * tile / tiles, last = z.rows() * (tile + 1) / tiles;

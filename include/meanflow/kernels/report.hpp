@@ -17,6 +17,7 @@
 
 #include <meanflow/kernels/convolution_algorithm.hpp>
 #include <meanflow/kernels/onednn/engine.hpp>
+#include <meanflow/kernels/precision.hpp>
 #include <meanflow/kernels/warnings.hpp>
 
 // OpenBLAS's own queries; absent if another BLAS is linked.
@@ -127,8 +128,10 @@ inline void describe_blas(KernelReport& report) {
   KernelReport report;
   report.threads = static_cast<std::size_t>(omp_get_max_threads());
   report.vectors = xsimd::default_arch::name();
-  report.convolutions =
-      kernels::convolution_algorithm() == ConvolutionAlgorithm::direct ? "direct" : "Winograd";
+  report.convolutions = kernels::convolution_algorithm() == ConvolutionAlgorithm::direct ||
+                                kernels::precision() != Precision::float32
+                            ? "direct"
+                            : "Winograd";
   detail::describe_blas(report);
 #ifdef MEANFLOW_WITH_ONEDNN
   const dnnl_version_t* version = dnnl_version();

@@ -66,6 +66,8 @@ template <class Trainer>
   identity["steps"] = std::to_string(s.steps);
   identity["clip_norm"] = describe_number(s.clip_norm);
   identity["precision"] = describe(s.precision);
+  identity["convolutions"] =
+      s.convolutions == ConvolutionAlgorithm::direct ? "direct" : "automatic";
   identity["bucket"] = std::to_string(s.bucket);
   identity["replay"] = s.replay ? "yes" : "no";
   identity["shard_optimizer"] = s.shard_optimizer ? "yes" : "no";

@@ -109,8 +109,11 @@ inline void pack_panel(const Weights& weights, std::size_t number, std::size_t f
 /// A core's second cache in bytes.
 [[nodiscard]] inline std::size_t second_cache() {
   static const std::size_t size = [] {
-    const long asked = sysconf(_SC_LEVEL2_CACHE_SIZE);
-    return asked > 0 ? static_cast<std::size_t>(asked) : std::size_t{1} << 20;
+#ifdef _SC_LEVEL2_CACHE_SIZE
+    if (const long asked = sysconf(_SC_LEVEL2_CACHE_SIZE); asked > 0)
+      return static_cast<std::size_t>(asked);
+#endif
+    return std::size_t{1} << 20;
   }();
   return size;
 }
@@ -260,6 +263,7 @@ inline void convolve_by_panels(const Tiles& tiles, const Weights& weights, const
 inline void convolve(const ConvShape& s, const Weights& weights, const float* x, const Bias& bias,
                      float* y) {
   const Tiles tiles(s);
+  if (tiles.count == 0) return;
   const std::size_t packed = points * weights.panels() * matrix_size(weights.in);
   const std::size_t values = Block::size(tiles.count, s.in);
   const bool few = packed * sizeof(float) > second_cache() / 2 && values <= packed + packed / 2;
@@ -317,6 +321,7 @@ inline void add_filter_adjoint(const ConvShape& s, std::size_t number, std::size
 /// the same order on any number of threads.
 inline void accumulate_weights(const ConvShape& s, const float* x, const float* g, float* gw) {
   const Tiles tiles(s);
+  if (tiles.count == 0) return;
   const std::size_t panels = (s.out + panel - 1) / panel;
   // Some tiles at a time, both ends are brought to the points and stay in the second cache while
   // their products are added to the sums of each point, (in, panel) for each panel.
@@ -324,6 +329,8 @@ inline void accumulate_weights(const ConvShape& s, const float* x, const float* 
   const std::size_t matrix = matrix_size(s.in), size = Block::size(together, s.in);
   const Scratch<float> inputs = workspace(size + Block::size(together, panels * panel));
   float* const gradients = inputs.data() + size;
+  if (s.out % panel != 0)  // products read whole panels
+    std::fill_n(gradients, Block::size(together, panels * panel), 0.0F);
   const Scratch<float> sums = workspace(points * panels * matrix);
   const std::size_t channels = 2 * rows_at_once, parts = (s.in + channels - 1) / channels;
   for (std::size_t first = 0; first < tiles.count; first += together) {
