@@ -12,6 +12,8 @@
 
 #include <doctest/doctest.h>
 #include <io/temporary_folder.hpp>
+#include <train/difference.hpp>
+#include <train/failing.hpp>
 #include <train/thread_process.hpp>
 
 #include <meanflow/data/image_source.hpp>
@@ -31,8 +33,10 @@
 using namespace meanflow;
 using meanflow_test::TemporaryFolder;
 using test::as_processes;
+using test::FailsOnTheWayBack;
 using test::Meeting;
 using test::OverlappingProcess;
+using test::relative_difference;
 using test::ThreadProcess;
 
 namespace {
@@ -105,19 +109,6 @@ struct EvaluatesAlone {
   }
 };
 
-/// An objective whose third step fails in one process, at the end of the way back.
-struct FailsOnTheWayBack {
-  static constexpr auto metrics = flow_metrics;
-  std::size_t rank;
-
-  auto operator()(const Mlp<>& net, const FlowBatchOf<Mlp<>>& batch,
-                  const StepContext<Mlp<>, ConstantWeighting>& context) const {
-    if (rank == 1 && context.step == 2)
-      context.tape.record([](auto&) { throw std::runtime_error("the way back is closed"); });
-    return MeanFlow{}(net, batch, context);
-  }
-};
-
 struct Course {
   std::vector<StepReport> reports;
   std::vector<float> rows;
@@ -154,15 +145,6 @@ Tensor<float> train_on(const std::filesystem::path& folder, std::size_t processe
   });
   for (const std::string& message : thrown) CHECK(message.empty());
   return parameters;
-}
-
-double relative_difference(const Tensor<float>& a, const Tensor<float>& b) {
-  double largest = 0, size = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    largest = std::max(largest, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
-    size = std::max(size, std::abs(static_cast<double>(a[i])));
-  }
-  return largest / size;
 }
 
 }  // namespace

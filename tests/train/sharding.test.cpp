@@ -12,6 +12,8 @@
 
 #include <doctest/doctest.h>
 #include <io/temporary_folder.hpp>
+#include <train/difference.hpp>
+#include <train/failing.hpp>
 #include <train/thread_process.hpp>
 
 #include <meanflow/data/source.hpp>
@@ -19,16 +21,19 @@
 #include <meanflow/optim/muon.hpp>
 #include <meanflow/train/any_communicator.hpp>
 #include <meanflow/train/checkpoint.hpp>
-#include <meanflow/train/sharing.hpp>
+#include <meanflow/train/parts.hpp>
 #include <meanflow/train/trainer.hpp>
 
 using namespace meanflow;
 using meanflow_test::TemporaryFolder;
 using test::as_processes;
+using test::FailsOnTheWayBack;
 using test::OverlappingProcess;
 using test::ThreadProcess;
 
 namespace {
+
+using test::relative_difference;
 
 /// One that sends sums to one process alone, and leaves the others with NaN.
 struct ShardingProcess : OverlappingProcess {
@@ -58,10 +63,7 @@ struct ShardingProcess : OverlappingProcess {
   }
   template <class T>
   void all_gather(std::span<T> values, std::span<const std::size_t> bounds) const {
-    for (std::size_t k = 0; k < size(); ++k)
-      broadcast({reinterpret_cast<char*>(values.data() + bounds[k]),
-                 (bounds[k + 1] - bounds[k]) * sizeof(T)},
-                k);
+    detail::broadcast_parts(*this, values, bounds);
   }
 };
 static_assert(ShardingCommunicator<ShardingProcess, float>);
@@ -116,19 +118,11 @@ State trained(std::size_t processes, const Choice& choice) {
   return state;
 }
 
-double distance(const Tensor<float>& a, const Tensor<float>& b) {
-  double worst = a.size() == b.size() ? 0 : 1, largest = 0;
-  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-    worst = std::max(worst, static_cast<double>(std::abs(a[i] - b[i])));
-    largest = std::max(largest, static_cast<double>(std::abs(a[i])));
-  }
-  return worst / largest;
-}
-double distance(const State& a, const State& b) {
-  double worst =
-      std::max(distance(a.parameters, b.parameters), distance(a.averages.at(0), b.averages.at(0)));
+double relative_difference(const State& a, const State& b) {
+  double worst = std::max(relative_difference(a.parameters, b.parameters),
+                          relative_difference(a.averages.at(0), b.averages.at(0)));
   for (std::size_t k = 0; k < 2; ++k)
-    worst = std::max(worst, distance(a.optimizer.at(k), b.optimizer.at(k)));
+    worst = std::max(worst, relative_difference(a.optimizer.at(k), b.optimizer.at(k)));
   return a.step == b.step ? worst : 1;
 }
 
@@ -167,19 +161,6 @@ struct Fails {
   }
 };
 
-/// An objective that fails in one process at the end of the way back.
-struct FailsOnTheWayBack {
-  static constexpr auto metrics = flow_metrics;
-  std::size_t rank;
-
-  auto operator()(const Mlp<>& net, const FlowBatchOf<Mlp<>>& batch,
-                  const StepContext<Mlp<>, ConstantWeighting>& context) const {
-    if (rank == 1 && context.step == 2)
-      context.tape.record([](auto&) { throw std::runtime_error("the way back is closed"); });
-    return MeanFlow{}(net, batch, context);
-  }
-};
-
 /// Ends the root by the kind of error after which nothing is saved.
 struct EndsOtherwise {
   std::size_t rank;
@@ -207,12 +188,13 @@ TEST_CASE("processes that share the optimizer's state train what they train with
   for (const std::size_t processes : {2, 3, 4}) {
     CAPTURE(processes);
     const State expected = trained<ThreadProcess>(processes, {.shards = false});
-    CHECK(distance(trained<ThreadProcess>(processes, {}), expected) == 0);
-    CHECK(distance(trained<OverlappingProcess>(processes, {}), expected) == 0);
-    CHECK(distance(trained<ShardingProcess>(processes, {}), expected) == 0);
-    CHECK(distance(trained<ShardingProcess>(processes, {.bucket = 0}), expected) == 0);
+    CHECK(relative_difference(trained<ThreadProcess>(processes, {}), expected) == 0);
+    CHECK(relative_difference(trained<OverlappingProcess>(processes, {}), expected) == 0);
+    CHECK(relative_difference(trained<ShardingProcess>(processes, {}), expected) == 0);
+    CHECK(relative_difference(trained<ShardingProcess>(processes, {.bucket = 0}), expected) == 0);
   }
-  CHECK(distance(trained<ThreadProcess>(1, {}), trained<ThreadProcess>(1, {.shards = false})) == 0);
+  CHECK(relative_difference(trained<ThreadProcess>(1, {}),
+                            trained<ThreadProcess>(1, {.shards = false})) == 0);
 }
 
 TEST_CASE("a process may have no part") {
@@ -232,7 +214,7 @@ TEST_CASE("a process may have no part") {
     for (const std::string& message : thrown) CHECK(message == "");
     return trained;
   };
-  CHECK(distance(parameters(12, true), parameters(12, false)) == 0);
+  CHECK(relative_difference(parameters(12, true), parameters(12, false)) == 0);
 }
 
 TEST_CASE("an update of a part gathers, even if the part is all") {
@@ -282,18 +264,18 @@ TEST_CASE("parameters of groups, and frozen ones, are updated in parts as withou
     for (const std::string& message : thrown) CHECK(message == "");
     return trained;
   };
-  CHECK(distance(parameters(true), parameters(false)) == 0);
+  CHECK(relative_difference(parameters(true), parameters(false)) == 0);
 }
 
 TEST_CASE("the norm of a gradient in parts is that of the whole") {
   const State expected = trained<ThreadProcess>(3, {.shards = false, .clip_norm = 0.02});
-  CHECK(distance(expected, trained<ThreadProcess>(3, {.shards = false})) > 1e-3);
-  CHECK(distance(trained<ShardingProcess>(3, {.clip_norm = 0.02}), expected) < 1e-5);
+  CHECK(relative_difference(expected, trained<ThreadProcess>(3, {.shards = false})) > 1e-3);
+  CHECK(relative_difference(trained<ShardingProcess>(3, {.clip_norm = 0.02}), expected) < 1e-5);
   const Choice exact{.clip_norm = 0.02, .deterministic = true};
   const Choice alone{.shards = false, .clip_norm = 0.02, .deterministic = true};
   for (const std::size_t processes : {2, 3})
-    CHECK(distance(trained<ShardingProcess>(processes, exact), trained<ThreadProcess>(1, alone)) ==
-          0);
+    CHECK(relative_difference(trained<ShardingProcess>(processes, exact),
+                              trained<ThreadProcess>(1, alone)) == 0);
 }
 
 TEST_CASE("a communicator that is chosen at run time shares the state as the one that it holds") {
@@ -306,7 +288,7 @@ TEST_CASE("a communicator that is chosen at run time shares the state as the one
     if (process.rank() == 0) state = copy_of(whole);
   });
   for (const std::string& message : thrown) CHECK(message == "");
-  CHECK(distance(state, trained<ThreadProcess>(2, {.shards = false})) == 0);
+  CHECK(relative_difference(state, trained<ThreadProcess>(2, {.shards = false})) == 0);
 }
 
 TEST_CASE(
@@ -316,7 +298,7 @@ TEST_CASE(
   train_on(folder.path(), 2, 8, true);
   train_on(folder.path(), 3, 16, true);
   train_on(folder.path(), 1, 20, false);
-  CHECK(distance(train_on(folder.path(), 4, 30, true), expected) < 1e-4);
+  CHECK(relative_difference(train_on(folder.path(), 4, 30, true), expected) < 1e-4);
   CHECK_FALSE(latest_checkpoint(folder.path() / "elsewhere"));
 }
 
@@ -395,8 +377,8 @@ TEST_CASE("a state in parts is whole in the root, and each process restores its 
     auto resumed = make_trainer(ShardingProcess(process), 5, {});
     CHECK(resumed.restore_by_root([&] { return resumed.restore(whole), true; }));
     for (std::size_t k = 0; k < 2; ++k)
-      CHECK(distance(resumed.state().optimizer[k], own.optimizer[k]) == 0);
-    CHECK(distance(resumed.state().averages[0], own.averages[0]) == 0);
+      CHECK(relative_difference(resumed.state().optimizer[k], own.optimizer[k]) == 0);
+    CHECK(relative_difference(resumed.state().averages[0], own.averages[0]) == 0);
     CHECK(resumed.steps_done() == 5);
     // Without `restore` there is no state for the others.
     CHECK_THROWS_AS(resumed.restore_by_root([] { return true; }), Error);
@@ -436,9 +418,9 @@ TEST_CASE("a number that is not finite ends all processes before a part is updat
   });
   for (std::size_t rank = 0; rank < 2; ++rank) {
     CHECK(thrown[rank].find("training stopped at step 1") == 0);
-    CHECK(distance(after[rank], before[rank]) == 0);
+    CHECK(relative_difference(after[rank], before[rank]) == 0);
   }
-  CHECK(distance(after[0], after[1]) == 0);
+  CHECK(relative_difference(after[0], after[1]) == 0);
 }
 
 TEST_CASE("what cannot be in parts is refused") {

@@ -59,7 +59,7 @@ class RepeatedWork {
   /// their part.
   template <class F>
   void run(const Key& key, F f, bool insists = false) {
-    recording_ = false;  // whatever was thrown before
+    recording_ = false;  // a recorder may have thrown
     Kind& kind = kind_of(key);
     if (kind.rounds == rounds_before && !kind.recording && !kind.refused) record(kind, f, insists);
     if (kind.recording) return replay(*kind.recording);

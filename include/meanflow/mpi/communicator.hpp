@@ -28,6 +28,7 @@
 #include <meanflow/mpi/session.hpp>
 #include <meanflow/tensor/tensor.hpp>
 #include <meanflow/tensor/transfer.hpp>
+#include <meanflow/train/parts.hpp>
 
 namespace meanflow {
 
@@ -176,10 +177,7 @@ class MpiCommunicator {
   template <class T>
   void all_gather(std::span<T> values, std::span<const std::size_t> bounds) const {
     if (values.size() > std::size_t{std::numeric_limits<int>::max()}) {
-      for (std::size_t k = 0; k < size_; ++k)
-        broadcast({reinterpret_cast<char*>(values.data() + bounds[k]),
-                   (bounds[k + 1] - bounds[k]) * sizeof(T)},
-                  k);
+      detail::broadcast_parts(*this, values, bounds);
       return;
     }
     std::vector<int> counts(size_), begins(size_);

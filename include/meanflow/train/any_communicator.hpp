@@ -15,7 +15,7 @@
 #include <meanflow/error.hpp>
 #include <meanflow/tensor/transfer.hpp>
 #include <meanflow/train/communicator.hpp>
-#include <meanflow/train/sharing.hpp>
+#include <meanflow/train/parts.hpp>
 
 namespace meanflow {
 

@@ -20,7 +20,7 @@
 #include <meanflow/tensor/tensor.hpp>
 #include <meanflow/train/communicator.hpp>
 #include <meanflow/train/exact_sums.hpp>
-#include <meanflow/train/sharing.hpp>
+#include <meanflow/train/parts.hpp>
 #include <meanflow/train/workers.hpp>
 
 namespace meanflow {
@@ -106,8 +106,8 @@ template <class T, class C>
 ///     tile's backward pass, or nothing;
 ///  2. `begun()`: whether others have a part already;
 ///  3. `finish(measured, squared_norm, sends)`, after the backward pass: the sum is there, at least
-///     in the part `measured`, whose squared norm is written; sends() is called right before others
-///     get something, from when on it is too late to start the step over;
+///     in the part `measured`, whose squared norm is written; sends() is called right before
+///     anything is sent, after which the step cannot be started over;
 ///  4. `spoil()`, instead: others get NaN for what they have not got yet.
 template <class T, class Device, class C>
 class SumAtEnd {

@@ -40,8 +40,9 @@ struct TrainerSettings {
   std::size_t bucket = std::size_t{1} << 20;
   /// Whether each of several processes keeps and updates the optimizer's state of its part of the
   /// parameters alone, and all get the parameters from each other (ZeRO-1, Rajbhandari et al.,
-  /// arXiv 1910.02054): Adam's moments then take 8 / P bytes for each parameter in place of 8. For
-  /// optimizers that work element by element. Checkpoints hold all of it (`save_checkpoint`).
+  /// arXiv 1910.02054): Adam's moments of float then take 8 / P bytes for each parameter instead
+  /// of 8. For optimizers that work element by element. Checkpoints hold all of it
+  /// (`save_checkpoint`).
   bool shard_optimizer = false;
   /// Whether sums over rows do not depend on their order: the same bits for any number of threads
   /// and of processes, as long as each process has as many tiles as threads or more. On the

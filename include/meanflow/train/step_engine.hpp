@@ -20,6 +20,7 @@
 #include <meanflow/kernels/recording.hpp>
 #include <meanflow/optim/update.hpp>
 #include <meanflow/tensor/transfer.hpp>
+#include <meanflow/train/exchange.hpp>
 #include <meanflow/train/gradient_sum.hpp>
 #include <meanflow/train/recipe.hpp>
 #include <meanflow/train/report.hpp>
@@ -65,9 +66,7 @@ class StepEngine {
 
   /// If the optimizer's state is shared out, `shards` are the bounds of the processes' parts.
   explicit StepEngine(std::size_t parameters, std::vector<std::size_t> shards = {})
-      : shards_(std::move(shards)), gradient_(Values::zeros({parameters})) {
-    if (!shards_.empty()) norm_ = Tensor<double, Device>({1});
-  }
+      : exchange_(std::move(shards)), gradient_(Values::zeros({parameters})) {}
 
   /// Forward, back and update; reports the rows, and gives the norm of the gradient. If a loss or
   /// the norm is not finite, nothing has been changed.
@@ -125,9 +124,10 @@ class StepEngine {
   /// Adds NaN to the gradients of the other processes, so that none of them takes the step that
   /// this one has failed in; nothing if they have been added up already.
   void spoil(const N& net, R& recipe, const TrainerSettings& settings) {
-    if (!added_up_)
-      with_sum(net, recipe, settings, 0,
-               [&](auto& sum) { spoil_rest(sum, net, recipe, settings); });
+    if (std::exchange(added_up_, true)) return;
+    exchange_.with_sum(net, recipe.communicator, settings, workers_, gradient_, 0, [&](auto& sum) {
+      exchange_.spoil(sum, net, recipe.communicator, settings);
+    });
   }
   /// The next step begins: nothing of it has been added up.
   void begin() { added_up_ = false; }
@@ -229,9 +229,7 @@ class StepEngine {
     // Left free for samples drawn between steps, and for the device's own libraries.
     [[maybe_unused]] const auto spare = spare_memory(Device{}, 1.0 / 8);
     const bool several = communicator.size() > 1;
-    replays_ =
-        settings.replay &&
-        (!several || (RecordableCommunicator<Communicator> && (shards_.empty() || records_parts)));
+    replays_ = settings.replay && (!several || exchange_.can_be_recorded());
     const bool repeats = Recorder::records && replays_ && !changes_with_step_;
     if constexpr (RecordableCommunicator<Communicator>)
       if (several) communicator.expect();
@@ -246,7 +244,7 @@ class StepEngine {
     } catch (const OutOfMemoryError& error) {
       clear();
       if (updating_) throw;  // too late to start over
-      // The processes record, and replay, the same steps: none of them may begin anew.
+      // All processes record and replay the same steps: none of them may start over alone.
       if (several && repeats && stepped_)
         throw OutOfMemoryError(std::string(error.what()) +
                                "; several processes cannot begin a step anew once they record it: "
@@ -261,113 +259,38 @@ class StepEngine {
 
   void work(const TilePass<N, R>& pass, R& recipe, const TrainerSettings& settings,
             Update& update) {
-    added_up_ = updating_ = false;  // whatever was recorded before
+    added_up_ = updating_ = false;  // recording sets them too
     workers_.prepare(std::min(workers(Device{}), pass.split.tiles), pass.net.parameters(),
                      gradient_, update.frozen_entries());
     fill(Device{}, gradient_.size(), T(0), gradient_.data());
     double* const squared_norm = report_.data();
-    with_sum(pass.net, recipe, settings, pass.split.tiles, [&](auto& sum) {
+    Communicator& communicator = recipe.communicator;
+    const auto all_back = [&](auto& sum) {
       try {
         with_batch_in_messages(
             pass, [&](const auto& tiles) { forward_backward(tiles, workers_, sum.watch()); });
       } catch (...) {
         if (sum.begun()) {  // the others wait for the rest
-          updating_ = true;
-          spoil_rest(sum, pass.net, recipe, settings);
+          added_up_ = updating_ = true;
+          exchange_.spoil(sum, pass.net, communicator, settings);
         }
         throw;
       }
       poison(pass);
-      communication_ = sum.finish(measured_part(update, settings), squared_norm,
-                                  [this] { added_up_ = updating_ = !repeated_.recording(); });
-    });
-    if (measures_parts(settings)) {
-      copy(Device{}, 1, squared_norm, norm_.data());
-      add_up_norms(recipe);
-      copy(Device{}, 1, norm_.data(), squared_norm);
-    }
+      communication_ =
+          sum.finish(exchange_.measured(update.range(), {0, gradient_.size()}, settings),
+                     squared_norm, [this] { added_up_ = updating_ = !repeated_.recording(); });
+    };
+    exchange_.with_sum(pass.net, communicator, settings, workers_, gradient_, pass.split.tiles,
+                       all_back);
+    exchange_.add_up_norms(communicator, settings, squared_norm);
     update.apply(pass.net.parameters(), {gradient_.data(), squared_norm, settings.clip_norm},
-                 [&] { gather_parameters(recipe, pass.net); });
+                 [&] { exchange_.gather_parameters(communicator, pass.net); });
   }
 
   /// Makes the gradient NaN if the loss of a row is not finite.
   void poison(const TilePass<N, R>& pass) {
     reduce_rows(Device{}, 1, pass.x.rows(), detail::Poison<T>{pass.report, gradient_.data()});
-  }
-
-  /// Whether norms and parts of the parameters go from device to device.
-  static constexpr bool records_parts =
-      requires(Communicator& communicator, Tensor<double, Device>& norm, Values& values,
-               const std::vector<std::size_t>& bounds) {
-        communicator.all_reduce(norm);
-        communicator.all_gather(values, bounds);
-      };
-
-  static constexpr bool can_overlap =
-      std::is_same_v<Device, Cpu> && OverlappingCommunicator<Communicator, T> &&
-      RowObjective<decltype(R::objective), N, decltype(R::weighting)>;
-
-  [[nodiscard]] static bool overlaps(const R& recipe, const TrainerSettings& settings) {
-    return can_overlap && recipe.communicator.size() > 1 && settings.bucket > 0 &&
-           !settings.deterministic && detail::overlaps<T>(recipe.communicator);
-  }
-
-  /// f(sum), with how the gradients of this many tiles are added up.
-  template <class F>
-  void with_sum(const N& net, R& recipe, const TrainerSettings& settings, std::size_t tiles, F f) {
-    if constexpr (can_overlap)
-      if (overlaps(recipe, settings)) {
-        detail::OverlappedSum<T, Communicator> sum(
-            recipe.communicator, workers_, gradient_,
-            detail::gradient_buckets(net.parameters().entries(), gradient_.size(), settings.bucket),
-            shards_, tiles);
-        f(sum);
-        return;
-      }
-    detail::SumAtEnd<T, Device, Communicator> sum(recipe.communicator, workers_, gradient_,
-                                                  settings.deterministic);
-    f(sum);
-  }
-
-  /// Sends NaN in place of what has not been sent, and meets the others until their step ends,
-  /// which then changes nothing.
-  template <class Sum>
-  void spoil_rest(Sum& sum, const N& net, R& recipe, const TrainerSettings& settings) {
-    added_up_ = true;
-    sum.spoil();
-    if (shards_.empty()) return;
-    if (measures_parts(settings)) {
-      fill(Device{}, 1, std::numeric_limits<double>::quiet_NaN(), norm_.data());
-      add_up_norms(recipe);
-    }
-    gather_parameters(recipe, net);
-  }
-
-  /// Whether each process measures its part of the gradient. Exact sums are measured as a whole,
-  /// in the order in which one process does.
-  [[nodiscard]] bool measures_parts(const TrainerSettings& settings) const {
-    return !shards_.empty() && !settings.deterministic;
-  }
-  [[nodiscard]] FlatRange measured_part(const Update& update,
-                                        const TrainerSettings& settings) const {
-    return measures_parts(settings) ? update.range() : FlatRange{0, gradient_.size()};
-  }
-
-  /// The squared norms of the processes' parts become that of the whole.
-  void add_up_norms(R& recipe) {
-    if constexpr (requires { recipe.communicator.all_reduce(norm_); }) {
-      recipe.communicator.all_reduce(norm_);
-    } else {
-      Tensor<double> here = to_host(norm_).clone();
-      recipe.communicator.all_reduce(here.span());
-      write(norm_, here.data());
-    }
-  }
-
-  /// The parameters that others have updated.
-  void gather_parameters(R& recipe, const N& net) {
-    Values values = net.parameters().values();
-    detail::all_gather(recipe.communicator, values, shards_);
   }
 
   /// After the device ran out of memory: drops recordings if there are any, else halves the tiles.
@@ -409,8 +332,7 @@ class StepEngine {
     return key;
   }
 
-  std::vector<std::size_t> shards_;  // bounds of the processes' parts; empty: all have all
-  Tensor<double, Device> norm_;      // squared, of a part, while it is added up
+  detail::StepExchange<N, R> exchange_;
   Values gradient_;
   Workers<T, Device> workers_;
   Values x_;

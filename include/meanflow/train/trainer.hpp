@@ -26,15 +26,16 @@
 #include <meanflow/train/callback.hpp>
 #include <meanflow/train/failure.hpp>
 #include <meanflow/train/identity.hpp>
+#include <meanflow/train/parts.hpp>
 #include <meanflow/train/placement.hpp>
 #include <meanflow/train/recipe.hpp>
 #include <meanflow/train/report.hpp>
 #include <meanflow/train/settings.hpp>
-#include <meanflow/train/sharing.hpp>
 #include <meanflow/train/source.hpp>
 #include <meanflow/train/state.hpp>
 #include <meanflow/train/step_engine.hpp>
 #include <meanflow/train/step_plan.hpp>
+#include <meanflow/train/whole_state.hpp>
 
 namespace meanflow {
 
@@ -124,8 +125,7 @@ class MeanFlowTrainer {
             return own_step(x, condition);
           });
         });
-        report.seconds =
-            std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        report.seconds = detail::seconds_since(start);
         const bool stops = agree([&] {
           bool stop = false;  // all of them are notified
           ((stop |=
@@ -242,25 +242,10 @@ class MeanFlowTrainer {
   /// optimizer's state is sharded, all processes call this, never in `by_root`, and the root alone
   /// gets the optimizer's tensors.
   [[nodiscard]] TrainingState<T> whole_state() const {
-    TrainingState<T> state{step_, {}, {}, {}};
-    const auto take = [&] {
-      state.parameters = to_host(net_.parameters().values());
-      for (const Values& values : update_.state()) state.optimizer.push_back(to_host(values));
-      for (const Values& values : update_.averages()) state.averages.push_back(to_host(values));
-    };
-    if (!is_sharded()) {
-      take();
-      return state;
-    }
+    if (!is_sharded()) return detail::state_on_host(state());
     check_not_alone("whole_state");
     auto communicator = recipe_.communicator;
-    detail::GatheredToRoot<T> whole;
-    in_all(communicator, [&] {  // all that can fail, before the processes wait for each other
-      take();
-      whole = {communicator, shards_, state.optimizer.size()};
-    });
-    state.optimizer = whole.gather(communicator, state.optimizer, shards_);
-    return state;
+    return detail::gather_state(communicator, state(), shards_);
   }
 
   /// Whether each process has its part of the optimizer's state alone.
@@ -275,21 +260,9 @@ class MeanFlowTrainer {
   void restore(const TrainingState<T, Place>& state) {
     State own = this->state();
     detail::check_same_parts(state, own, net_.parameters().flat_size());
-    const auto assign = [](const T* from, Values& to) {
-      if constexpr (std::same_as<Place, Device>)
-        copy(Device{}, to.size(), from, to.data());
-      else
-        write(to, from);
-    };
-    assign(state.parameters.data(), own.parameters);
-    for (std::size_t k = 0; k < own.optimizer.size(); ++k)
-      assign(state.optimizer[k].data() + update_.range().begin, own.optimizer[k]);
-    for (std::size_t k = 0; k < own.averages.size(); ++k)
-      assign(state.averages[k].data(), own.averages[k]);
+    detail::assign_state(state, update_.range(), own);
     step_ = state.step;
-    if (!restoring_by_root_) return;
-    restored_optimizer_.clear();
-    for (const auto& values : state.optimizer) restored_optimizer_.push_back(to_host(values));
+    if (kept_optimizer_) *kept_optimizer_ = detail::state_on_host(state).optimizer;
   }
 
   /// f(), by the root alone, which returns whether it has restored a state, by `restore` where the
@@ -300,19 +273,21 @@ class MeanFlowTrainer {
     check_not_alone("restore_by_root");
     auto& communicator = recipe_.communicator;
     check_same_run([&] { return detail::process_identity(*this); });
-    restoring_by_root_ = is_sharded() && is_root(communicator);
-    const detail::AtExit done([this] {
-      restoring_by_root_ = false;
-      restored_optimizer_.clear();
-    });
+    std::vector<Tensor<T>> optimizer;  // of the root, whole
+    if (is_sharded() && is_root(communicator)) kept_optimizer_ = &optimizer;
+    const detail::AtExit done([this] { kept_optimizer_ = nullptr; });
     const bool restored = agree([&] {
       if (!is_root(communicator) || !f()) return false;
-      if (is_sharded() && restored_optimizer_.size() != update_.state().size())
+      if (is_sharded() && optimizer.size() != update_.state().size())
         throw SettingError("restore_by_root: f returned true, but has not called restore");
       return true;
     });
-    if (restored && communicator.size() > 1) take_from_root();
-    return restored;
+    if (!restored || communicator.size() == 1) return restored;
+    Tensor<T> place;  // all that can fail, before the processes wait for each other
+    agree([&] { place = Tensor<T>({net_.parameters().flat_size()}); });
+    communicator.broadcast({reinterpret_cast<char*>(&step_), sizeof step_}, 0);
+    detail::send_state(communicator, state(), update_.range(), optimizer, place);
+    return true;
   }
 
   /// Whether steps are recorded and replayed (`TrainerSettings::replay`).
@@ -338,31 +313,6 @@ class MeanFlowTrainer {
   [[nodiscard]] std::optional<FlatRange> own_shard() const {
     if (shards_.empty()) return {};
     return detail::shard_of(shards_, recipe_.communicator.rank());
-  }
-
-  /// Restores in all processes what the root has restored, one buffer at a time.
-  void take_from_root() {
-    auto& communicator = recipe_.communicator;
-    const bool root = is_root(communicator);
-    State own = state();
-    Tensor<T> whole;
-    // All that can fail, before the processes wait for each other.
-    agree([&] { whole = Tensor<T>({net_.parameters().flat_size()}); });
-    communicator.broadcast({reinterpret_cast<char*>(&step_), sizeof step_}, 0);
-    const auto take = [&](const Values* device, const Tensor<T>* host, std::size_t first,
-                          Values& to) {
-      if (root && host)
-        std::copy_n(host->data(), host->size(), whole.data());
-      else if (root)
-        device_traits<Device>::to_host(whole.size() * sizeof(T), device->data(), whole.data());
-      communicator.broadcast({reinterpret_cast<char*>(whole.data()), whole.size() * sizeof(T)}, 0);
-      if (!root) write(to, whole.data() + first);
-    };
-    take(&own.parameters, nullptr, 0, own.parameters);
-    for (std::size_t k = 0; k < own.optimizer.size(); ++k)
-      take(&own.optimizer[k], is_sharded() && root ? &restored_optimizer_[k] : nullptr,
-           update_.range().begin, own.optimizer[k]);
-    for (Values& values : own.averages) take(&values, nullptr, 0, values);
   }
 
   /// The rows of a batch that are this process's.
@@ -395,8 +345,12 @@ class MeanFlowTrainer {
     const double step = static_cast<double>(step_);
     std::array<double, 3> sums{notifies ? 0.0 : 1.0, step, step * step};
     recipe_.communicator.all_reduce(std::span<double>(sums));
-    const auto processes = static_cast<double>(recipe_.communicator.size());
-    return sums[0] == 0 && processes * sums[2] == sums[1] * sums[1];
+    return sums[0] == 0 && all_equal(sums[1], sums[2]);
+  }
+
+  /// Whether all processes have the same number, from the sums of theirs and of its squares.
+  [[nodiscard]] bool all_equal(double sum, double squares) const {
+    return static_cast<double>(recipe_.communicator.size()) * squares == sum * sum;
   }
 
   /// f(), in which the processes meet.
@@ -434,7 +388,7 @@ class MeanFlowTrainer {
     const double own = static_cast<double>(rows);
     std::array<double, 2> sums{own, own * own};
     agreement_.add_up(communicator, std::span<double>(sums));
-    if (static_cast<double>(communicator.size()) * sums[1] == sums[0] * sums[0]) return;
+    if (all_equal(sums[0], sums[1])) return;
     agreement_.all_throw();
     throw ShapeError("step: this process has " + std::to_string(rows) +
                      " rows, but others have other numbers of rows");
@@ -564,9 +518,8 @@ class MeanFlowTrainer {
   std::uint64_t step_ = 0;
   Shape row_shape_{};  // of the last batch
   detail::Agreement agreement_;
-  bool alone_ = false;              // a callback is notified by the root alone
-  bool restoring_by_root_ = false;  // what is restored is kept whole for the others
-  std::vector<Tensor<T>> restored_optimizer_;
+  bool alone_ = false;                                // a callback is notified by the root alone
+  std::vector<Tensor<T>>* kept_optimizer_ = nullptr;  // where `restore` keeps it for others
 };
 
 }  // namespace meanflow
