@@ -197,7 +197,7 @@ TEST_CASE("plans are made once; those not used for the longest go first, and liv
   static_cast<void>(find(4));
   CHECK(*one == "1");
   CHECK(find(1) != one);
-  plans.refuse(1);
+  plans.replace(1, nullptr);
   CHECK(find(1) == nullptr);
 }
 

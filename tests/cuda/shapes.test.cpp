@@ -62,13 +62,13 @@ struct ColumnSums {
   using value_type = double;
   double *x, *sums;
   template <class At>
-  [[nodiscard]] MEANFLOW_HOST_DEVICE double term(At at) const {
-    const double value = at.load(x);
+  [[nodiscard]] MEANFLOW_HOST_DEVICE auto term(At at) const {
+    const auto value = at.load(x);
     at.store(x, 2 * value);
     return value;
   }
-  template <class At>
-  MEANFLOW_HOST_DEVICE void finish(At column, double sum) const {
+  template <class At, class V>
+  MEANFLOW_HOST_DEVICE void finish(At column, const V& sum) const {
     column.store(sums, sum);
   }
 };
@@ -76,19 +76,65 @@ struct ColumnSums {
 }  // namespace
 
 TEST_CASE("bodies over two parts and over columns") {
-  const std::size_t rows = 70, columns = 5, n = rows * columns;
-  const Tensor<double> x = normal_noise<double>({n}, 1);
-  Tensor<double, Cuda> values = to_device<Cuda>(x.clone()), y({n}), sums({columns});
-  for_each_of_two(Cuda{}, 13, n - 13, TwiceOrThrice{values.data(), y.data()});
-  reduce_columns(Cuda{}, rows, columns, ColumnSums{values.data(), sums.data()});
-  const Tensor<double> found = to_host(y), doubled = to_host(values), total = to_host(sums);
-  std::vector<double> expected(columns);
-  for (std::size_t i = 0; i < n; ++i) {
-    CHECK(found[i] == x[i] * (i < 13 ? 2 : 3));
-    CHECK(doubled[i] == 2 * x[i]);
-    expected[i % columns] += x[i];
+  for (const std::size_t columns : {5, 8})  // singly, and by fours
+    for (const std::size_t first : {0, 12, 13}) {
+      const std::size_t rows = 70, n = rows * columns;
+      const Tensor<double> x = normal_noise<double>({n}, 1);
+      Tensor<double, Cuda> values = to_device<Cuda>(x.clone()), y({n}), sums({columns});
+      for_each_of_two(Cuda{}, first, n - first, TwiceOrThrice{values.data(), y.data()});
+      reduce_columns(Cuda{}, rows, columns, ColumnSums{values.data(), sums.data()});
+      const Tensor<double> found = to_host(y), doubled = to_host(values), total = to_host(sums);
+      std::vector<double> expected(columns);
+      for (std::size_t i = 0; i < n; ++i) {
+        CHECK(found[i] == x[i] * (i < first ? 2 : 3));
+        CHECK(doubled[i] == 2 * x[i]);
+        expected[i % columns] += x[i];
+      }
+      for (std::size_t c = 0; c < columns; ++c) CHECK(total[c] == doctest::Approx(expected[c]));
+    }
+}
+
+namespace {
+
+/// y = row + 10 column + 100 x
+struct Places {
+  using value_type = double;
+  const double *x, *tens;
+  double* y;
+  template <class At>
+  MEANFLOW_HOST_DEVICE void operator()(std::size_t row, At at, At column) const {
+    at.store(y, static_cast<double>(row) + column.load(tens) + 100.0 * at.load(x));
   }
-  for (std::size_t c = 0; c < columns; ++c) CHECK(total[c] == doctest::Approx(expected[c]));
+};
+
+}  // namespace
+
+TEST_CASE("a body of rows is told its row and its column") {
+  for (const std::size_t columns : {1, 3, 4, 12}) {
+    const std::size_t rows = 7;
+    const Tensor<double> x = normal_noise<double>({rows, columns}, 1);
+    Tensor<double> tens({columns});
+    for (std::size_t c = 0; c < columns; ++c) tens[c] = 10 * static_cast<double>(c);
+    const auto given = to_device<Cuda>(x), by_column = to_device<Cuda>(tens);
+    Tensor<double, Cuda> y({rows, columns});
+    for_each_in_rows(Cuda{}, rows, columns, Places{given.data(), by_column.data(), y.data()});
+    const Tensor<double> found = to_host(y);
+    for (std::size_t i = 0; i < rows * columns; ++i)
+      CHECK(found[i] ==
+            doctest::Approx(static_cast<double>(i / columns) + tens[i % columns] + 100 * x[i])
+                .epsilon(1e-14));
+  }
+}
+
+TEST_CASE("work of more items than a launch may have is cut where it may be") {
+  std::size_t next = 0;
+  const std::size_t each = std::size_t{1} << 20, n = 5000;
+  kernels::cuda::for_each_launch(n, each, [&](std::size_t first, std::size_t count) {
+    CHECK(first == next);
+    CHECK(count * each <= kernels::cuda::most_items);
+    next += count;
+  });
+  CHECK(next == n);
 }
 
 TEST_CASE("columns are summed whatever their length, and each term is asked for once") {

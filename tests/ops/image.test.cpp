@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <array>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include <doctest/doctest.h>
@@ -11,6 +14,7 @@
 #include <meanflow/ops/conv.hpp>
 #include <meanflow/ops/elementwise.hpp>
 #include <meanflow/ops/norm.hpp>
+#include <meanflow/ops/residual.hpp>
 
 using namespace meanflow;
 using test::expect_op;
@@ -69,6 +73,62 @@ TEST_CASE("group_norm with scale and shift of each row, with an activation") {
   expect_op([](const auto&, const auto& x, const auto& a,
                const auto& b) { return group_norm(x, a, b, 3, 1e-3, Silu{}); },
             x);
+}
+
+TEST_CASE("group_norm with parameters, of x and of x and what is added to its channels") {
+  // Four channels in a group, three, and one.
+  for (const std::size_t channels : {8, 6, 2}) {
+    const std::vector<std::pair<std::string, Values>> parameters{{"weight", numbers({channels}, 2)},
+                                                                 {"bias", numbers({channels}, 3)}};
+    const Values x = numbers({4, 3, 2, channels}, 1), c = numbers({4, channels}, 4);
+    expect_op(
+        [](const auto& p, const auto& x) { return group_norm(x, p[0], p[1], 2, 1e-3, Silu{}); },
+        std::array<Values, 1>{x}, parameters);
+    expect_op([](const auto& p, const auto& x,
+                 const auto& c) { return group_norm_of_sum(x, c, p[0], p[1], 2, 1e-3, Silu{}); },
+              std::array<Values, 2>{x, c}, parameters);
+  }
+}
+
+TEST_CASE("group_norm_of_sum is group_norm of the sum") {
+  Parameters<double> parameters;
+  const auto a = parameters.add("a", {6}), b = parameters.add("b", {6});
+  for (std::size_t k = 0; k < 6; ++k) {
+    a.data()[k] = 1 + 0.1 * static_cast<double>(k);
+    b.data()[k] = -0.2 * static_cast<double>(k);
+  }
+  const Values x = numbers({2, 4, 3, 6}, 1), c = numbers({2, 6}, 2);
+  Values spread({2, 1, 1, 6});
+  std::copy_n(c.data(), c.size(), spread.data());
+  CHECK(test::relative_error(group_norm_of_sum(x, c, a, b, 2), group_norm(x + spread, a, b, 2)) <
+        1e-14);
+  const Values wrong = numbers({2, 5}, 3);
+  const std::string message =
+      message_of<ShapeError>([&] { (void)group_norm_of_sum(x, wrong, a, b, 2); });
+  CHECK(message.find("group_norm") != std::string::npos);
+  CHECK(message.find("(2, 5)") != std::string::npos);
+  const auto few = parameters.add("few", {5});
+  CHECK(message_of<ShapeError>([&] { (void)group_norm(x, few, b, 2); }).find("each channel") !=
+        std::string::npos);
+}
+
+TEST_CASE("scaled_sum, with and without a bias") {
+  const std::array<Values, 2> branches{numbers({4, 3, 2, 5}, 1), numbers({4, 3, 2, 5}, 2)};
+  for (const double scale : {1.0, 0.7}) {
+    expect_op(
+        [=](const auto& p, const auto& x, const auto& y) { return scaled_sum(x, y, scale, p[0]); },
+        branches, {{"bias", numbers({5}, 3)}});
+    expect_op([=](const auto&, const auto& x, const auto& y) { return scaled_sum(x, y, scale); },
+              branches);
+  }
+  CHECK(message_of<ShapeError>([&] {
+          (void)scaled_sum(image, branches[0], 1);
+        }).find("scaled_sum") == 0);
+}
+
+TEST_CASE("add_bias adds to the values alone") {
+  expect_op([](const auto& p, const auto& x) { return add_bias(x, p[0]); },
+            std::array<Values, 1>{numbers({4, 3, 5}, 1)}, {{"bias", numbers({5}, 2)}});
 }
 
 TEST_CASE("group_norm gives every group mean 0 and variance 1") {

@@ -139,6 +139,13 @@ class Tape {
     return node == no_node ? Values{} : std::exchange(gradients_[node], Values{});
   }
 
+  /// The same if nobody else holds it, for an operation that adds to it itself and gives the sum
+  /// back by `add_gradient`; empty otherwise.
+  [[nodiscard]] Values take_own_gradient(std::size_t node) {
+    if (node == no_node || gradients_[node].empty() || !gradients_[node].unique()) return {};
+    return take_gradient(node);
+  }
+
   /// Runs the tape backwards from `node`, whose gradient is `gradient`, then forgets what was
   /// recorded. Gradients of nodes that nothing consumes (inputs) stay until `clear`.
   void backward(std::size_t node, Values gradient) {

@@ -212,6 +212,16 @@ void bias_unary_backward(Device device, std::size_t rows, std::size_t columns,
     multiply(device, rows * columns, derivative, g, g);
 }
 
+/// Of two matrices x, one behind the other: the column sums of the first one are added to y0, those
+/// of the second one to y1, unless these are null. A device that can do both at a time overloads
+/// it.
+template <class Device, class T>
+void add_column_sums(Device device, std::size_t rows, std::size_t columns, T* x, OrNull<T> y0,
+                     OrNull<T> y1) {
+  if (y0) bias_unary_backward(device, rows, columns, nullptr, x, y0);
+  if (y1) bias_unary_backward(device, rows, columns, nullptr, x + rows * columns, y1);
+}
+
 /// y[:, :columns] (+)= x[:, :columns] between matrices of different strides.
 template <class Device, class T>
 void copy_columns(Device device, std::size_t rows, std::size_t columns, const T* x,

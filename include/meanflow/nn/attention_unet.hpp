@@ -24,6 +24,7 @@
 #include <meanflow/ops/elementwise.hpp>
 #include <meanflow/ops/embedding.hpp>
 #include <meanflow/ops/reshape.hpp>
+#include <meanflow/ops/residual.hpp>
 
 namespace meanflow {
 
@@ -88,9 +89,9 @@ class AdditiveResidualBlock {
   /// x (B, H, W, in), c (B, condition)
   template <Differentiable X>
   [[nodiscard]] X operator()(const X& x, const X& c) const {
-    const X shift = condition_(c);  // (B, out)
-    const X h = conv1_(norm1_(x, Silu{})) + reshape(shift, {x.rows(), 1, 1, shift.shape().last()});
-    const X y = conv2_(norm2_(h, Silu{})) + (skip_ ? (*skip_)(x) : x);
+    const X shift = add_bias(condition_(c), conv1_.bias);  // (B, out)
+    const X h = norm2_.of_sum(conv1_.without_bias(norm1_(x, Silu{})), shift, Silu{});
+    const X y = scaled_sum(conv2_.without_bias(h), skip_ ? (*skip_)(x) : x, 1, conv2_.bias);
     return attention_ ? (*attention_)(y) : y;
   }
 

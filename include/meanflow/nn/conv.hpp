@@ -43,6 +43,11 @@ class Conv2d {
   [[nodiscard]] X operator()(const X& x) const {
     return conv2d(x, weight, bias, stride_, padding_);
   }
+  /// x * W, for what adds the bias on its way.
+  template <Differentiable X>
+  [[nodiscard]] X without_bias(const X& x) const {
+    return conv2d(x, weight, {}, stride_, padding_);
+  }
 
   Parameter<T, Device> weight;
   Parameter<T, Device> bias;
@@ -75,7 +80,12 @@ class GroupNorm {
   /// f(norm(x)), x (B, ..., C).
   template <Differentiable X, class F = Identity>
   [[nodiscard]] X operator()(const X& x, F f = {}) const {
-    return group_norm(x, broadcast_rows(weight, x), broadcast_rows(bias, x), groups_, epsilon_, f);
+    return group_norm(x, weight, bias, groups_, epsilon_, f);
+  }
+  /// f(norm(x + added)), added (B, C).
+  template <Differentiable X, class F = Identity>
+  [[nodiscard]] X of_sum(const X& x, const X& added, F f = {}) const {
+    return group_norm_of_sum(x, added, weight, bias, groups_, epsilon_, f);
   }
 
   /// f(norm(x) (1 + scale) + shift), with scale and shift (B, C): adaptive group normalisation.

@@ -21,6 +21,7 @@
 #include <meanflow/ops/concat.hpp>
 #include <meanflow/ops/elementwise.hpp>
 #include <meanflow/ops/embedding.hpp>
+#include <meanflow/ops/residual.hpp>
 #include <meanflow/ops/swap_axes.hpp>
 
 namespace meanflow {
@@ -95,8 +96,8 @@ class AdaptiveResidualBlock {
   template <Differentiable X>
   [[nodiscard]] X operator()(const X& x, const X& condition) const {
     const auto [scale, shift] = split<2>(affine_(condition));  // (B, out)
-    const X y = conv2_(norm2_(conv1_(norm1_(x, Silu{})), scale, shift, Silu{}));
-    const X z = (skip_ ? (*skip_)(x) : x) + y;
+    const X y = conv2_.without_bias(norm2_(conv1_(norm1_(x, Silu{})), scale, shift, Silu{}));
+    const X z = scaled_sum(y, skip_ ? (*skip_)(x) : x, 1, conv2_.bias);
     return attention_ ? (*attention_)(z) : z;
   }
 

@@ -19,11 +19,12 @@
 #include <meanflow/nn/net_checks.hpp>
 #include <meanflow/nn/self_attention.hpp>
 #include <meanflow/nn/time_embedding.hpp>
+#include <meanflow/ops/broadcast.hpp>
 #include <meanflow/ops/concat.hpp>
 #include <meanflow/ops/dropout.hpp>
 #include <meanflow/ops/elementwise.hpp>
 #include <meanflow/ops/embedding.hpp>
-#include <meanflow/ops/reshape.hpp>
+#include <meanflow/ops/residual.hpp>
 
 namespace meanflow {
 
@@ -123,6 +124,7 @@ class SongBlock {
       attention_.emplace(
           parameters, name, name + ".norm2", out,
           SelfAttentionSettings{.epsilon = 1e-6,
+                                .scale = half_,
                                 .qkv_init = {Distribution::xavier_uniform, std::sqrt(0.2)},
                                 .projection_init = {Distribution::xavier_uniform, 1e-5}});
   }
@@ -131,12 +133,13 @@ class SongBlock {
 
   template <Differentiable X>
   [[nodiscard]] X operator()(const X& x, const X& condition, const RowDraws<Device>& draw) const {
-    const X shift = affine_(condition);  // (B, out)
-    const X h = conv0_(resampled(norm0_(x, Silu{})));
-    const X a = norm1_(h + reshape(shift, {x.rows(), 1, 1, shift.shape().last()}), Silu{});
-    const X y = conv1_(dropout(a, dropout_, draw, conv1_.weight.index()));
-    const X z = (y + (skip_ ? (*skip_)(resampled(x)) : x)) * half_;
-    return attention_ ? (*attention_)(z)*half_ : z;
+    // What is added to all pixels of an image is added where the next pass reads them.
+    const X shift = add_bias(affine_(condition), conv0_.bias);  // (B, out)
+    const X h = conv0_.without_bias(resampled(norm0_(x, Silu{})));
+    const X a = norm1_.of_sum(h, shift, Silu{});
+    const X y = conv1_.without_bias(dropout(a, dropout_, draw, conv1_.weight.index()));
+    const X z = scaled_sum(y, skip_ ? (*skip_)(resampled(x)) : x, half_, conv1_.bias);
+    return attention_ ? (*attention_)(z) : z;
   }
 
   static ConvSettings conv(std::size_t kernel, double gain = 1) {

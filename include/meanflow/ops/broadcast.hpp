@@ -33,6 +33,34 @@ template <ValueLike X, class T, class Device>
                           });
 }
 
+/// y = x + p for every row of the values, x (..., C), p (C): a bias. dy = dx, gx = g, and the
+/// gradient of p is the sum of g over all rows. Throws ShapeError if it does not fit.
+template <ValueLike X, class T, class Device>
+[[nodiscard]] X add_bias(const X& x, const Parameter<T, Device>& bias) {
+  const std::size_t columns = x.shape().last();
+  if (bias.size() != columns)
+    throw_shape_error("add_bias", bias.shape(), x.shape(), "one bias for each channel");
+  X y = detail::make_like(x, x.shape());
+  const std::size_t values = detail::value_size(x), all = values + detail::tangent_size(x);
+  const T* const in = detail::buffer(x);
+  add_to_each_row(Device{}, values / columns, columns, bias.data(), in, detail::buffer(y));
+  copy(Device{}, all - values, in + values, detail::buffer(y) + values);
+  return y;
+}
+
+template <ValueLike X, class T, class Device>
+[[nodiscard]] Var<X> add_bias(const Var<X>& x, const Parameter<T, Device>& bias) {
+  T* const gradient = x.tape().gradient_of(bias);
+  return detail::recorded(x.tape(), add_bias(x.value(), bias), !x.constant() || gradient,
+                          [gradient, node = x.node()](auto& tape, Tensor<T, Device> g) {
+                            const std::size_t columns = g.shape().last();
+                            if (gradient)
+                              bias_unary_backward(Device{}, g.size() / columns, columns, nullptr,
+                                                  g.data(), gradient);
+                            tape.add_gradient(node, std::move(g));
+                          });
+}
+
 /// y[b] = x[b] + table for every row b: x (B, ...), table (...) as large as a row of x. The table
 /// is a constant: dy = dx, gx = g. Throws ShapeError if it does not fit.
 template <class T, class Device, ValueLike X>

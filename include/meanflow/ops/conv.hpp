@@ -88,9 +88,11 @@ template <ValueLike X, class T, class Device>
         else if (weight_gradient)
           conv2d_backward_weights(Device{}, s, in, upstream, weight_gradient);
         if (node == Tape<T, Device>::no_node) return;
-        Tensor<T, Device> gx(input.shape());
+        Tensor<T, Device> gx = product ? t.take_own_gradient(node) : Tensor<T, Device>();
+        const T beta = gx.empty() ? T(0) : T(1);  // added to what others gave
+        if (gx.empty()) gx = Tensor<T, Device>(input.shape());
         if (product)
-          gemm(Device{}, Transpose::no, Transpose::no, pixels, s.in, s.out, upstream, w, T(0),
+          gemm(Device{}, Transpose::no, Transpose::no, pixels, s.in, s.out, upstream, w, beta,
                gx.data());
         else
           conv2d_backward_data(Device{}, s, upstream, w, gx.data());

@@ -185,6 +185,14 @@ template <Differentiable X>
 
 // ------------------------------------------------------------------------------ binary
 
+namespace detail {
+
+/// f(a, b) = p a + q b
+template <class F>
+concept LinearFunction = requires { requires F::linear; };
+
+}  // namespace detail
+
 /// z = f(x, y), broadcast; dz = df/dx dx + df/dy dy.
 template <class F, ValueLike X>
 [[nodiscard]] X binary(F f, const X& x, const X& y) {
@@ -195,6 +203,12 @@ template <class F, ValueLike X>
   const std::size_t tangents = detail::tangent_rows(x);
   X z = detail::make_like(x, shape.shape);
   const T *px = detail::buffer(x), *py = detail::buffer(y);
+  if constexpr (detail::LinearFunction<F>)
+    if (x.shape() == y.shape()) {  // values and tangents are computed alike
+      const Shape all{detail::value_size(x) + detail::tangent_size(x)};
+      binary(Device{}, f, broadcast(F::name, all, all), px, py, detail::buffer(z));
+      return z;
+    }
   binary(Device{}, f, shape, px, py, detail::buffer(z));
   if (tangents > 0) {
     if (x.rows() != y.rows() || x.shape().rank() != y.shape().rank())
@@ -207,23 +221,54 @@ template <class F, ValueLike X>
   return z;
 }
 
+namespace detail {
+
+/// gx = p g or gy = q g of a linear function, summed over the axes that the operand of `shape` was
+/// repeated on; g itself where it can be.
+template <class F, class T, class Device>
+[[nodiscard]] Tensor<T, Device> linear_gradient(F f, const Broadcast& together, bool first,
+                                                const Shape& shape, const Tensor<T, Device>& g) {
+  const T factor = f(Dual<T>(T(0), T(first ? 1 : 0)), Dual<T>(T(0), T(first ? 0 : 1))).tangent;
+  if (shape == g.shape()) return factor == T(1) ? g : affine(g, factor, T(0));
+  auto sum = Tensor<T, Device>::zeros(shape);
+  T* const nothing = nullptr;
+  // The derivatives do not depend on the operands: what stands in for them does not matter.
+  binary_backward(Device{}, f, together, g.data(), g.data(), g.data(), first ? sum.data() : nothing,
+                  first ? nothing : sum.data());
+  return sum;
+}
+
+}  // namespace detail
+
 /// gx = g df/dx and gy = g df/dy, summed over the axes that were repeated.
 template <class F, ValueLike X>
 [[nodiscard]] Var<X> binary(F f, const Var<X>& x, const Var<X>& y) {
   using T = typename X::value_type;
   using Device = typename X::device_type;
-  return detail::recorded(x.tape(), binary(f, x.value(), y.value()), !x.constant() || !y.constant(),
-                          [f, xs = Tensor<T, Device>(primal(x)), ys = Tensor<T, Device>(primal(y)),
-                           nx = x.node(), ny = y.node()](auto& tape, Tensor<T, Device> g) {
-                            constexpr std::size_t none = Tape<T, Device>::no_node;
-                            Tensor<T, Device> gx, gy;
-                            if (nx != none) gx = Tensor<T, Device>::zeros(xs.shape());
-                            if (ny != none) gy = Tensor<T, Device>::zeros(ys.shape());
-                            binary_backward(Device{}, f, broadcast(F::name, xs.shape(), ys.shape()),
-                                            xs.data(), ys.data(), g.data(), gx.data(), gy.data());
-                            if (nx != none) tape.add_gradient(nx, std::move(gx));
-                            if (ny != none) tape.add_gradient(ny, std::move(gy));
-                          });
+  if constexpr (detail::LinearFunction<F>)
+    return detail::recorded(
+        x.tape(), binary(f, x.value(), y.value()), !x.constant() || !y.constant(),
+        [f, sx = x.shape(), sy = y.shape(), nx = x.node(), ny = y.node()](auto& tape,
+                                                                          Tensor<T, Device> g) {
+          constexpr std::size_t none = Tape<T, Device>::no_node;
+          const Broadcast together = broadcast(F::name, sx, sy);
+          if (nx != none) tape.add_gradient(nx, detail::linear_gradient(f, together, true, sx, g));
+          if (ny != none) tape.add_gradient(ny, detail::linear_gradient(f, together, false, sy, g));
+        });
+  else
+    return detail::recorded(
+        x.tape(), binary(f, x.value(), y.value()), !x.constant() || !y.constant(),
+        [f, xs = Tensor<T, Device>(primal(x)), ys = Tensor<T, Device>(primal(y)), nx = x.node(),
+         ny = y.node()](auto& tape, Tensor<T, Device> g) {
+          constexpr std::size_t none = Tape<T, Device>::no_node;
+          Tensor<T, Device> gx, gy;
+          if (nx != none) gx = Tensor<T, Device>::zeros(xs.shape());
+          if (ny != none) gy = Tensor<T, Device>::zeros(ys.shape());
+          binary_backward(Device{}, f, broadcast(F::name, xs.shape(), ys.shape()), xs.data(),
+                          ys.data(), g.data(), gx.data(), gy.data());
+          if (nx != none) tape.add_gradient(nx, std::move(gx));
+          if (ny != none) tape.add_gradient(ny, std::move(gy));
+        });
 }
 
 template <Differentiable X>

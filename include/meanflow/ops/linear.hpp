@@ -78,8 +78,10 @@ template <class F = Identity, ValueLike X, class T, class Device>
           gemm(Device{}, Transpose::yes, Transpose::no, out, in, rows, p, x_values, T(1),
                weight_gradient);
         if (node == Tape<T, Device>::no_node) return;
-        Tensor<T, Device> gx(input.shape());
-        gemm(Device{}, Transpose::no, Transpose::no, rows, in, out, p, w, T(0), gx.data());
+        Tensor<T, Device> gx = t.take_own_gradient(node);
+        const T beta = gx.empty() ? T(0) : T(1);  // added to what others gave
+        if (gx.empty()) gx = Tensor<T, Device>(input.shape());
+        gemm(Device{}, Transpose::no, Transpose::no, rows, in, out, p, w, beta, gx.data());
         t.add_gradient(node, std::move(gx));
       });
 }

@@ -99,6 +99,7 @@ template <ValueLike X>
                           [shape = x.shape(), node = x.node()](auto& tape, Tensor<T, Device> g) {
                             const std::size_t columns = shape[3], row = shape.row_size();
                             const T share = T(1) / static_cast<T>(shape[1] * shape[2]);
+                            if (!g.unique()) g = g.clone();
                             affine(Device{}, g.size(), std::size_t{0}, share, T(0), g.data(),
                                    g.data());
                             Tensor<T, Device> gx(shape);

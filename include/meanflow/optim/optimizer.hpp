@@ -3,6 +3,7 @@
 /// The contract of an optimizer.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <concepts>
 #include <cstddef>
@@ -131,7 +132,16 @@ concept Optimizer = ElementwiseOptimizer<O, T> || TensorOptimizer<O, T, Device>;
 
 namespace detail {
 
-/// One element's update; `Grouped` where numbers differ between parameters.
+/// average += share (p - average), where the parameters are in registers already.
+template <class T>
+struct AverageOnTheWay {
+  const T* share = nullptr;
+  T* average = nullptr;
+};
+/// How many averages an update takes along.
+inline constexpr std::size_t averages_on_the_way = 2;
+
+/// One element's update and its averages; `Grouped` where numbers differ between parameters.
 template <class O, class T, bool Grouped>
 struct ElementUpdate {
   using value_type = T;
@@ -143,6 +153,7 @@ struct ElementUpdate {
   double clip_norm;
   const T* gradient;
   T* parameters;
+  AverageOnTheWay<T> averages[averages_on_the_way];
   T* state[states + 1];
 
   struct Elements {
@@ -150,22 +161,29 @@ struct ElementUpdate {
     Numbers numbers;
     T scale;
     bool updates;
+    T shares[averages_on_the_way];
 
     template <class At>
     MEANFLOW_HOST_DEVICE void operator()(At at) const {
       if (!updates) return;
+      auto p = at.load(body.parameters);
       if constexpr (Grouped) {
         const std::uint8_t group = body.groups[at.index / group_block];
         if (group != frozen_group)
-          apply(at, body.numbers[group], std::make_index_sequence<states>{});
+          apply(at, body.numbers[group], p, std::make_index_sequence<states>{});
       } else
-        apply(at, numbers, std::make_index_sequence<states>{});
+        apply(at, numbers, p, std::make_index_sequence<states>{});
+      for (std::size_t k = 0; k < averages_on_the_way; ++k) {
+        T* const average = body.averages[k].average;
+        if (!average) continue;
+        const auto old = at.load(average);
+        at.store(average, old + shares[k] * (p - old));
+      }
     }
-    template <class At, std::size_t... K>
-    MEANFLOW_HOST_DEVICE void apply(At at, const Numbers& n, std::index_sequence<K...>) const {
-      using V = decltype(at.load(body.parameters));
+    template <class At, class V, std::size_t... K>
+    MEANFLOW_HOST_DEVICE void apply(At at, const Numbers& n, V& p,
+                                    std::index_sequence<K...>) const {
       const V g = scale * at.load(body.gradient);
-      V p = at.load(body.parameters);
       V s[states + 1] = {at.load(body.state[K])..., p};
       O::update(n, g, p, s[K]...);
       (at.store(body.state[K], s[K]), ...);
@@ -173,8 +191,14 @@ struct ElementUpdate {
     }
   };
   MEANFLOW_HOST_DEVICE Elements operator()(std::size_t /*row*/) const {
-    return {*this, *numbers, static_cast<T>(clip_factor(clip_norm, *squared_norm)),
-            is_finite(*squared_norm)};
+    Elements elements{*this,
+                      *numbers,
+                      static_cast<T>(clip_factor(clip_norm, *squared_norm)),
+                      is_finite(*squared_norm),
+                      {}};
+    for (std::size_t k = 0; k < averages_on_the_way; ++k)
+      elements.shares[k] = averages[k].average ? *averages[k].share : T(0);
+    return elements;
   }
 };
 
@@ -182,12 +206,14 @@ struct ElementUpdate {
 
 /// Updates elements [begin, begin + size) of the flat buffers, `begin` a multiple of 16, by the
 /// rule of O. `numbers` is one for all elements if `groups`, the group of each block of 16
-/// elements, is null; the state begins with that of element `first_state`.
+/// elements, is null; the state begins with that of element `first_state`. The first of the
+/// averages
+/// (`detail::averages_on_the_way`) are moved along, by their `shares`.
 template <class O, class T, class Device>
 void update_elements(std::size_t begin, std::size_t size, const GradientView<T, Device>& gradient,
                      const typename O::template Numbers<T>* numbers, const std::uint8_t* groups,
-                     std::span<Tensor<T, Device>> state, T* parameters,
-                     std::size_t first_state = 0) {
+                     std::span<Tensor<T, Device>> state, T* parameters, std::size_t first_state = 0,
+                     std::span<Tensor<T, Device>> averages = {}, const T* shares = nullptr) {
   const auto run = [&]<bool Grouped>(std::bool_constant<Grouped>) {
     detail::ElementUpdate<O, T, Grouped> body{
         numbers,
@@ -196,7 +222,10 @@ void update_elements(std::size_t begin, std::size_t size, const GradientView<T, 
         gradient.clip_norm,
         gradient.values + begin,
         parameters + begin,
+        {},
         {}};
+    for (std::size_t k = 0; k < std::min(averages.size(), detail::averages_on_the_way); ++k)
+      body.averages[k] = {shares + k, averages[k].data() + begin};
     for (std::size_t k = 0; k < O::state.size(); ++k)
       body.state[k] = state[k].data() + (begin - first_state);
     for_each_in_rows(Device{}, 1, size, body);

@@ -143,18 +143,18 @@ class ParameterUpdate {
     const FlatRange all{0, parameters.flat_size()};
     if (!is_part_) {
       detail::for_each_chunk<Device>(all, [&](std::size_t begin, std::size_t count) {
-        update(parameters, gradient, begin, count);
-        average(parameters, gradient, begin, count);
+        const std::size_t done = update(parameters, gradient, begin, count, averages_);
+        average(parameters, gradient, begin, count, done);
       });
       return;
     }
     detail::for_each_chunk<Device>(range_, [&](std::size_t begin, std::size_t count) {
-      update(parameters, gradient, begin, count);
+      update(parameters, gradient, begin, count, {});
     });
     gather();
     if (averages_.empty()) return;
     detail::for_each_chunk<Device>(all, [&](std::size_t begin, std::size_t count) {
-      average(parameters, gradient, begin, count);
+      average(parameters, gradient, begin, count, 0);
     });
   }
 
@@ -201,15 +201,23 @@ class ParameterUpdate {
                          " is for all parameters, but this one updates a part of them");
   }
 
-  void update(const Parameters<T, Device>& parameters, const GradientView<T, Device>& gradient,
-              std::size_t begin, std::size_t count) {
-    if constexpr (ElementwiseOptimizer<O, T>)
+  /// Gives the number of averages that it has taken along.
+  std::size_t update(const Parameters<T, Device>& parameters,
+                     const GradientView<T, Device>& gradient, std::size_t begin, std::size_t count,
+                     std::span<Values> averages) {
+    if constexpr (ElementwiseOptimizer<O, T>) {
       update_elements<O>(begin, count, gradient, numbers_.data(), group_of_block_.data(),
-                         std::span<Values>(state_), parameters.values().data(), range_.begin);
+                         std::span<Values>(state_), parameters.values().data(), range_.begin,
+                         averages, static_cast<const T*>(shares_.data()));
+      return std::min(averages.size(), detail::averages_on_the_way);
+    } else {
+      return 0;
+    }
   }
+  /// The averages from number `first` on.
   void average(const Parameters<T, Device>& parameters, const GradientView<T, Device>& gradient,
-               std::size_t begin, std::size_t count) {
-    for (std::size_t k = 0; k < averages_.size(); ++k)
+               std::size_t begin, std::size_t count, std::size_t first) {
+    for (std::size_t k = first; k < averages_.size(); ++k)
       for_each_in_rows(
           Device{}, 1, count,
           detail::AverageStep<T>{shares_.data() + k, gradient.squared_norm,

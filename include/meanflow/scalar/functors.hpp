@@ -2,6 +2,8 @@
 /// \file
 /// The scalar functions as stateless types, to be passed to kernels as template arguments.
 /// (Types and not objects: device code cannot name a function object of namespace scope.)
+/// One of two operands that is linear in them, f(a, b) = p a + q b, may say so: then its tangents
+/// are f(da, db), and its backward rule needs no operands.
 #pragma once
 
 #include <meanflow/scalar/math.hpp>
@@ -146,6 +148,7 @@ struct Identity {
 
 struct Add {
   static constexpr const char* name = "add";
+  static constexpr bool linear = true;
   template <class T>
   [[nodiscard]] MEANFLOW_HOST_DEVICE constexpr T operator()(const T& a, const T& b) const {
     return a + b;
@@ -154,6 +157,7 @@ struct Add {
 
 struct Subtract {
   static constexpr const char* name = "subtract";
+  static constexpr bool linear = true;
   template <class T>
   [[nodiscard]] MEANFLOW_HOST_DEVICE constexpr T operator()(const T& a, const T& b) const {
     return a - b;

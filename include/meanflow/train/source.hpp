@@ -23,6 +23,8 @@ namespace meanflow {
 /// Semantics: the same seed and number give the same rows. Of P processes, that of rank k asks for
 /// the batches k, P + k, 2 P + k, ..., which are cut from those of one process: row i of batch n
 /// should depend on the seed and n B + i alone, so that any number of processes sees the same data.
+/// On a device that is not the host, a batch is asked for while the step before it runs, so before
+/// the callbacks of that step.
 /// A condition that the net is not told of is an error (SettingError). A source may have a
 /// `description()`, a text that differs where the data do: the processes of a run compare theirs.
 template <class S, class T, class C = NoCondition<T>>

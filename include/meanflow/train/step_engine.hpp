@@ -10,6 +10,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <span>
 #include <string>
@@ -92,6 +93,7 @@ class StepEngine {
                      net.parameters().values().data(),
                      [&] { work(pass(), recipe, settings, update); }))
       split.tiles = tile_count(settings, plan);
+    if (!on_host<Device> && meanwhile_) meanwhile_();
     const Tensor<double> known = to_host(report_);
     reports_ = reports_of(known, plan, known_);
     return std::sqrt(known[0]);
@@ -117,6 +119,10 @@ class StepEngine {
 
   /// Loss and metrics of the rows of the last step.
   [[nodiscard]] const RowReports& rows() const { return reports_; }
+
+  /// From now on steps on a device that is not the host call f(), unless it is empty, after they
+  /// have been launched and before their report is waited for.
+  void while_running(std::function<void()> f) { meanwhile_ = std::move(f); }
 
   /// Discards what a failed step left behind.
   void clear() { workers_.clear(); }
@@ -346,6 +352,7 @@ class StepEngine {
   bool stepped_ = false;  // a step has been taken
   bool changes_with_step_ = false;
   CommunicationReport communication_;
+  std::function<void()> meanwhile_;
   bool updating_ = false;         // the current step has reached the update
   bool added_up_ = false;         // its gradient, with those of other processes
   std::size_t fitting_rows_ = 0;  // of a tile, once a device ran out of memory

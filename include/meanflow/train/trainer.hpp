@@ -23,6 +23,7 @@
 #include <meanflow/nn/net.hpp>
 #include <meanflow/tensor/transfer.hpp>
 #include <meanflow/train/agreement.hpp>
+#include <meanflow/train/batches.hpp>
 #include <meanflow/train/callback.hpp>
 #include <meanflow/train/failure.hpp>
 #include <meanflow/train/identity.hpp>
@@ -109,9 +110,10 @@ class MeanFlowTrainer {
   void fit(Source&& source, Callbacks&&... callbacks) {
     (detail::check_callback<std::remove_cvref_t<Callbacks>, MeanFlowTrainer>(), ...);
     if (std::is_same_v<Device, Cpu> && settings_.warnings) print_kernel_warnings_once();
-    SourceBatch<T, Condition> batch;
+    using Batches = detail::Batches<T, Condition, std::remove_reference_t<Source>>;
+    std::optional<Batches> batches;
     agree([&] {
-      batch = SourceBatch<T, Condition>(source, own_batch() * settings_.gradient_accumulation);
+      batches.emplace(source, own_batch() * settings_.gradient_accumulation, settings_.seed);
     });
     check_same_run([&] { return detail::beginning_identity(*this, source); });
     const auto start = std::chrono::steady_clock::now();
@@ -120,7 +122,14 @@ class MeanFlowTrainer {
       while (step_ < settings_.steps) {
         [[maybe_unused]] StepReport report = together([&] {
           const auto& communicator = recipe_.communicator;
-          batch.fill(source, settings_.seed, step_ * communicator.size() + communicator.rank());
+          const auto number = [&](std::uint64_t step) {
+            return step * communicator.size() + communicator.rank();
+          };
+          const auto& batch = batches->batch(number(step_));
+          engine_.while_running([&, next = step_ + 1] {
+            if (next < settings_.steps) batches->prepare(number(next));
+          });
+          const detail::AtExit done([this] { engine_.while_running({}); });
           return with_device_batch(batch, [this](const Values& x, const Condition& condition) {
             return own_step(x, condition);
           });

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 /// \file
 /// Group normalisation on the processor: vectors run along the channels, sums are kept per channel
-/// and then added up by group. `kernels/reference/norm.hpp` says what each kernel computes.
+/// and then added up by group; what is added before is part of each channel's shift, and so costs
+/// nothing. `kernels/reference/norm.hpp` says what each kernel computes.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 
@@ -65,37 +67,42 @@ void groups_to_channels(const NormShape& n, const T* from, T* to) {
   for (std::size_t c = 0; c < n.channels; ++c) to[c] = from[c / n.group_channels()];
 }
 
-/// shift[c] = -mean and inv_std[c] of one row, per channel.
+/// shift[c] = added - mean and inv_std[c] of one row, per channel.
 template <class T>
 void channel_statistics(const NormShape& n, std::size_t row, const T* mean, const T* inv_std,
-                        T* shift, T* channel_inverse) {
+                        const T* added, T* shift, T* channel_inverse) {
   for (std::size_t c = 0; c < n.channels; ++c) {
     const std::size_t group = row * n.groups + c / n.group_channels();
-    shift[c] = -mean[group];
+    shift[c] = added ? added[row * n.channels + c] - mean[group] : -mean[group];
     channel_inverse[c] = inv_std[group];
   }
 }
 
-}  // namespace detail
-
+/// Mean and 1 / s of every group.
 template <class T>
-void group_statistics(Cpu, const NormShape& n, T epsilon, const T* x, T* mean, T* inv_std) {
+void group_statistics(const NormShape& n, T epsilon, const T* x, const T* added, T* mean,
+                      T* inv_std) {
   using Batch = xsimd::batch<T>;
-  detail::for_each_norm_row(n, [&](std::size_t r) {
-    const detail::Scratch<T> sums(n.channels), shifts(n.channels), means(n.groups);
+  for_each_norm_row(n, [&](std::size_t r) {
+    const Scratch<T> sums(n.channels), shifts(n.channels), means(n.groups);
     const T* image = x + r * n.image();
     const T scale = T(1) / T(n.group_size());
-    detail::for_each_channel<T>(
+    for_each_channel<T>(
         n, [](auto, std::size_t) { return Batch(T(0)); },
         [=](auto lanes, Batch& sum, std::size_t, std::size_t i) { sum += lanes.load(image + i); },
         [&](auto lanes, const Batch& sum, std::size_t c) { lanes.store(sums.data() + c, sum); });
-    detail::channels_to_groups(n, scale, sums.data(), means.data());
-    for (std::size_t c = 0; c < n.channels; ++c)
-      shifts.data()[c] = -means.data()[c / n.group_channels()];
+    const T* const of_row = added ? added + r * n.channels : nullptr;
+    if (of_row)
+      for (std::size_t c = 0; c < n.channels; ++c) sums.data()[c] += T(n.pixels) * of_row[c];
+    channels_to_groups(n, scale, sums.data(), means.data());
+    for (std::size_t c = 0; c < n.channels; ++c) {
+      const T m = means.data()[c / n.group_channels()];
+      shifts.data()[c] = of_row ? of_row[c] - m : -m;
+    }
     struct State {
       Batch shift, square;
     };
-    detail::for_each_channel<T>(
+    for_each_channel<T>(
         n,
         [&](auto lanes, std::size_t c) {
           return State{lanes.load(shifts.data() + c), Batch(T(0))};
@@ -107,25 +114,28 @@ void group_statistics(Cpu, const NormShape& n, T epsilon, const T* x, T* mean, T
         [&](auto lanes, const State& s, std::size_t c) { lanes.store(sums.data() + c, s.square); });
     T *row_mean = mean + r * n.groups, *row_inverse = inv_std + r * n.groups;
     std::copy_n(means.data(), n.groups, row_mean);
-    detail::channels_to_groups(n, scale, sums.data(), row_inverse);
+    channels_to_groups(n, scale, sums.data(), row_inverse);
     for (std::size_t g = 0; g < n.groups; ++g)
       row_inverse[g] = T(1) / std::sqrt(row_inverse[g] + epsilon);
   });
 }
 
+/// y = f(n a + b)
 template <class F, class T>
-void group_norm(Cpu, F f, const NormShape& n, const T* x, const T* mean, const T* inv_std,
-                const T* a, const T* b, T* y) {
+void group_norm_values(F f, const NormShape& n, const T* x, const NormTerms<T>& terms,
+                       const T* mean, const T* inv_std, T* y) {
   using Batch = xsimd::batch<T>;
   struct State {
     Batch shift, inv_std, a, b;
   };
-  detail::for_each_norm_row(n, [&](std::size_t r) {
-    const detail::Scratch<T> shift(n.channels), scale(n.channels);
-    detail::channel_statistics(n, r, mean, inv_std, shift.data(), scale.data());
-    const T *image = x + r * n.image(), *ra = a + r * n.channels, *rb = b + r * n.channels;
+  for_each_norm_row(n, [&](std::size_t r) {
+    const Scratch<T> shift(n.channels), scale(n.channels);
+    channel_statistics(n, r, mean, inv_std, terms.added, shift.data(), scale.data());
+    const T* const image = x + r * n.image();
+    const T *const ra = terms.scale + r * terms.stride(n), *const rb =
+                                                               terms.shift + (ra - terms.scale);
     T* out = y + r * n.image();
-    detail::for_each_channel<T>(
+    for_each_channel<T>(
         n,
         [&](auto lanes, std::size_t c) {
           return State{lanes.load(shift.data() + c), lanes.load(scale.data() + c),
@@ -139,28 +149,37 @@ void group_norm(Cpu, F f, const NormShape& n, const T* x, const T* mean, const T
   });
 }
 
+/// The tangents of the first `tangent_rows` rows.
 template <class F, class T>
-void group_norm_tangent(Cpu, F f, const NormShape& n, const T* x, const T* dx, const T* mean,
-                        const T* inv_std, const T* a, const T* da, const T* b, const T* db, T* dy) {
+void group_norm_tangents(F f, const NormShape& all, std::size_t tangent_rows, const T* x,
+                         const NormTerms<T>& terms, const T* mean, const T* inv_std, T* y) {
+  const std::size_t values = all.rows * all.image(), modulations = all.rows * all.channels;
+  NormShape n = all;
+  n.rows = tangent_rows;
   using Batch = xsimd::batch<T>;
-  detail::for_each_norm_row(n, [&](std::size_t r) {
-    const std::size_t row = r * n.channels;
-    const detail::Scratch<T> shift(n.channels), scale(n.channels), sums(n.channels),
-        dots(n.channels), groups(2 * n.groups), means(n.channels), dot_means(n.channels);
-    detail::channel_statistics(n, r, mean, inv_std, shift.data(), scale.data());
-    const T *image = x + r * n.image(), *tangent = dx + r * n.image();
+  for_each_norm_row(n, [&](std::size_t r) {
+    const Scratch<T> shift(n.channels), scale(n.channels), sums(n.channels), dots(n.channels),
+        groups(2 * n.groups), means(n.channels), dot_means(n.channels), zeros(n.channels);
+    std::fill_n(zeros.data(), n.channels, T(0));
+    channel_statistics(n, r, mean, inv_std, terms.added, shift.data(), scale.data());
+    const T *const image = x + r * n.image(), *const tangent = image + values;
+    const T *const a = terms.scale + r * terms.stride(n), *const b =
+                                                              terms.shift + (a - terms.scale);
+    const T* const da = terms.shared ? zeros.data() : a + modulations;
+    const T* const db = terms.shared ? zeros.data() : b + modulations;
+    const T* const dc = terms.added ? terms.added + modulations + r * n.channels : zeros.data();
     struct Sums {
-      Batch shift, inv_std, sum, dot;
+      Batch shift, inv_std, added, sum, dot;
     };
-    detail::for_each_channel<T>(
+    for_each_channel<T>(
         n,
         [&](auto lanes, std::size_t c) {
-          return Sums{lanes.load(shift.data() + c), lanes.load(scale.data() + c), Batch(T(0)),
-                      Batch(T(0))};
+          return Sums{lanes.load(shift.data() + c), lanes.load(scale.data() + c),
+                      lanes.load(dc + c), Batch(T(0)), Batch(T(0))};
         },
         [=](auto lanes, Sums& s, std::size_t, std::size_t i) {
           const Batch normalized = (lanes.load(image + i) + s.shift) * s.inv_std;
-          const Batch d = lanes.load(tangent + i);
+          const Batch d = lanes.load(tangent + i) + s.added;
           s.sum += d;
           s.dot += normalized * d;
         },
@@ -169,21 +188,27 @@ void group_norm_tangent(Cpu, F f, const NormShape& n, const T* x, const T* dx, c
           lanes.store(dots.data() + c, s.dot);
         });
     const T size = T(1) / T(n.group_size());
-    detail::channels_to_groups(n, size, sums.data(), groups.data());
-    detail::channels_to_groups(n, size, dots.data(), groups.data() + n.groups);
-    detail::groups_to_channels(n, groups.data(), means.data());
-    detail::groups_to_channels(n, groups.data() + n.groups, dot_means.data());
+    channels_to_groups(n, size, sums.data(), groups.data());
+    channels_to_groups(n, size, dots.data(), groups.data() + n.groups);
+    groups_to_channels(n, groups.data(), means.data());
+    groups_to_channels(n, groups.data() + n.groups, dot_means.data());
     struct State {
       Batch shift, inv_std, mean, dot, a, da, b, db;
     };
-    T* out = dy + r * n.image();
-    detail::for_each_channel<T>(
+    // dc - mean is what the tangents are shifted by.
+    for (std::size_t c = 0; c < n.channels; ++c) means.data()[c] -= dc[c];
+    T* out = y + values + r * n.image();
+    for_each_channel<T>(
         n,
         [&](auto lanes, std::size_t c) {
-          return State{lanes.load(shift.data() + c), lanes.load(scale.data() + c),
-                       lanes.load(means.data() + c), lanes.load(dot_means.data() + c),
-                       lanes.load(a + row + c),      lanes.load(da + row + c),
-                       lanes.load(b + row + c),      lanes.load(db + row + c)};
+          return State{lanes.load(shift.data() + c),
+                       lanes.load(scale.data() + c),
+                       lanes.load(means.data() + c),
+                       lanes.load(dot_means.data() + c),
+                       lanes.load(a + c),
+                       lanes.load(da + c),
+                       lanes.load(b + c),
+                       lanes.load(db + c)};
         },
         [=](auto lanes, const State& s, std::size_t, std::size_t i) {
           const Batch normalized = (lanes.load(image + i) + s.shift) * s.inv_std;
@@ -196,17 +221,31 @@ void group_norm_tangent(Cpu, F f, const NormShape& n, const T* x, const T* dx, c
   });
 }
 
+}  // namespace detail
+
 template <class F, class T>
-void group_norm_backward(Cpu, F f, const NormShape& n, const T* x, const T* mean, const T* inv_std,
-                         const T* a, const T* b, const T* g, T* gx, T* ga, T* gb) {
+void group_norm(Cpu, F f, const NormShape& n, std::size_t tangent_rows, T epsilon, const T* x,
+                const NormTerms<T>& terms, T* y, T* mean, T* inv_std) {
+  detail::group_statistics(n, epsilon, x, terms.added, mean, inv_std);
+  detail::group_norm_values(f, n, x, terms, mean, inv_std, y);
+  if (tangent_rows > 0) detail::group_norm_tangents(f, n, tangent_rows, x, terms, mean, inv_std, y);
+}
+
+template <class F, class T>
+void group_norm_backward(Cpu, F f, const NormShape& n, const T* x, const NormTerms<T>& terms,
+                         const T* mean, const T* inv_std, const T* g, T* gx, T* ga, T* gb,
+                         T* added_gradient, const T* before) {
   using Batch = xsimd::batch<T>;
   detail::for_each_norm_row(n, [&](std::size_t r) {
     const std::size_t row = r * n.channels;
     const detail::Scratch<T> shift(n.channels), scale(n.channels), weighted(n.channels),
         groups(2 * n.groups), means(n.channels), dot_means(n.channels);
-    detail::channel_statistics(n, r, mean, inv_std, shift.data(), scale.data());
+    detail::channel_statistics(n, r, mean, inv_std, terms.added, shift.data(), scale.data());
+    const T *const a = terms.scale + r * terms.stride(n), *const b =
+                                                              terms.shift + (a - terms.scale);
     const T *image = x + r * n.image(), *upstream = g + r * n.image();
     T* out = gx + r * n.image();
+    const T* const old = before ? before + r * n.image() : nullptr;
     struct Sums {
       Batch shift, inv_std, a, b, ga, gb;
     };
@@ -216,8 +255,8 @@ void group_norm_backward(Cpu, F f, const NormShape& n, const T* x, const T* mean
         [&](auto lanes, std::size_t c) {
           return Sums{lanes.load(shift.data() + c),
                       lanes.load(scale.data() + c),
-                      lanes.load(a + row + c),
-                      lanes.load(b + row + c),
+                      lanes.load(a + c),
+                      lanes.load(b + c),
                       Batch(T(0)),
                       Batch(T(0))};
         },
@@ -234,28 +273,31 @@ void group_norm_backward(Cpu, F f, const NormShape& n, const T* x, const T* mean
           lanes.store(gb + row + c, s.gb);
         });
     const T size = T(1) / T(n.group_size());
-    for (std::size_t c = 0; c < n.channels; ++c) weighted.data()[c] = gb[row + c] * a[row + c];
+    for (std::size_t c = 0; c < n.channels; ++c) weighted.data()[c] = gb[row + c] * a[c];
     detail::channels_to_groups(n, size, weighted.data(), groups.data());
-    for (std::size_t c = 0; c < n.channels; ++c) weighted.data()[c] = ga[row + c] * a[row + c];
+    for (std::size_t c = 0; c < n.channels; ++c) weighted.data()[c] = ga[row + c] * a[c];
     detail::channels_to_groups(n, size, weighted.data(), groups.data() + n.groups);
     detail::groups_to_channels(n, groups.data(), means.data());
     detail::groups_to_channels(n, groups.data() + n.groups, dot_means.data());
     struct State {
-      Batch shift, inv_std, a, mean, dot;
+      Batch shift, inv_std, a, mean, dot, sum;
     };
     detail::for_each_channel<T>(
         n,
         [&](auto lanes, std::size_t c) {
-          return State{lanes.load(shift.data() + c), lanes.load(scale.data() + c),
-                       lanes.load(a + row + c), lanes.load(means.data() + c),
-                       lanes.load(dot_means.data() + c)};
+          return State{
+              lanes.load(shift.data() + c), lanes.load(scale.data() + c),     lanes.load(a + c),
+              lanes.load(means.data() + c), lanes.load(dot_means.data() + c), Batch(T(0))};
         },
-        [=](auto lanes, const State& s, std::size_t, std::size_t i) {
+        [=](auto lanes, State& s, std::size_t, std::size_t i) {
           const Batch normalized = (lanes.load(image + i) + s.shift) * s.inv_std;
-          lanes.store(out + i,
-                      (lanes.load(out + i) * s.a - s.mean - normalized * s.dot) * s.inv_std);
+          const Batch value = (lanes.load(out + i) * s.a - s.mean - normalized * s.dot) * s.inv_std;
+          s.sum += value;
+          lanes.store(out + i, old ? lanes.load(old + i) + value : value);
         },
-        [](auto, const State&, std::size_t) {});
+        [&](auto lanes, const State& s, std::size_t c) {
+          if (added_gradient) lanes.store(added_gradient + row + c, s.sum);
+        });
   });
 }
 

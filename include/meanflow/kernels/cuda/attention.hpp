@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <type_traits>
 
 #include <meanflow/kernels/cuda/attention_tiles.hpp>
 #include <meanflow/kernels/cuda/divisor.hpp>
@@ -70,139 +71,139 @@ struct TokenCopy {
   };
 };
 
-/// Products between matrices of tokens and channels (`head`) and of tokens and tokens (`square`).
+/// An operand of all heads as the matrices (tokens, channels) of their products: where it lies if
+/// there is one head, a packed copy otherwise.
+template <class T>
+class Heads {
+ public:
+  using Value = std::remove_const_t<T>;
+
+  /// Of `rows` rows from `first_row` on.
+  Heads(const AttentionShape& s, std::size_t tokens, const TokenStrides& strides, std::size_t rows,
+        std::size_t first_row, T* operand)
+      : copy_{s.heads, tokens, s.channels, strides},
+        rows_(rows),
+        first_row_(first_row),
+        operand_(operand),
+        memory_(s.heads == 1 ? 0 : rows * s.heads * tokens * s.channels) {
+    if (s.heads == 1)
+      matrices_ = {operand + first_row * strides.row, strides.token, strides.row};
+    else
+      matrices_ = {memory_.data(), s.channels, tokens * s.channels};
+  }
+  /// To be read.
+  [[nodiscard]] Matrices<const Value> read() const {
+    if (copy_.heads > 1)
+      copy_.gather(rows_, first_row_, static_cast<const Value*>(operand_), memory_.data());
+    return {matrices_.data, matrices_.row, matrices_.next};
+  }
+  /// To be written, which `written` ends.
+  [[nodiscard]] Matrices<Value> write() const
+    requires(!std::is_const_v<T>)
+  {
+    return matrices_;
+  }
+  void written() const
+    requires(!std::is_const_v<T>)
+  {
+    if (copy_.heads > 1)
+      copy_.scatter(rows_, first_row_, static_cast<const Value*>(memory_.data()), operand_);
+  }
+
+ private:
+  TokenCopy copy_;
+  std::size_t rows_, first_row_;
+  T* operand_;
+  Scratch<Value> memory_;
+  Matrices<T> matrices_;
+};
+
+/// Products between matrices of tokens and channels, and of tokens and tokens.
+template <class T>
 struct HeadProducts {
-  std::size_t count, tokens, channels, head, square;
+  std::size_t count, tokens, channels;
 
   HeadProducts(const AttentionShape& s, std::size_t rows)
-      : count(rows * s.heads),
-        tokens(s.queries),
-        channels(s.channels),
-        head(tokens * channels),
-        square(tokens * tokens) {}
+      : count(rows * s.heads), tokens(s.queries), channels(s.channels) {}
 
-  [[nodiscard]] std::size_t operand() const { return count * head; }
-  [[nodiscard]] std::size_t weights() const { return count * square; }
+  [[nodiscard]] std::size_t weights() const { return count * tokens * tokens; }
   [[nodiscard]] std::size_t queries() const { return count * tokens; }
 
   /// c (tokens, tokens) = a b^T + beta c
-  template <class T>
-  void scores(const T* a, const T* b, T beta, T* c) const {
-    products(count, {head, head, square}, Transpose::no, Transpose::yes, tokens, tokens, channels,
-             a, b, beta, c);
+  void scores(Matrices<const T> a, Matrices<const T> b, T beta, T* c) const {
+    products<T>(count, Transpose::no, Transpose::yes, tokens, tokens, channels, a, b, beta,
+                {c, tokens, tokens * tokens});
   }
   /// c (tokens, channels) = op(p) b + beta c, p (tokens, tokens)
-  template <class T>
-  void weighted(Transpose turned, const T* p, const T* b, T beta, T* c) const {
-    products(count, {square, head, head}, turned, Transpose::no, tokens, channels, tokens, p, b,
-             beta, c);
+  void weighted(Transpose turned, const T* p, Matrices<const T> b, T beta, Matrices<T> c) const {
+    products<T>(count, turned, Transpose::no, tokens, channels, tokens,
+                {p, tokens, tokens * tokens}, b, beta, c);
   }
 };
-
-/// q, k and v of `rows` rows, packed.
-template <class T>
-struct PackedOperands {
-  Scratch<T> memory;
-  T *q, *k, *v;
-
-  PackedOperands(const AttentionShape& s, std::size_t rows, std::size_t first_row, const T* from_q,
-                 const T* from_k, const T* from_v)
-      : memory(3 * HeadProducts(s, rows).operand()) {
-    const std::size_t size = HeadProducts(s, rows).operand();
-    q = memory.data();
-    k = q + size;
-    v = k + size;
-    TokenCopy{s.heads, s.queries, s.channels, s.q}.gather(rows, first_row, from_q, q);
-    TokenCopy{s.heads, s.keys, s.channels, s.k}.gather(rows, first_row, from_k, k);
-    TokenCopy{s.heads, s.keys, s.channels, s.v}.gather(rows, first_row, from_v, v);
-  }
-};
-
-/// lse = log sum exp(s) of every row of `keys` scores.
-template <class T>
-void log_sum_exp(std::size_t rows, std::size_t keys, const T* s, T* lse) {
-  const Scratch<T> memory(rows);
-  T* const largest = memory.data();
-  reduce_rows<Largest<T>>(
-      rows, keys,
-      [=] MEANFLOW_HOST_DEVICE(std::size_t r, std::size_t j) {
-        return Largest<T>{s[r * keys + j]};
-      },
-      [=] MEANFLOW_HOST_DEVICE(std::size_t r, Largest<T> found) { largest[r] = found.value; });
-  reduce_rows<T>(
-      rows, keys,
-      [=] MEANFLOW_HOST_DEVICE(std::size_t r, std::size_t j) {
-        using std::exp;
-        return exp(s[r * keys + j] - largest[r]);
-      },
-      [=] MEANFLOW_HOST_DEVICE(std::size_t r, T sum) {
-        using std::log;
-        lse[r] = largest[r] + log(sum);
-      });
-}
 
 template <class T>
 void attention_by_products(const AttentionShape& s, std::size_t tangent_rows, const T* q,
                            const T* k, const T* v, T* y, T* lse) {
   const T scale = T(s.scale());
-  const TokenCopy out{s.heads, s.queries, s.channels, s.y};
-  const HeadProducts all(s, s.rows), part(s, tangent_rows);
-  const PackedOperands<T> x(s, s.rows, 0, q, k, v);
-  const Scratch<T> weights(all.weights()), result(all.operand()), sums(lse ? 0 : all.queries());
-  T *const p = weights.data(), *const packed = result.data();
-  T* const logarithms = lse ? lse : sums.data();
-  all.scores(x.q, x.k, T(0), p);
-  affine(Cuda{}, all.weights(), std::size_t{0}, scale, T(0), p, p);
-  log_sum_exp(all.queries(), s.keys, p, logarithms);
-  const Divisor by_keys(s.keys);
-  for_each_index(all.weights(), [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
-    using std::exp;
-    p[i] = exp(p[i] - logarithms[i / by_keys]);
-  });
-  all.weighted(Transpose::no, p, x.v, T(0), packed);
-  out.scatter(s.rows, 0, packed, y);
+  const HeadProducts<T> all(s, s.rows), part(s, tangent_rows);
+  using In = Heads<const T>;
+  using Out = Heads<T>;
+  const In of_q(s, s.queries, s.q, s.rows, 0, q), of_k(s, s.keys, s.k, s.rows, 0, k),
+      of_v(s, s.keys, s.v, s.rows, 0, v);
+  const auto xq = of_q.read(), xk = of_k.read(), xv = of_v.read();
+  const Scratch<T> weights(all.weights());
+  T* const p = weights.data();
+  all.scores(xq, xk, T(0), p);
+  softmax_of_rows<T>(all.queries(), s.keys, scale, p, p, lse);
+  const Out result(s, s.queries, s.y, s.rows, 0, y);
+  all.weighted(Transpose::no, p, xv, T(0), result.write());
+  result.written();
   if (tangent_rows == 0) return;
-  const PackedOperands<T> dx(s, tangent_rows, s.rows, q, k, v);
+  const In of_dq(s, s.queries, s.q, tangent_rows, s.rows, q),
+      of_dk(s, s.keys, s.k, tangent_rows, s.rows, k),
+      of_dv(s, s.keys, s.v, tangent_rows, s.rows, v);
   const Scratch<T> slopes(part.weights());
   T* const dp = slopes.data();
-  part.scores(dx.q, x.k, T(0), dp);
-  part.scores(x.q, dx.k, T(1), dp);
-  affine(Cuda{}, part.weights(), std::size_t{0}, scale, T(0), dp, dp);
-  softmax_jacobian(Cuda{}, part.queries(), s.keys, p, dp, dp);
-  part.weighted(Transpose::no, dp, x.v, T(0), packed);
-  part.weighted(Transpose::no, p, dx.v, T(1), packed);
-  out.scatter(tangent_rows, s.rows, packed, y);
+  part.scores(of_dq.read(), xk, T(0), dp);
+  part.scores(xq, of_dk.read(), T(1), dp);
+  softmax_jacobian_of_rows<T>(part.queries(), s.keys, scale, p, dp, dp);
+  const Out tangents(s, s.queries, s.y, tangent_rows, s.rows, y);
+  part.weighted(Transpose::no, dp, xv, T(0), tangents.write());
+  part.weighted(Transpose::no, p, of_dv.read(), T(1), tangents.write());
+  tangents.written();
 }
 
 template <class T>
 void attention_backward_by_products(const AttentionShape& s, const T* q, const T* k, const T* v,
                                     const T* lse, const T* g, T* gq, T* gk, T* gv) {
   const T scale = T(s.scale());
-  const HeadProducts all(s, s.rows);
-  const PackedOperands<T> x(s, s.rows, 0, q, k, v);
-  const Scratch<T> weights(2 * all.weights()), operands(2 * all.operand());
+  const HeadProducts<T> all(s, s.rows);
+  using In = Heads<const T>;
+  const In of_q(s, s.queries, s.q, s.rows, 0, q), of_k(s, s.keys, s.k, s.rows, 0, k),
+      of_v(s, s.keys, s.v, s.rows, 0, v), of_g(s, s.queries, s.y, s.rows, 0, g);
+  const auto xq = of_q.read(), xk = of_k.read(), up = of_g.read();
+  const Scratch<T> weights(2 * all.weights());
   T *const p = weights.data(), *const gs = p + all.weights();
-  T *const up = operands.data(), *const result = up + all.operand();
-  const TokenCopy of_y{s.heads, s.queries, s.channels, s.y};
-  of_y.gather(s.rows, 0, g, up);
-  all.scores(x.q, x.k, T(0), p);
+  all.scores(xq, xk, T(0), p);
   const Divisor by_keys(s.keys);
-  for_each_index(all.weights(), [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
-    using std::exp;
-    p[i] = exp(scale * p[i] - lse[i / by_keys]);
-  });
-  const auto give = [&](const TokenStrides& strides, T* to) {
-    TokenCopy{s.heads, s.keys, s.channels, strides}.scatter(s.rows, 0, result, to);
+  for_each_index(
+      all.weights(),
+      [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
+        using std::exp;
+        p[i] = exp(scale * p[i] - lse[i / by_keys]);
+      },
+      2 * all.weights() * sizeof(T));
+  const auto give = [&](Transpose turned, const T* by, Matrices<const T> x, std::size_t tokens,
+                        const TokenStrides& strides, T* to) {
+    const Heads<T> result(s, tokens, strides, s.rows, 0, to);
+    all.weighted(turned, by, x, T(0), result.write());
+    result.written();
   };
-  all.weighted(Transpose::yes, p, up, T(0), result);
-  give(s.v, gv);
-  all.scores(up, x.v, T(0), gs);
-  softmax_jacobian(Cuda{}, all.queries(), s.keys, p, gs, gs);
-  affine(Cuda{}, all.weights(), std::size_t{0}, scale, T(0), gs, gs);
-  all.weighted(Transpose::no, gs, x.k, T(0), result);
-  give(s.q, gq);
-  all.weighted(Transpose::yes, gs, x.q, T(0), result);
-  give(s.k, gk);
+  give(Transpose::yes, p, up, s.keys, s.v, gv);
+  all.scores(up, of_v.read(), T(0), gs);
+  softmax_jacobian_of_rows<T>(all.queries(), s.keys, scale, p, gs, gs);
+  give(Transpose::no, gs, xk, s.queries, s.q, gq);
+  give(Transpose::yes, gs, xq, s.keys, s.k, gk);
 }
 
 /// The online passes, whatever the length.

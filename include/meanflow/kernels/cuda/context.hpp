@@ -29,6 +29,9 @@ struct CudaError : Error {
 
 namespace kernels::cuda {
 
+/// Groups of teams of which the last to finish does more than the others (`columns.hpp`).
+inline constexpr std::size_t most_groups = 1024;
+
 namespace detail {
 
 /// The number of the GPU for threads that have not used one yet.
@@ -112,6 +115,9 @@ class Context {
     check(cublasSetWorkspace(blas, blas_memory_, blas_bytes), "cublasSetWorkspace");
     check(cudnnCreate(&dnn), "cudnnCreate");
     check(cudnnSetStream(dnn, stream), "cudnnSetStream");
+    check(cudaMalloc(&finished_teams_, most_groups * sizeof(unsigned)), "cudaMalloc for counters");
+    check(cudaMemsetAsync(finished_teams_, 0, most_groups * sizeof(unsigned), stream),
+          "cudaMemset of counters");
     detail::has_context_of_thread() = true;
   }
   Context(const Context&) = delete;
@@ -124,6 +130,7 @@ class Context {
     static_cast<void>(cudnnDestroy(dnn));
     static_cast<void>(cublasDestroy(blas));
     static_cast<void>(cudaFree(blas_memory_));
+    static_cast<void>(cudaFree(finished_teams_));
     static_cast<void>(cudaStreamDestroy(stream));
   }
 
@@ -132,6 +139,10 @@ class Context {
     refuse_while_recording();
     check(cudaStreamSynchronize(stream), "cudaStreamSynchronize");
   }
+
+  /// Counters of `most_groups` groups of teams that are zero between launches: who makes them more
+  /// makes them zero again.
+  [[nodiscard]] unsigned* finished_teams() const { return static_cast<unsigned*>(finished_teams_); }
 
   const int device;
   cudaStream_t stream = nullptr;
@@ -142,6 +153,7 @@ class Context {
   static constexpr std::size_t blas_bytes = std::size_t{32} << 20;  // as NVIDIA advises for Hopper
   bool first_;
   void* blas_memory_ = nullptr;
+  void* finished_teams_ = nullptr;
 };
 
 [[nodiscard]] inline Context& context() {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Plans of cuDNN's convolutions, channels last.
+/// Plans of convolutions by cuDNN's older functions, channels last: where its graph interface
+/// (`cudnn_graph.hpp`) has none.
 #pragma once
 
 #include <array>
@@ -12,6 +13,7 @@
 
 #include <meanflow/kernels/conv_shape.hpp>
 #include <meanflow/kernels/cuda/context.hpp>
+#include <meanflow/kernels/cuda/convolution_plan.hpp>
 #include <meanflow/kernels/cuda/memory.hpp>
 #include <meanflow/kernels/precision.hpp>
 
@@ -33,45 +35,19 @@ class Descriptor {
   Handle handle_ = nullptr;
 };
 
-enum class Direction { forward, backward_data, backward_weights };
-
-/// What a convolution is planned for.
-struct ConvolutionKey {
-  ConvShape shape;
-  Direction direction;
-  Precision precision;
-
-  friend bool operator==(const ConvolutionKey&, const ConvolutionKey&) = default;
-};
-
-[[nodiscard]] inline std::string to_string(const ConvolutionKey& key) {
-  const auto n = [](std::size_t value) { return std::to_string(value); };
-  const ConvShape& s = key.shape;
-  return "the convolution of (" + n(s.rows) + ", " + n(s.height) + ", " + n(s.width) + ", " +
-         n(s.in) + ") to " + n(s.out) + " channels" +
-         (key.direction == Direction::forward         ? ""
-          : key.direction == Direction::backward_data ? ", to its input"
-                                                      : ", to its weights") +
-         (key.precision == Precision::float32 ? " in float32"
-          : key.precision == Precision::tf32  ? " in TF32"
-                                              : " in bfloat16");
-}
-
 /// A convolution in one of its three directions: descriptors, and the algorithms of cuDNN that can
 /// do it.
-class Convolution {
+class Convolution final : public ConvolutionPlan {
  public:
   /// nullptr if cuDNN has no algorithm for it.
-  [[nodiscard]] static std::shared_ptr<const Convolution> plan(const ConvolutionKey& key) {
+  [[nodiscard]] static std::shared_ptr<const ConvolutionPlan> plan(const ConvolutionKey& key) {
     auto plan = std::make_shared<Convolution>(key);
     return plan->describe() && plan->rank() ? plan : nullptr;
   }
 
   explicit Convolution(const ConvolutionKey& key) : key_(key) {}
 
-  /// Images at both ends and weights with channels last, in the type of the precision; writes to
-  /// what the direction leads to. False if none of the algorithms works after all.
-  [[nodiscard]] bool run(void* x, void* y, void* weights) const {
+  [[nodiscard]] bool run(void* x, void* y, void* weights) const override {
     for (; best_ < algorithms_.size(); ++best_)
       if (run(algorithms_[best_], x, y, weights)) return true;
     return false;

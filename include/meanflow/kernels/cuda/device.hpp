@@ -51,7 +51,7 @@ inline void check_precision(Cuda, Precision wanted) {
 
 template <class T>
 void fill(Cuda, std::size_t n, T value, T* y) {
-  cuda::for_each_index(n, [=] MEANFLOW_HOST_DEVICE(std::size_t i) { y[i] = value; });
+  cuda::fill_numbers(n, value, y);
 }
 
 template <class T>

@@ -36,6 +36,14 @@ class Divisor {
   friend MEANFLOW_HOST_DEVICE std::size_t operator%(std::size_t i, const Divisor& d) {
     return i - i / d * d.divisor_;
   }
+  /// Of numbers of 32 bits, without a look at them: i and d have to be below 2^31.
+  friend MEANFLOW_HOST_DEVICE std::uint32_t operator/(std::uint32_t i, const Divisor& d) {
+    const auto high = static_cast<std::uint32_t>(std::uint64_t{i} * d.multiplier_ >> 32);
+    return (high + i) >> d.shift_;
+  }
+  friend MEANFLOW_HOST_DEVICE std::uint32_t operator%(std::uint32_t i, const Divisor& d) {
+    return i - i / d * static_cast<std::uint32_t>(d.divisor_);
+  }
 
  private:
   std::size_t divisor_;

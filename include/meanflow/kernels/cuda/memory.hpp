@@ -12,6 +12,7 @@
 #include <meanflow/kernels/cuda/context.hpp>
 #include <meanflow/kernels/cuda/graph.hpp>
 #include <meanflow/kernels/cuda/launch.hpp>
+#include <meanflow/kernels/cuda/staging.hpp>
 #include <meanflow/kernels/cuda/tag.hpp>
 #include <meanflow/kernels/cuda/work.hpp>
 #include <meanflow/kernels/scratch.hpp>
@@ -31,6 +32,7 @@ struct device_traits<Device> {
     if (bytes == 0) return;
     kernels::cuda::refuse_while_recording();
     kernels::cuda::work().transfer(bytes);
+    if (kernels::cuda::staging().send(bytes, from, to)) return;
     move(bytes, from, to, cudaMemcpyHostToDevice);
     kernels::cuda::context().wait();  // `from` may be gone when this returns
   }
@@ -53,8 +55,7 @@ struct device_traits<Device> {
   }
   template <class T>
   static void fill(std::size_t count, T value, T* to) {
-    kernels::cuda::for_each_index(count,
-                                  [=] MEANFLOW_HOST_DEVICE(std::size_t i) { to[i] = value; });
+    kernels::cuda::fill_numbers(count, value, to);
   }
 
  private:
@@ -92,7 +93,7 @@ struct device_traits<Device> {
   }
   template <class T>
   static void fill(std::size_t count, T value, T* to) {
-    kernels::cuda::work().launch(count);
+    kernels::cuda::work().launch(count, count * sizeof(T));
     Host::fill(count, value, to);
   }
 };

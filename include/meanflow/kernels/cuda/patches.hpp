@@ -76,7 +76,8 @@ void sum_patches(const ConvShape& s, const T* rows, T* image) {
 template <class T, class X, class Y, class F>
 void for_each_image(const ConvShape& s, X* x, Y* y, F f) {
   const std::size_t pixels = s.out_height() * s.out_width();
-  work().launch(s.out * s.in * s.kernel * s.kernel);
+  const std::size_t weights = s.out * s.in * s.kernel * s.kernel;
+  work().launch(weights, 2 * weights * sizeof(float));
   const InPlaceOfOneCall call;
   const Scratch<T> rows(pixels * s.in * s.kernel * s.kernel);
   for (std::size_t r = 0; r < s.rows; ++r)

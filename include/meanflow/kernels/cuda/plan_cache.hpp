@@ -31,10 +31,10 @@ class PlanCache {
     return plan;
   }
 
-  /// Marks `key` as having no plan, after its plan has failed.
-  void refuse(const Key& key) {
+  /// Another plan for a key whose plan has failed; nullptr for none.
+  void replace(const Key& key, std::shared_ptr<const Plan> other) {
     for (auto& [known, plan] : entries_)
-      if (known == key) plan.reset();
+      if (known == key) plan = std::move(other);
   }
 
  private:

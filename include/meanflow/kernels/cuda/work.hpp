@@ -13,6 +13,7 @@ namespace meanflow::kernels::cuda {
 struct Work {
   std::uint64_t launches = 0;      ///< of this library's own kernels
   std::uint64_t elements = 0;      ///< that those were launched for
+  double moved = 0;                ///< bytes that they read and write, as far as they say so
   std::uint64_t products = 0;      ///< calls of cuBLAS
   std::uint64_t convolutions = 0;  ///< calls of cuDNN
   std::uint64_t copies = 0;        ///< and fills, of memory within the device
@@ -20,10 +21,15 @@ struct Work {
   std::uint64_t bytes = 0;         ///< of copies and transfers
   double multiply_adds = 0;        ///< of products and convolutions
 
-  void launch(std::size_t n) {
+  void launch(std::size_t n, std::size_t bytes_moved = 0) {
     if (replaced_ || n == 0) return;
     ++launches;
     elements += n;
+    moved += static_cast<double>(bytes_moved);
+  }
+  /// Bytes of a launch that is counted otherwise.
+  void move(std::size_t bytes_moved) {
+    if (!replaced_) moved += static_cast<double>(bytes_moved);
   }
   /// Elements that the threads of a launch have beyond one each.
   void more(std::size_t n) {

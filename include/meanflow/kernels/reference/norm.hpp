@@ -3,8 +3,9 @@
 /// Group normalisation, modulation and activation in one, as plain loops, channels last.
 ///
 /// With mean m and deviation s of each group of channels of a row over all its pixels,
-///   n = (x - m) / s,  s = sqrt(var + eps),   p = n a + b,   y = f(p),
-/// where a and b are one number per row and channel. Layer normalisation is one group.
+///   n = (x + c - m) / s,  s = sqrt(var + eps),   p = n a + b,   y = f(p),
+/// where a, b and c are one number per row and channel, or a and b one per channel; c may be
+/// absent. Layer normalisation is one group.
 #pragma once
 
 #include <cmath>
@@ -26,100 +27,123 @@ struct NormShape {
   [[nodiscard]] constexpr std::size_t group_size() const { return pixels * group_channels(); }
 };
 
+/// What belongs to the channels of a normalised batch. Tangents of the first rows follow the rows.
+template <class T>
+struct NormTerms {
+  const T *scale, *shift;    ///< a and b: (rows, channels), or (channels) without tangents
+  bool shared = false;       ///< whether they are one for all rows
+  const T* added = nullptr;  ///< c, (rows, channels); null for none
+
+  /// From one row of a and b to the next.
+  [[nodiscard]] MEANFLOW_HOST_DEVICE constexpr std::size_t stride(const NormShape& n) const {
+    return shared ? 0 : n.channels;
+  }
+};
+
 namespace kernels {
 
-/// Mean and 1 / s of every group: `mean` and `inv_std` are (rows, groups).
+namespace detail {
+
+/// f(i, k, c) for the elements of a group of row r, at i of the batch, whose a and b are at k and
+/// whose c is at place c.
+template <class T, class F>
+void for_each_of_group(const NormShape& n, const NormTerms<T>& terms, std::size_t r, std::size_t g,
+                       F f) {
+  for (std::size_t p = 0; p < n.pixels; ++p)
+    for (std::size_t c = g * n.group_channels(); c < (g + 1) * n.group_channels(); ++c)
+      f(r * n.image() + p * n.channels + c, r * terms.stride(n) + c, r * n.channels + c);
+}
+
 template <class T>
-void group_statistics(Reference, const NormShape& n, T epsilon, const T* x, T* mean, T* inv_std) {
+[[nodiscard]] T added_at(const NormTerms<T>& terms, std::size_t place) {
+  return terms.added ? terms.added[place] : T(0);
+}
+
+}  // namespace detail
+
+/// y = f(n a + b), and for the first `tangent_rows` rows, whose tangents follow the rows of x, of
+/// a, b and c and of y:
+///   dy = f'(p) (dn a + n da + db),  dn = (dx + dc - mean(dx + dc) - n mean(n (dx + dc))) / s.
+/// Stores m and 1 / s of every group, (rows, groups).
+template <class F, class T>
+void group_norm(Reference, F f, const NormShape& n, std::size_t tangent_rows, T epsilon, const T* x,
+                const NormTerms<T>& terms, T* y, T* mean, T* inv_std) {
   using std::sqrt;
+  const T size = T(n.group_size());
+  const std::size_t values = n.rows * n.image(), modulations = n.rows * n.channels;
   for (std::size_t r = 0; r < n.rows; ++r)
     for (std::size_t g = 0; g < n.groups; ++g) {
-      const auto for_each = [&](auto f) {
-        for (std::size_t p = 0; p < n.pixels; ++p)
-          for (std::size_t c = g * n.group_channels(); c < (g + 1) * n.group_channels(); ++c)
-            f(x[r * n.image() + p * n.channels + c]);
+      const auto for_each = [&](auto body) { detail::for_each_of_group(n, terms, r, g, body); };
+      const auto value = [&](std::size_t i, std::size_t c) {
+        return x[i] + detail::added_at(terms, c);
+      };
+      const auto tangent = [&](std::size_t i, std::size_t c) {
+        return x[values + i] + detail::added_at(terms, modulations + c);
       };
       T sum(0), square(0);
-      for_each([&](T value) { sum += value; });
-      const T m = sum / T(n.group_size());
-      for_each([&](T value) { square += (value - m) * (value - m); });
+      for_each([&](std::size_t i, std::size_t, std::size_t c) { sum += value(i, c); });
+      const T m = sum / size;
+      for_each([&](std::size_t i, std::size_t, std::size_t c) {
+        square += (value(i, c) - m) * (value(i, c) - m);
+      });
+      const T inverse = T(1) / sqrt(square / size + epsilon);
       mean[r * n.groups + g] = m;
-      inv_std[r * n.groups + g] = T(1) / sqrt(square / T(n.group_size()) + epsilon);
-    }
-}
-
-/// y = f(n a + b); a and b are (rows, channels).
-template <class F, class T>
-void group_norm(Reference, F f, const NormShape& n, const T* x, const T* mean, const T* inv_std,
-                const T* a, const T* b, T* y) {
-  for (std::size_t r = 0; r < n.rows; ++r)
-    for (std::size_t p = 0; p < n.pixels; ++p)
-      for (std::size_t c = 0; c < n.channels; ++c) {
-        const std::size_t i = r * n.image() + p * n.channels + c, k = r * n.channels + c;
-        const std::size_t group = r * n.groups + c / n.group_channels();
-        y[i] = f((x[i] - mean[group]) * inv_std[group] * a[k] + b[k]);
-      }
-}
-
-/// dy = f'(p) (dn a + n da + db) with dn = (dx - mean(dx) - n mean(n dx)) / s.
-template <class F, class T>
-void group_norm_tangent(Reference, F f, const NormShape& n, const T* x, const T* dx, const T* mean,
-                        const T* inv_std, const T* a, const T* da, const T* b, const T* db, T* dy) {
-  for (std::size_t r = 0; r < n.rows; ++r)
-    for (std::size_t g = 0; g < n.groups; ++g) {
-      const std::size_t group = r * n.groups + g;
-      const auto for_each = [&](auto body) {
-        for (std::size_t p = 0; p < n.pixels; ++p)
-          for (std::size_t c = g * n.group_channels(); c < (g + 1) * n.group_channels(); ++c) {
-            const std::size_t i = r * n.image() + p * n.channels + c, k = r * n.channels + c;
-            body(i, k, (x[i] - mean[group]) * inv_std[group], dx[i]);
-          }
-      };
-      T sum(0), dot(0);
-      for_each([&](std::size_t, std::size_t, T normalized, T d) {
-        sum += d;
-        dot += normalized * d;
+      inv_std[r * n.groups + g] = inverse;
+      for_each([&](std::size_t i, std::size_t k, std::size_t c) {
+        y[i] = f((value(i, c) - m) * inverse * terms.scale[k] + terms.shift[k]);
       });
-      const T size = T(n.group_size());
-      for_each([&](std::size_t i, std::size_t k, T normalized, T d) {
-        const T dn = (d - sum / size - normalized * (dot / size)) * inv_std[group];
-        const T slope = f(Dual<T>(normalized * a[k] + b[k], T(1))).tangent;
-        dy[i] = slope * (dn * a[k] + normalized * da[k] + db[k]);
+      if (r >= tangent_rows) continue;
+      T dsum(0), dot(0);
+      for_each([&](std::size_t i, std::size_t, std::size_t c) {
+        dsum += tangent(i, c);
+        dot += (value(i, c) - m) * inverse * tangent(i, c);
+      });
+      for_each([&](std::size_t i, std::size_t k, std::size_t c) {
+        const T normalized = (value(i, c) - m) * inverse;
+        const T dn = (tangent(i, c) - dsum / size - normalized * (dot / size)) * inverse;
+        const T da = terms.shared ? T(0) : terms.scale[modulations + k];
+        const T db = terms.shared ? T(0) : terms.shift[modulations + k];
+        const T slope = f(Dual<T>(normalized * terms.scale[k] + terms.shift[k], T(1))).tangent;
+        y[values + i] = slope * (dn * terms.scale[k] + normalized * da + db);
       });
     }
 }
 
-/// With q = g f'(p): ga = sum over pixels of q n, gb = sum of q (both (rows, channels)), and
-/// gx = (q a - mean(q a) - n mean(n q a)) / s.
+/// With q = g f'(p): ga = sum over pixels of q n and gb = sum of q, (rows, channels) even where a
+/// and b are shared; gx = (q a - mean(q a) - n mean(n q a)) / s; gc = sum over pixels of gx, unless
+/// `added_gradient` is null. gx is added to `before`, a buffer of its own, unless that is null.
 template <class F, class T>
-void group_norm_backward(Reference, F f, const NormShape& n, const T* x, const T* mean,
-                         const T* inv_std, const T* a, const T* b, const T* g, T* gx, T* ga,
-                         T* gb) {
+void group_norm_backward(Reference, F f, const NormShape& n, const T* x, const NormTerms<T>& terms,
+                         const T* mean, const T* inv_std, const T* g, T* gx, T* ga, T* gb,
+                         T* added_gradient, const T* before) {
+  for (std::size_t i = 0; i < n.rows * n.channels; ++i) {
+    ga[i] = gb[i] = T(0);
+    if (added_gradient) added_gradient[i] = T(0);
+  }
+  const T size = T(n.group_size());
   for (std::size_t r = 0; r < n.rows; ++r)
-    for (std::size_t group_index = 0; group_index < n.groups; ++group_index) {
-      const std::size_t group = r * n.groups + group_index;
-      const std::size_t first = group_index * n.group_channels();
+    for (std::size_t h = 0; h < n.groups; ++h) {
+      const std::size_t group = r * n.groups + h;
       const auto for_each = [&](auto body) {
-        for (std::size_t p = 0; p < n.pixels; ++p)
-          for (std::size_t c = first; c < first + n.group_channels(); ++c) {
-            const std::size_t i = r * n.image() + p * n.channels + c, k = r * n.channels + c;
-            const T normalized = (x[i] - mean[group]) * inv_std[group];
-            const T q = g[i] * f(Dual<T>(normalized * a[k] + b[k], T(1))).tangent;
-            body(i, k, normalized, q);
-          }
+        detail::for_each_of_group(n, terms, r, h, [&](std::size_t i, std::size_t k, std::size_t c) {
+          const T value = x[i] + detail::added_at(terms, c);
+          const T normalized = (value - mean[group]) * inv_std[group];
+          const T p = normalized * terms.scale[k] + terms.shift[k];
+          body(i, k, c, normalized, g[i] * f(Dual<T>(p, T(1))).tangent);
+        });
       };
-      for (std::size_t c = first; c < first + n.group_channels(); ++c)
-        ga[r * n.channels + c] = gb[r * n.channels + c] = T(0);
       T sum(0), dot(0);
-      for_each([&](std::size_t, std::size_t k, T normalized, T q) {
-        ga[k] += q * normalized;
-        gb[k] += q;
-        sum += q * a[k];
-        dot += q * a[k] * normalized;
+      for_each([&](std::size_t, std::size_t k, std::size_t c, T normalized, T q) {
+        ga[c] += q * normalized;
+        gb[c] += q;
+        sum += q * terms.scale[k];
+        dot += q * terms.scale[k] * normalized;
       });
-      const T size = T(n.group_size());
-      for_each([&](std::size_t i, std::size_t k, T normalized, T q) {
-        gx[i] = (q * a[k] - sum / size - normalized * (dot / size)) * inv_std[group];
+      for_each([&](std::size_t i, std::size_t k, std::size_t c, T normalized, T q) {
+        const T value =
+            (q * terms.scale[k] - sum / size - normalized * (dot / size)) * inv_std[group];
+        if (added_gradient) added_gradient[c] += value;
+        gx[i] = before ? before[i] + value : value;
       });
     }
 }
