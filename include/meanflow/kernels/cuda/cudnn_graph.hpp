@@ -164,38 +164,49 @@ class GraphConvolution final : public ConvolutionPlan {
         .set_integers(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, stride);
     static_cast<void>(of_convolution.finish());
     const auto& convolution = kept(std::move(of_convolution));
-    switch (key_.direction) {
-      case Direction::forward: {
-        GraphDescriptor op(CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR);
-        op.set_number(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, 1.0F)
-            .set_number(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, 0.0F)
-            .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, convolution)
-            .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, x)
-            .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, w)
-            .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, y);
-        return op;
-      }
-      case Direction::backward_data: {
-        GraphDescriptor op(CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR);
-        op.set_number(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, 1.0F)
-            .set_number(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, 0.0F)
-            .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, convolution)
-            .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, x)
-            .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, w)
-            .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, y);
-        return op;
-      }
-      case Direction::backward_weights:
-        break;
-    }
-    GraphDescriptor op(CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR);
-    op.set_number(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, 1.0F)
-        .set_number(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA, 0.0F)
-        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC, convolution)
-        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, x)
-        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW, w)
-        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, y);
+    const OperationNames& names = names_of(key_.direction);
+    GraphDescriptor op(names.operation);
+    op.set_number(names.alpha, 1.0F)
+        .set_number(names.beta, 0.0F)
+        .set(names.convolution, convolution)
+        .set(names.x, x)
+        .set(names.weights, w)
+        .set(names.y, y);
     return op;
+  }
+
+  /// What a direction's operation and its attributes are called.
+  struct OperationNames {
+    cudnnBackendDescriptorType_t operation;
+    cudnnBackendAttributeName_t alpha, beta, convolution, x, weights, y;
+  };
+  [[nodiscard]] static const OperationNames& names_of(Direction direction) {
+    static constexpr OperationNames forward{CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
+                                            CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
+                                            CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA,
+                                            CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
+                                            CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
+                                            CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
+                                            CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y};
+    static constexpr OperationNames to_data{
+        CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
+        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
+        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA,
+        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
+        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
+        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
+        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY};
+    static constexpr OperationNames to_weights{
+        CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
+        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA,
+        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA,
+        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
+        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
+        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
+        CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY};
+    return direction == Direction::forward         ? forward
+           : direction == Direction::backward_data ? to_data
+                                                   : to_weights;
   }
 
   [[nodiscard]] bool describe() {

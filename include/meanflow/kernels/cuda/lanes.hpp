@@ -259,6 +259,9 @@ struct Neighbours {
 inline constexpr std::size_t lanes = 4;
 using Four = Neighbours<lanes>;
 
+/// How many threads that makes for n elements.
+[[nodiscard]] inline std::size_t fours(std::size_t n) { return (n + lanes - 1) / lanes; }
+
 }  // namespace meanflow::kernels::cuda
 
 namespace meanflow {

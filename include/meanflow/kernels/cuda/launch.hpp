@@ -95,7 +95,7 @@ void for_each_launch(std::size_t n, std::size_t each, F f) {
 /// y = value, n times.
 template <class T>
 void fill_numbers(std::size_t n, T value, T* y) {
-  for_each_launch((n + lanes - 1) / lanes, 1, [&](std::size_t first, std::size_t count) {
+  for_each_launch(fours(n), 1, [&](std::size_t first, std::size_t count) {
     const std::size_t begin = first * lanes, end = std::min(n, begin + count * lanes);
     for_each_item(count, end - begin, (end - begin) * sizeof(T),
                   [value, y, begin, end] MEANFLOW_HOST_DEVICE(std::uint32_t i) {
@@ -172,14 +172,5 @@ void reduce_rows(std::size_t rows, std::size_t n, Term term, Finish finish, std:
   detail::sum_each<S>(rows, n, term, finish);
 #endif
 }
-
-/// Two sums at a time.
-template <class T>
-struct Pair {
-  T first{}, second{};
-  friend MEANFLOW_HOST_DEVICE Pair operator+(const Pair& a, const Pair& b) {
-    return {a.first + b.first, a.second + b.second};
-  }
-};
 
 }  // namespace meanflow::kernels::cuda

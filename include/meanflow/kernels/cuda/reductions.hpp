@@ -20,7 +20,7 @@ namespace meanflow::kernels {
 template <class T>
 void squared_norm(Cuda, std::size_t n, const T* x, double* square) {
   constexpr std::size_t max_parts = 1024;
-  const std::size_t all = (n + cuda::lanes - 1) / cuda::lanes;  // fours
+  const std::size_t all = cuda::fours(n);
   const std::size_t parts = all < max_parts ? 1 : max_parts, each = (all + parts - 1) / parts;
   const cuda::Scratch<double> partial(parts);
   double* sums = partial.data();

@@ -167,17 +167,17 @@ void add_row_norm_gradients(const GroupedRows& s, const T* x, const T* mean, con
                             const T* g, T* ga, T* gb) {
   using V = Lanes<T, W>;
   const std::size_t columns = s.columns, together = s.together;
-  reduce_columns<Pair<V>>(
+  reduce_columns<Sums<V, 2>>(
       s.groups(), together, columns / W,
       [=] MEANFLOW_HOST_DEVICE(std::size_t group, std::size_t token, std::size_t unit) {
         const std::size_t r = group * together + token, i = r * columns + unit * W;
         const V up = load_lanes<W>(g + i);
-        return Pair<V>{up * ((load_lanes<W>(x + i) - V(mean[r])) * V(inv_std[r])), up};
+        return Sums<V, 2>{{up * ((load_lanes<W>(x + i) - V(mean[r])) * V(inv_std[r])), up}};
       },
-      [=] MEANFLOW_HOST_DEVICE(std::size_t group, std::size_t unit, const Pair<V>& sums) {
+      [=] MEANFLOW_HOST_DEVICE(std::size_t group, std::size_t unit, const Sums<V, 2>& sums) {
         const std::size_t at = group * columns + unit * W;
-        if (ga) store_lanes(ga + at, load_lanes<W>(ga + at) + sums.first);
-        if (gb) store_lanes(gb + at, load_lanes<W>(gb + at) + sums.second);
+        if (ga) store_lanes(ga + at, load_lanes<W>(ga + at) + sums.of[0]);
+        if (gb) store_lanes(gb + at, load_lanes<W>(gb + at) + sums.of[1]);
       },
       s.rows * columns, 2 * s.rows * columns * sizeof(T));
 }

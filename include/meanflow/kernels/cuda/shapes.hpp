@@ -31,8 +31,6 @@ MEANFLOW_HOST_DEVICE void for_each_of_four(std::size_t begin, std::size_t end, c
   for (std::size_t i = begin; i < end; ++i) f(Element{i});
 }
 
-[[nodiscard]] inline std::size_t fours(std::size_t n) { return (n + lanes - 1) / lanes; }
-
 }  // namespace cuda
 
 template <class Body>
