@@ -114,7 +114,7 @@ struct Images {
       : shape(s),
         x(normal_noise({s.rows, s.height, s.width, s.in}, 1)),
         y(normal_noise({s.rows, s.height, s.width, s.out}, 2)),
-        weights(normal_noise({s.out, s.in, s.kernel, s.kernel}, 3)) {}
+        weights(normal_noise({s.out, s.in, s.kernel.height, s.kernel.width}, 3)) {}
 
   ConvShape shape;
   Tensor<float> x, y, weights;
@@ -132,8 +132,8 @@ void convolve(Direction direction, Images& i) {
 
 /// Those of the definition, whatever the algorithm makes of them.
 void count_operations(benchmark::State& state, const ConvShape& s) {
-  const auto per_call = static_cast<double>(s.rows * s.out_height() * s.out_width() * s.out * s.in *
-                                            s.kernel * s.kernel);
+  const auto per_call =
+      static_cast<double>(s.rows * s.out_height() * s.out_width() * s.out * s.in * s.kernel.size());
   state.counters["flop/s"] =
       benchmark::Counter(2.0 * per_call * static_cast<double>(state.iterations()),
                          benchmark::Counter::kIsRate, benchmark::Counter::kIs1000);

@@ -16,4 +16,5 @@ install(FILES
   cmake/meanflow-dependencies.cmake
   cmake/meanflow-mpi.cmake
   cmake/meanflow-nccl.cmake
+  cmake/meanflow-onnx.cmake
   DESTINATION ${meanflow_package_dir})

@@ -31,14 +31,14 @@ void gemm(Counting, Transpose, Transpose, std::size_t m, std::size_t n, std::siz
 template <class T>
 void conv2d(Counting, const ConvShape& s, const T*, const T*, T* y) {
   const std::size_t size = s.rows * s.out_height() * s.out_width() * s.out;
-  Counting::multiply_adds += std::uint64_t{size} * s.in * s.kernel * s.kernel;
+  Counting::multiply_adds += std::uint64_t{size} * s.in * s.kernel.size();
   std::fill_n(y, size, T(0));
 }
 
 template <class T>
 void conv2d_backward_data(Counting, const ConvShape& s, const T*, const T*, T* gx) {
   Counting::multiply_adds +=
-      std::uint64_t{s.rows} * s.out_height() * s.out_width() * s.out * s.in * s.kernel * s.kernel;
+      std::uint64_t{s.rows} * s.out_height() * s.out_width() * s.out * s.in * s.kernel.size();
   std::fill_n(gx, s.rows * s.height * s.width * s.in, T(0));
 }
 

@@ -22,6 +22,7 @@
 #include "data.hpp"
 #include "model.hpp"
 #include "output.hpp"
+#include "published.hpp"
 
 namespace cifar10 {
 
@@ -109,11 +110,11 @@ template <class Pictures, class Of>
   return parse_configuration(to_yaml(settings), "the checkpoint's configuration", changes);
 }
 
-/// CHECKPOINT/../../classifier.safetensors for a training run's own checkpoint, else beside it.
-[[nodiscard]] std::filesystem::path default_classifier(const std::filesystem::path& checkpoint) {
+/// The folder of a training run for its own checkpoint, else the checkpoint's.
+[[nodiscard]] std::filesystem::path run_folder(const std::filesystem::path& checkpoint) {
   std::filesystem::path folder = checkpoint.parent_path();
   if (folder.filename() == "checkpoints") folder = folder.parent_path();
-  return folder / "classifier.safetensors";
+  return folder;
 }
 
 void train_missing_classifier(const std::filesystem::path& path, const Settings& settings,
@@ -146,6 +147,25 @@ void warn_of_chance(const Classifier& classifier) {
   return in_steps * (sampling.guidance == 1 ? 1 : 2);
 }
 
+/// "50 samples in 2 steps, guided"
+[[nodiscard]] std::string row_name(std::size_t count, const Sampling& sampling) {
+  return std::to_string(count) + " samples in " + std::to_string(sampling.nfe) +
+         (sampling.nfe == 1 ? " step" : " steps") + (sampling.guidance == 1 ? "" : ", guided");
+}
+
+/// How the samples of a row were made, beside its measures.
+void note_sampling(nlohmann::json& result, const Sampling& sampling) {
+  result["nfe"] = sampling.nfe;
+  if (sampling.solver)
+    result["solver"] = *sampling.solver == meanflow::Solver::heun ? "heun" : "euler";
+  result["evaluations_per_picture"] = evaluations(sampling);
+  result["guidance"] = sampling.guidance;
+  if (sampling.input.omega != 1)
+    result["input"] = {{"omega", sampling.input.omega},
+                       {"interval", {sampling.input.t_min, sampling.input.t_max}}};
+  result["seed"] = sampling.seed;
+}
+
 /// Everything that stays the same from one number of steps to the next.
 struct Evaluation {
   const meanflow::AnyCommunicator& processes;
@@ -176,15 +196,7 @@ struct Evaluation {
     processes.all_reduce(std::span<double>(&agreed, 1));
     if (!is_root(processes)) return {};
     nlohmann::json result = compared(features, reference, neighbours);
-    result["nfe"] = sampling.nfe;
-    if (sampling.solver)
-      result["solver"] = *sampling.solver == meanflow::Solver::heun ? "heun" : "euler";
-    result["evaluations_per_picture"] = evaluations(sampling);
-    result["guidance"] = sampling.guidance;
-    if (sampling.input.omega != 1)
-      result["input"] = {{"omega", sampling.input.omega},
-                         {"interval", {sampling.input.t_min, sampling.input.t_max}}};
-    result["seed"] = sampling.seed;
+    note_sampling(result, sampling);
     if (labels) result["class_agreement"] = agreed / static_cast<double>(count);
     return result;
   }
@@ -220,13 +232,47 @@ void print_row(const std::string& name, const nlohmann::json& row) {
   std::fflush(stdout);
 }
 
+/// By the features that papers use.
+void evaluate_as_published(const EvaluateRequest& request, const Model& model,
+                           const Settings& settings, const Sampling& how,
+                           const meanflow::ImageSet& pictures) {
+  const std::size_t count = request.count > 0 ? request.count : 50'000;
+  const std::filesystem::path reference =
+      request.reference.empty()
+          ? run_folder(request.checkpoint) / "inception_statistics.safetensors"
+          : request.reference;
+  const Published published(request.processes, request.inception, reference, pictures);
+  const bool root = is_root(request.processes);
+  if (root) print_published_head();
+  nlohmann::json results = nlohmann::json::array();
+  for (const std::size_t nfe : request.nfe.empty() ? settings.evaluate.nfe : request.nfe) {
+    Sampling sampling = how;
+    sampling.nfe = nfe;
+    results.push_back(published.measure(model, count, sampling));
+    if (!root) continue;
+    note_sampling(results.back(), sampling);
+    print_published(row_name(count, sampling), results.back());
+  }
+  if (!root || request.out.empty()) return;
+  write_json(request.out, {{"measure", "as published, by the Inception network"},
+                           {"inception", request.inception.string()},
+                           {"reference", reference.string()},
+                           {"reference_count", published.reference_count()},
+                           {"checkpoint", request.checkpoint.string()},
+                           {"step", model.identity().step},
+                           {"average", request.average},
+                           {"count", count},
+                           {"results", results},
+                           {"configuration", to_yaml(settings)}});
+}
+
 }  // namespace
 
 void evaluate(const EvaluateRequest& request) {
   const meanflow::AnyCommunicator& processes = request.processes;
   const bool root = is_root(processes);
   by_root(processes, [&] { prepare_output(request.out); });
-  const Model model(request.checkpoint, request.average, request.where);
+  const Model model(request.checkpoint, request.average, request.where, request.config);
   const Settings settings = with_changes(model.identity().settings, request.changes);
   const Sampling how{.seed = request.seed.value_or(settings.evaluate.seed),
                      .guidance = request.guidance.value_or(settings.sample.guidance),
@@ -240,8 +286,11 @@ void evaluate(const EvaluateRequest& request) {
   if (format_of(pictures.training) != model.identity().format)
     throw meanflow::SettingError(
         request.data.string() + ": its pictures are not of the format that the net was trained on");
-  const std::filesystem::path path =
-      request.classifier.empty() ? default_classifier(request.checkpoint) : request.classifier;
+  if (!request.inception.empty())
+    return evaluate_as_published(request, model, settings, how, pictures.training);
+  const std::filesystem::path path = request.classifier.empty()
+                                         ? run_folder(request.checkpoint) / "classifier.safetensors"
+                                         : request.classifier;
   if (pictures.test.count < 2)
     throw meanflow::SettingError(request.data.string() +
                                  ": evaluate needs 2 test pictures, but has " +
@@ -281,9 +330,7 @@ void evaluate(const EvaluateRequest& request) {
     results.push_back(
         Evaluation{processes, model, classifier, reference, count, neighbours}.run(sampling));
     if (!root) continue;
-    print_row(std::to_string(count) + " samples in " + std::to_string(nfe) +
-                  (nfe == 1 ? " step" : " steps") + (sampling.guidance == 1 ? "" : ", guided"),
-              results.back());
+    print_row(row_name(count, sampling), results.back());
   }
   if (!root) return;
   std::printf("* %s\n", measure);

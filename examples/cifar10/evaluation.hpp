@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// How far samples are from real pictures, by the features of a small classifier. Not the FID.
+// How far samples are from real pictures, by the features of a small classifier, or as published by
+// those of the Inception network.
 #pragma once
 
 #include <cstddef>
@@ -19,9 +20,12 @@ namespace cifar10 {
 
 /// The arguments of `cifar10 evaluate`.
 struct EvaluateRequest {
-  std::filesystem::path checkpoint, data, out;
+  std::filesystem::path checkpoint, config, data, out;  ///< config: where weights have none
   std::filesystem::path classifier;  ///< read if it exists, else trained and written; empty: the
                                      ///< training run's own
+  std::filesystem::path inception;   ///< weights of the Inception network; empty: by a classifier
+  std::filesystem::path reference;   ///< its statistics of the training set, read if it exists,
+                                     ///< else written; empty: beside the classifier
   std::size_t count = 0;             ///< 0: as configured
   std::vector<std::size_t> nfe;      ///< empty: as configured
   std::optional<std::uint64_t> seed;

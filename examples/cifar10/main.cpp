@@ -16,6 +16,7 @@
 
 #include "../processes.hpp"
 #include "evaluation.hpp"
+#include "export.hpp"
 #include "information.hpp"
 #include "model.hpp"
 #include "training.hpp"
@@ -30,6 +31,7 @@ latents), samples from them, and measures the samples. For example:
                 --workdir out/quick
   cifar10 sample --checkpoint out/quick --nfe 2 --out grid.png
   cifar10 evaluate --checkpoint out/quick --data cifar-10-batches-bin --count 10000
+  cifar10 export --checkpoint out/quick --onnx quick.onnx
   cifar10 info --config examples/cifar10/configs/paper.yaml
   mpirun -n 4 cifar10 train ...
 
@@ -74,6 +76,9 @@ constexpr const char* about_data =
     "of the data: *.bin of CIFAR-10, IDX files of MNIST (.gz too), PNG and JPEG files, images.npy, "
     "or latents (mean.npy and std.npy)";
 constexpr const char* about_checkpoint = "checkpoint, or the folder of a run for its newest one";
+
+constexpr const char* about_bare =
+    "YAML file, where the checkpoint is nothing but weights, such as those of a published net";
 
 void add_solver(CLI::App& app, std::optional<meanflow::Solver>& solver) {
   static const std::map<std::string, meanflow::Solver> names{{"euler", meanflow::Solver::euler},
@@ -130,10 +135,7 @@ void add_sample(CLI::App& app, cifar10::SampleRequest& request) {
   app.add_option("--checkpoint", request.checkpoint, about_checkpoint)
       ->type_name("FILE")
       ->required();
-  app.add_option("--config", request.config,
-                 "YAML file, where the checkpoint is nothing but weights, such as those of a "
-                 "published net")
-      ->type_name("FILE");
+  app.add_option("--config", request.config, about_bare)->type_name("FILE");
   app.add_option("--out", request.out, "PNG file to write: a grid, one class per row")
       ->type_name("FILE")
       ->default_val("samples.png");
@@ -162,11 +164,21 @@ void add_evaluate(CLI::App& app, cifar10::EvaluateRequest& request) {
   app.add_option("--checkpoint", request.checkpoint, about_checkpoint)
       ->type_name("FILE")
       ->required();
+  app.add_option("--config", request.config, about_bare)->type_name("FILE");
   app.add_option("--data", request.data, about_data)->required()->type_name("DIR");
   app.add_option("--out", request.out, "JSON file to write")->type_name("FILE");
   app.add_option("--classifier", request.classifier,
                  "the classifier that provides features; trained and written if missing "
                  "(default: classifier.safetensors in the folder of the run)")
+      ->type_name("FILE");
+  app.add_option("--inception", request.inception,
+                 "weights of the Inception network (tools/convert_inception.py), for the FID as "
+                 "published, of 50,000 samples unless --count says otherwise")
+      ->type_name("FILE")
+      ->check(CLI::ExistingFile);
+  app.add_option("--reference", request.reference,
+                 "statistics of the training set by the Inception network; computed and written if "
+                 "missing (default: inception_statistics.safetensors in the folder of the run)")
       ->type_name("FILE");
   app.add_option("--count", request.count, "number of samples (default: as configured)")
       ->check(CLI::Range(2, 10'000'000));
@@ -189,6 +201,24 @@ void add_evaluate(CLI::App& app, cifar10::EvaluateRequest& request) {
                  "change a setting of evaluate or classifier, as in --set classifier.epochs=10")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
+}
+
+void add_export(CLI::App& app, cifar10::ExportRequest& request) {
+  app.add_option("--checkpoint", request.checkpoint, about_checkpoint)
+      ->type_name("FILE")
+      ->required();
+  app.add_option("--config", request.config, about_bare)->type_name("FILE");
+  app.add_option("--model", request.model,
+                 "safetensors file to write: what meanflow::load_model, C and Python read, and "
+                 "PyTorch as a state dict")
+      ->type_name("FILE");
+  app.add_option("--onnx", request.onnx,
+                 "ONNX file to write: pictures from noise and classes, in any runtime")
+      ->type_name("FILE");
+  app.add_option("--nfe", request.nfe, "steps of the ONNX sampler (default: as configured)")
+      ->check(check_positive);
+  app.add_option("--average", request.average, "index of the average to use; -1: the last step")
+      ->default_val(0);
 }
 
 void add_info(CLI::App& app, cifar10::InfoRequest& request) {
@@ -214,6 +244,7 @@ int main(int argc, char** argv) {
   cifar10::TrainRequest train;
   cifar10::SampleRequest sample;
   cifar10::EvaluateRequest evaluate;
+  cifar10::ExportRequest exported;
   cifar10::InfoRequest info;
   int threads = 0;
   double timeout = 600;
@@ -223,13 +254,16 @@ int main(int argc, char** argv) {
   CLI::App* sampling = app.add_subcommand("sample", "sample pictures from a checkpoint");
   CLI::App* evaluating = app.add_subcommand(
       "evaluate",
-      "distances, precision and recall of samples, by a classifier (not the published FID)");
+      "distances, precision and recall of samples: by a classifier, or with --inception as "
+      "published");
+  CLI::App* exporting = app.add_subcommand("export", "write a trained net for other programs");
   CLI::App* informing = app.add_subcommand("info", "show settings, parameters, work and memory");
   add_train(*training, train);
   add_sample(*sampling, sample);
   add_evaluate(*evaluating, evaluate);
+  add_export(*exporting, exported);
   add_info(*informing, info);
-  for (CLI::App* command : {training, sampling, evaluating, informing})
+  for (CLI::App* command : {training, sampling, evaluating, exporting, informing})
     command->add_option("--threads", threads, "number of threads (default: all)")
         ->check(check_positive);
   for (CLI::App* command : {training, sampling, evaluating})
@@ -249,11 +283,13 @@ int main(int argc, char** argv) {
     processes.use_threads(threads);
     processes.set_timeout(timeout);
     train.processes = sample.processes = evaluate.processes = processes.communicator();
-    for (auto* checkpoint : {&sample.checkpoint, &evaluate.checkpoint, &info.checkpoint})
+    for (auto* checkpoint :
+         {&sample.checkpoint, &evaluate.checkpoint, &exported.checkpoint, &info.checkpoint})
       *checkpoint = cifar10::checkpoint_file(*checkpoint);
     if (*training) cifar10::train(train);
     if (*sampling) cifar10::sample(sample);
     if (*evaluating) cifar10::evaluate(evaluate);
+    if (*exporting && processes.root()) cifar10::export_net(exported);
     if (*informing && processes.root()) cifar10::print_information(info);
     return 0;
   } catch (const CLI::CallForHelp& help) {

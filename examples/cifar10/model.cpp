@@ -63,16 +63,23 @@ Identity identity_of(const std::filesystem::path& checkpoint) {
   }
 }
 
-Model::Model(const std::filesystem::path& checkpoint, int average, Where where,
-             const std::filesystem::path& config)
-    : identity_(config.empty() ? identity_of(checkpoint) : described(config)) {
-  const auto kept = static_cast<int>(identity_.settings.averages.size());
+std::pair<Identity, std::string> checkpoint_identity(const std::filesystem::path& checkpoint,
+                                                     int average,
+                                                     const std::filesystem::path& config) {
+  Identity identity = config.empty() ? identity_of(checkpoint) : described(config);
+  const auto kept = static_cast<int>(identity.settings.averages.size());
   if (average < last_step || average >= kept)
     throw meanflow::SettingError("--average is " + std::to_string(average) + ", but " +
                                  checkpoint.string() + " has averages 0 to " +
                                  std::to_string(kept - 1) + ", and -1 for the last step");
   const bool bare = average == last_step || !config.empty();
-  const std::string prefix = bare ? "" : "average." + std::to_string(average) + ".";
+  return {std::move(identity), bare ? "" : "average." + std::to_string(average) + "."};
+}
+
+Model::Model(const std::filesystem::path& checkpoint, int average, Where where,
+             const std::filesystem::path& config) {
+  std::string prefix;
+  std::tie(identity_, prefix) = checkpoint_identity(checkpoint, average, config);
   if (where.cuda) {
     use_gpu(where.number);
     sample_ = sampler_on_cuda(identity_.settings, identity_.format, checkpoint, prefix);

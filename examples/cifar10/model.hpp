@@ -40,12 +40,16 @@ struct Identity {
 /// The parameters of a net that sample: an average, or those of the last step.
 inline constexpr int last_step = -1;
 
+/// What a checkpoint is, and what the names of those parameters begin with. With a configuration,
+/// the file is nothing but the weights of such a net. Throws meanflow::FileError if the file is
+/// damaged or not a checkpoint of this program. Throws meanflow::SettingError if there is no such
+/// average.
+[[nodiscard]] std::pair<Identity, std::string> checkpoint_identity(
+    const std::filesystem::path& checkpoint, int average, const std::filesystem::path& config);
+
 class Model {
  public:
-  /// Reads the average number `average`, or `last_step`. With a configuration, the file is nothing
-  /// but the weights of such a net.
-  /// Throws meanflow::FileError if the file is damaged or not a checkpoint of this program.
-  /// Throws meanflow::SettingError if there is no such average.
+  /// Reads the average number `average`, or `last_step` (`checkpoint_identity`).
   Model(const std::filesystem::path& checkpoint, int average, Where where = {},
         const std::filesystem::path& config = {});
 

@@ -132,6 +132,8 @@ class EitherPrediction {
 
   EitherPrediction(const N& net, bool of_data) : net_(net), data_(net), of_data_(of_data) {}
 
+  [[nodiscard]] const N& net() const { return net_; }
+  [[nodiscard]] bool of_data() const { return of_data_; }
   [[nodiscard]] decltype(auto) parameters() const { return net_.parameters(); }
   [[nodiscard]] auto null_class() const { return net_.null_class(); }
 

@@ -45,18 +45,27 @@ const std::vector<ConvShape> shapes{
      .kernel = 1,
      .stride = 1,
      .padding = 0},
-    {.rows = 1,
-     .height = 3,
-     .width = 3,
-     .in = 2,
-     .out = 2,
-     .kernel = 3,
+    {.rows = 1, .height = 3, .width = 3, .in = 2, .out = 2, .kernel = 3, .stride = 1, .padding = 0},
+    {.rows = 2,
+     .height = 9,
+     .width = 6,
+     .in = 4,
+     .out = 5,
+     .kernel = {7, 1},
      .stride = 1,
-     .padding = 0}};
+     .padding = {3, 0}},
+    {.rows = 2,
+     .height = 5,
+     .width = 8,
+     .in = 3,
+     .out = 4,
+     .kernel = {1, 4},
+     .stride = 2,
+     .padding = {0, 1}}};
 
 std::size_t x_size(const ConvShape& s) { return s.rows * s.height * s.width * s.in; }
 std::size_t y_size(const ConvShape& s) { return s.rows * s.out_height() * s.out_width() * s.out; }
-std::size_t w_size(const ConvShape& s) { return s.out * s.in * s.kernel * s.kernel; }
+std::size_t w_size(const ConvShape& s) { return s.out * s.in * s.kernel.size(); }
 
 /// Sums of so many products, of numbers in [-1, 1], in another order.
 double bound(std::size_t terms) { return 4 + static_cast<double>(terms) / 4; }
@@ -65,17 +74,17 @@ double bound(std::size_t terms) { return 4 + static_cast<double>(terms) / 4; }
 
 TEST_CASE_TEMPLATE("convolutions, to the input and to the weights", T, float, double) {
   for (const ConvShape& s : shapes) {
-    INFO(s.rows, " x ", s.height, " x ", s.width, " x ", s.in, " to ", s.out, ", kernel ", s.kernel,
-         ", stride ", s.stride);
+    INFO(s.rows, " x ", s.height, " x ", s.width, " x ", s.in, " to ", s.out, ", kernel ",
+         s.kernel.height, " x ", s.kernel.width, ", stride ", s.stride);
     const auto x = numbers<T>(x_size(s), 1), w = numbers<T>(w_size(s), 2),
                g = numbers<T>(y_size(s), 3);
     expect_same<T>([&](auto device, auto& y) { conv2d(device, s, x.data(), w.data(), y.data()); },
-                   Numbers<T>(y_size(s)), bound(s.in * s.kernel * s.kernel), false);
+                   Numbers<T>(y_size(s)), bound(s.in * s.kernel.size()), false);
     expect_same<T>(
         [&](auto device, auto& gx) {
           conv2d_backward_data(device, s, g.data(), w.data(), gx.data());
         },
-        Numbers<T>(x_size(s)), bound(s.out * s.kernel * s.kernel), false);
+        Numbers<T>(x_size(s)), bound(s.out * s.kernel.size()), false);
     expect_same<T>(
         [&](auto device, auto& gw) {
           conv2d_backward_weights(device, s, x.data(), g.data(), gw.data());

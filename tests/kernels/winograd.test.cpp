@@ -81,7 +81,7 @@ TEST_CASE("Winograd's convolutions, to the input and to the weights, are those o
   const test::Threads threads;
   for (const ConvShape& s : shapes) {
     INFO(s.rows, " x ", s.height, " x ", s.width, " x ", s.in, " to ", s.out, ", padding ",
-         s.padding);
+         s.padding.height);
     REQUIRE(kernels::detail::by_winograd(s));
     const Operands of(s);
     const auto x = widened(of.x), w = widened(of.w), g = widened(of.g);

@@ -166,10 +166,11 @@ TEST_CASE("SongUNet drops in training alone, and tells classes apart") {
   CHECK_FALSE(same_bits(sampled.rows(0, 1).clone(), null.rows(0, 1).clone()));
   CHECK(same_bits(sampled.rows(1, 2).clone(), null.rows(1, 2).clone()));
   sampling.labels[0] = 4;
-  CHECK_THROWS_WITH_AS((void)net(z, t, t, sampling), "SongUNet: label 4 is not in [0, 3]",
+  CHECK_THROWS_WITH_AS((void)net(z, t, t, sampling),
+                       "one_hot: label 4 is not in [0, 4), the classes and the null class",
                        ShapeError);
   sampling.labels = Tensor<std::int32_t>::full({3}, 0);
-  CHECK_THROWS_WITH_AS((void)net(z, t, t, sampling), "SongUNet: 3 labels for a batch of 2 rows",
+  CHECK_THROWS_WITH_AS((void)net(z, t, t, sampling), "one_hot: 3 labels for a batch of 2 rows",
                        ShapeError);
 }
 

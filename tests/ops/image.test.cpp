@@ -45,8 +45,11 @@ TEST_CASE("conv2d of 3 x 3 keeps the size, with and without a bias") {
       std::array<Values, 1>{image}, {{"weight", w}});
 }
 
-TEST_CASE("conv2d with a stride, without padding, and of 1 x 1") {
+TEST_CASE("conv2d with a stride, without padding, of 1 x 1, and of 1 x 3") {
   const Values b = numbers({3}, 3);
+  expect_op(
+      [](const auto& p, const auto& x) { return conv2d(x, p[0], p[1], 1, HeightWidth(0, 1)); },
+      std::array<Values, 1>{image}, {{"weight", numbers({3, 5, 1, 3}, 7)}, {"bias", b}});
   expect_op([](const auto& p, const auto& x) { return conv2d(x, p[0], p[1], 2, 1); },
             std::array<Values, 1>{image}, {{"weight", numbers({3, 5, 3, 3}, 4)}, {"bias", b}});
   expect_op([](const auto& p, const auto& x) { return conv2d(x, p[0], p[1], 2, 0); },
@@ -172,17 +175,20 @@ TEST_CASE("a constant image stays constant inside when it is resampled") {
 
 TEST_CASE("conv_transpose2d is the adjoint of conv2d") {
   struct Case {
-    std::size_t kernel, stride, padding;
+    HeightWidth kernel;
+    std::size_t stride;
+    HeightWidth padding;
   };
-  for (const Case& of : {Case{4, 2, 1}, Case{3, 1, 1}, Case{2, 2, 0}}) {
-    INFO("kernel ", of.kernel, ", stride ", of.stride);
-    const std::size_t k = of.kernel, step = of.stride, pad = of.padding;
+  for (const Case& of : {Case{4, 2, 1}, Case{3, 1, 1}, Case{2, 2, 0}, Case{{1, 5}, 1, {0, 2}}}) {
+    INFO("kernel ", of.kernel.height, " x ", of.kernel.width, ", stride ", of.stride);
+    const HeightWidth k = of.kernel, pad = of.padding;
+    const std::size_t step = of.stride;
     expect_op(
         [=](const auto& p, const auto& x) { return conv_transpose2d(x, p[0], p[1], step, pad); },
         std::array<Values, 1>{numbers({3, 3, 2, 2}, 1)},
-        {{"w", numbers({2, 3, k, k}, 2)}, {"b", numbers({3}, 3)}});
+        {{"w", numbers({2, 3, k.height, k.width}, 2)}, {"b", numbers({3}, 3)}});
     Parameters<double> parameters;
-    const auto w = parameters.add("w", {2, 3, k, k});
+    const auto w = parameters.add("w", {2, 3, k.height, k.width});
     const Values noise = numbers(w.shape(), 4);
     std::copy_n(noise.data(), noise.size(), w.data());
     const Values x = numbers({2, 3, 2, 2}, 5), up = conv_transpose2d(x, w, {}, step, pad);

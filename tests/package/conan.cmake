@@ -4,5 +4,5 @@ file(COPY ${SOURCE}/test_package DESTINATION $ENV{CONAN_HOME})
 execute_process(COMMAND ${CONAN} profile detect --exist-ok COMMAND_ERROR_IS_FATAL ANY)
 execute_process(COMMAND ${CONAN} create ${SOURCE} --no-remote
   --test-folder $ENV{CONAN_HOME}/test_package
-  -s compiler.cppstd=20 -o "meanflow/*:dependencies=system"
+  -o "meanflow/*:dependencies=system"
   COMMAND_ERROR_IS_FATAL ANY)

@@ -32,15 +32,19 @@ inline constexpr bool is_var = false;
 template <class X>
 inline constexpr bool is_var<Var<X>> = true;
 
+/// Values that note down what is computed from them, for an export: `Traced` (onnx/traced.hpp).
+template <class X>
+inline constexpr bool is_traced = false;
+
 }  // namespace detail
 
 /// Values with or without tangents: `Tensor` or `DualTensor`.
 template <class X>
 concept ValueLike = detail::is_tensor<X> || detail::is_dual_tensor<X>;
 
-/// What a net is called with: `Tensor`, `DualTensor`, or `Var` over either.
+/// What a net is called with: `Tensor`, `DualTensor`, `Var` over either, or `Traced`.
 template <class X>
-concept Differentiable = ValueLike<X> || detail::is_var<X>;
+concept Differentiable = ValueLike<X> || detail::is_var<X> || detail::is_traced<X>;
 
 // ------------------------------------------------- Tensor and DualTensor seen as rows of numbers
 

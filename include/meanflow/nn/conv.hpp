@@ -15,24 +15,26 @@
 namespace meanflow {
 
 struct ConvSettings {
-  std::size_t kernel = 3;
+  HeightWidth kernel = 3;  ///< one number, or {height, width}
   std::size_t stride = 1;
-  std::optional<std::size_t> padding{};  ///< on each side; kernel / 2 if it is not given
+  std::optional<HeightWidth> padding{};  ///< on each side; kernel / 2 if it is not given
   bool bias = true;
   Initializer weight_init{};
   Initializer bias_init{};
 };
 
 /// y = x * W + b on images (B, H, W, in), padded so that stride 1 keeps their size unless the
-/// settings say otherwise; parameters NAME.weight (out, in, k, k) and NAME.bias (out).
+/// settings say otherwise; parameters NAME.weight (out, in, k, l) and NAME.bias (out).
 template <class T = float, class Device = Cpu>
 class Conv2d {
  public:
   Conv2d(Parameters<T, Device>& parameters, const std::string& name, std::size_t in,
          std::size_t out, const ConvSettings& settings = {})
-      : weight(parameters.add(name + ".weight", {out, in, settings.kernel, settings.kernel})),
+      : weight(parameters.add(name + ".weight",
+                              {out, in, settings.kernel.height, settings.kernel.width})),
         stride_(settings.stride),
-        padding_(settings.padding.value_or(settings.kernel / 2)) {
+        padding_(settings.padding.value_or(
+            HeightWidth(settings.kernel.height / 2, settings.kernel.width / 2))) {
     initialize(weight, settings.weight_init);
     if (!settings.bias) return;
     bias = parameters.add(name + ".bias", {out});
@@ -53,7 +55,8 @@ class Conv2d {
   Parameter<T, Device> bias;
 
  private:
-  std::size_t stride_, padding_;
+  std::size_t stride_;
+  HeightWidth padding_;
 };
 
 /// The field's usual number of groups: 32, but at least 4 channels in each.

@@ -256,30 +256,19 @@ class SongUNet {
   [[nodiscard]] X embed(const X& r, const X& t, const condition_type& given) const {
     constexpr auto order = SinusoidOrder::sines_first;
     X features = concat(sinusoid(t, frequencies_, order), sinusoid(t - r, frequencies_, order));
-    if (label_)
-      features =
-          features + (*label_)(constant_like(features, one_of_classes(given.labels, t.rows())));
+    if (label_) features = features + (*label_)(one_of_classes(given.labels, features));
     if (augment_ && !given.augmentation.empty())
       features = features + (*augment_)(constant_like(features, given.augmentation));
     return (*map1_)((*map0_)(features, Silu{}), Silu{});
   }
 
   /// sqrt(classes) at the class of a row, zeros for the null class, (B, classes).
-  [[nodiscard]] Tensor<T, Device> one_of_classes(const Tensor<std::int32_t, Device>& labels,
-                                                 std::size_t rows) const {
+  template <class X>
+  [[nodiscard]] X one_of_classes(const Tensor<std::int32_t, Device>& labels, const X& like) const {
     const std::size_t classes = settings_.classes;
-    if (labels.size() != rows && !labels.empty())
-      throw ShapeError("SongUNet: " + std::to_string(labels.size()) + " labels for a batch of " +
-                       std::to_string(rows) + " rows");
-    if (labels.empty()) return Tensor<T, Device>::zeros({rows, classes});
-    if constexpr (on_host<Device>)
-      for (std::int32_t label : labels.span())
-        if (!kernels::detail::is_label(label, classes + 1))
-          throw ShapeError("SongUNet: label " + std::to_string(label) + " is not in [0, " +
-                           std::to_string(classes) + "]");
-    Tensor<T, Device> hot({rows, classes});
-    one_hot(Device{}, rows, classes, std::sqrt(static_cast<T>(classes)), labels.data(), hot.data());
-    return hot;
+    if (labels.empty())
+      return constant_like(like, Tensor<T, Device>::zeros({like.rows(), classes}));
+    return one_hot(labels, classes, std::sqrt(static_cast<T>(classes)), like);
   }
 
   [[nodiscard]] bool attends(std::size_t resolution) const {

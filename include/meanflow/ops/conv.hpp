@@ -21,13 +21,13 @@ namespace detail {
 
 template <class T, class Device>
 [[nodiscard]] ConvShape conv_shape(const Shape& x, const Parameter<T, Device>& weight,
-                                   std::size_t stride, std::size_t padding) {
+                                   std::size_t stride, const HeightWidth& padding) {
   const Shape& w = weight.shape();
-  if (x.rank() != 4 || w.rank() != 4 || x[3] != w[1] || w[2] != w[3])
-    throw_shape_error("conv2d", x, w, "expected (B, H, W, in) and (out, in, k, k)");
-  if (x[1] + 2 * padding < w[2] || x[2] + 2 * padding < w[2])
+  if (x.rank() != 4 || w.rank() != 4 || x[3] != w[1])
+    throw_shape_error("conv2d", x, w, "expected (B, H, W, in) and (out, in, k, l)");
+  if (x[1] + 2 * padding.height < w[2] || x[2] + 2 * padding.width < w[3])
     throw_shape_error("conv2d", x, w, "the kernel is larger than the image");
-  return {x[0], x[1], x[2], w[1], w[0], w[2], stride, padding};
+  return {x[0], x[1], x[2], w[1], w[0], {w[2], w[3]}, stride, padding};
 }
 
 /// A convolution of 1 x 1 pixels without stride is a matrix product over all pixels.
@@ -37,14 +37,15 @@ template <class T, class Device>
 
 }  // namespace detail
 
-/// y = x * W + b: x (B, H, W, in), W (out, in, k, k), b (out) or empty, y (B, H', W', out).
+/// y = x * W + b: x (B, H, W, in), W (out, in, k, l), b (out) or empty, y (B, H', W', out);
+/// `padding` zeros around the images, one number or two.
 ///   tangent   dy = dx * W, in the same call
 ///   backward  gx and gW are the adjoint convolutions of g, gb the sum of g over rows and pixels
 /// Throws ShapeError if the shapes do not fit.
 template <ValueLike X, class T, class Device>
 [[nodiscard]] X conv2d(const X& x, const Parameter<T, Device>& weight,
                        const Parameter<T, Device>& bias = {}, std::size_t stride = 1,
-                       std::size_t padding = 0) {
+                       const HeightWidth& padding = 0) {
   const ConvShape s = detail::conv_shape(x.shape(), weight, stride, padding);
   X y = detail::make_like(x, {s.rows, s.out_height(), s.out_width(), s.out});
   const std::size_t rows = s.rows + detail::tangent_rows(x);
@@ -68,7 +69,7 @@ template <ValueLike X, class T, class Device>
 template <ValueLike X, class T, class Device>
 [[nodiscard]] Var<X> conv2d(const Var<X>& x, const Parameter<T, Device>& weight,
                             const Parameter<T, Device>& bias = {}, std::size_t stride = 1,
-                            std::size_t padding = 0) {
+                            const HeightWidth& padding = 0) {
   auto& tape = x.tape();
   T *weight_gradient = tape.gradient_of(weight), *bias_gradient = tape.gradient_of(bias);
   const ConvShape s = detail::conv_shape(x.shape(), weight, stride, padding);
@@ -105,28 +106,35 @@ namespace detail {
 /// The convolution whose adjoint a transposed one is: from (B, H', W', out) to x (B, H, W, in).
 template <class T, class Device>
 [[nodiscard]] ConvShape transposed_shape(const Shape& x, const Parameter<T, Device>& weight,
-                                         std::size_t stride, std::size_t padding) {
+                                         std::size_t stride, const HeightWidth& padding) {
   const Shape& w = weight.shape();
-  if (x.rank() != 4 || w.rank() != 4 || x[3] != w[0] || w[2] != w[3])
-    throw_shape_error("conv_transpose2d", x, w, "expected (B, H, W, in) and (in, out, k, k)");
-  if (stride == 0 || x[1] == 0 || x[2] == 0 || w[2] < stride || w[2] <= 2 * padding)
+  if (x.rank() != 4 || w.rank() != 4 || x[3] != w[0])
+    throw_shape_error("conv_transpose2d", x, w, "expected (B, H, W, in) and (in, out, k, l)");
+  if (stride == 0 || x[1] == 0 || x[2] == 0 || w[2] < stride || w[3] < stride ||
+      w[2] <= 2 * padding.height || w[3] <= 2 * padding.width)
     throw_shape_error("conv_transpose2d", x, w,
                       "the kernel must be at least the stride and more than twice the padding");
-  const auto extent = [&](std::size_t n) { return (n - 1) * stride + w[2] - 2 * padding; };
-  return {x[0], extent(x[1]), extent(x[2]), w[1], w[0], w[2], stride, padding};
+  return {x[0],
+          (x[1] - 1) * stride + w[2] - 2 * padding.height,
+          (x[2] - 1) * stride + w[3] - 2 * padding.width,
+          w[1],
+          w[0],
+          {w[2], w[3]},
+          stride,
+          padding};
 }
 
 }  // namespace detail
 
 /// The transposed convolution, the adjoint of `conv2d` with the same weight: x (B, H, W, in),
-/// W (in, out, k, k), b (out) or empty, y (B, H', W', out), H' = (H - 1) stride + k - 2 padding.
+/// W (in, out, k, l), b (out) or empty, y (B, H', W', out), H' = (H - 1) stride + k - 2 padding.
 ///   tangent   dy likewise, in the same call
 ///   backward  gx = g * W, gW the gradient of <x, g * W>, gb the sum of g over rows and pixels
 /// Throws ShapeError if the shapes do not fit.
 template <ValueLike X, class T, class Device>
 [[nodiscard]] X conv_transpose2d(const X& x, const Parameter<T, Device>& weight,
                                  const Parameter<T, Device>& bias = {}, std::size_t stride = 1,
-                                 std::size_t padding = 0) {
+                                 const HeightWidth& padding = 0) {
   const ConvShape s = detail::transposed_shape(x.shape(), weight, stride, padding);
   X y = detail::make_like(x, {s.rows, s.height, s.width, s.in});
   const std::size_t tangents = detail::tangent_rows(x), pixels = s.height * s.width;
@@ -141,7 +149,7 @@ template <ValueLike X, class T, class Device>
 template <ValueLike X, class T, class Device>
 [[nodiscard]] Var<X> conv_transpose2d(const Var<X>& x, const Parameter<T, Device>& weight,
                                       const Parameter<T, Device>& bias = {}, std::size_t stride = 1,
-                                      std::size_t padding = 0) {
+                                      const HeightWidth& padding = 0) {
   auto& tape = x.tape();
   T *weight_gradient = tape.gradient_of(weight), *bias_gradient = tape.gradient_of(bias);
   const ConvShape s = detail::transposed_shape(x.shape(), weight, stride, padding);
@@ -164,17 +172,22 @@ template <ValueLike X, class T, class Device>
 
 namespace detail {
 
-/// x (B, H, W, C) resampled by a filter that is normalised to `gain` along each axis.
-template <ValueLike X>
-[[nodiscard]] X resample_by(const X& x, Resampling direction,
-                            const Tensor<typename X::value_type, typename X::device_type>& filter) {
-  const Shape s = x.shape();
+/// The shape of images (B, H, W, C) at half or twice their height and width.
+[[nodiscard]] inline Shape resampled_shape(const Shape& s, Resampling direction) {
   const bool up = direction == Resampling::up;
   if (s.rank() != 4 || (!up && (s[1] % 2 != 0 || s[2] % 2 != 0)))
     throw ShapeError(
         "resample: expected (B, H, W, C) with even H and W to halve, but the shape is " +
         to_string(s));
-  X y = make_like(x, {s[0], up ? 2 * s[1] : s[1] / 2, up ? 2 * s[2] : s[2] / 2, s[3]});
+  return {s[0], up ? 2 * s[1] : s[1] / 2, up ? 2 * s[2] : s[2] / 2, s[3]};
+}
+
+/// x (B, H, W, C) resampled by a filter that is normalised to `gain` along each axis.
+template <ValueLike X>
+[[nodiscard]] X resample_by(const X& x, Resampling direction,
+                            const Tensor<typename X::value_type, typename X::device_type>& filter) {
+  const Shape s = x.shape();
+  X y = make_like(x, resampled_shape(s, direction));
   resample(typename X::device_type{}, direction, s[0] + tangent_rows(x), s[1], s[2], s[3],
            filter.size(), filter.data(), buffer(x), buffer(y));
   return y;

@@ -9,6 +9,7 @@
 
 #include <meanflow/autodiff/differentiable.hpp>
 #include <meanflow/kernels/reference.hpp>
+#include <meanflow/ops/broadcast.hpp>
 
 namespace meanflow {
 
@@ -46,17 +47,24 @@ template <ValueLike X, class T, class Device>
 
 namespace detail {
 
-template <class T, class Device>
-void check_labels(const Tensor<std::int32_t, Device>& labels, std::size_t rows,
-                  const Parameter<T, Device>& table) {
+/// Throws ShapeError unless there are `rows` labels, each in [0, count), which are `what`.
+template <class Device>
+void check_labels(const char* operation, const Tensor<std::int32_t, Device>& labels,
+                  std::size_t rows, std::size_t count, const std::string& what) {
   if (labels.size() != rows)
-    throw ShapeError("class_embedding: " + std::to_string(labels.size()) +
+    throw ShapeError(std::string(operation) + ": " + std::to_string(labels.size()) +
                      " labels for a batch of " + std::to_string(rows) + " rows");
   if constexpr (on_host<Device>)
     for (std::int32_t label : labels.span())
-      if (!kernels::detail::is_label(label, table.shape()[0]))
-        throw ShapeError("class_embedding: label " + std::to_string(label) + " is not in [0, " +
-                         std::to_string(table.shape()[0]) + "), the rows of " + table.name());
+      if (!kernels::detail::is_label(label, count))
+        throw ShapeError(std::string(operation) + ": label " + std::to_string(label) +
+                         " is not in [0, " + std::to_string(count) + "), " + what);
+}
+
+template <class T, class Device>
+void check_labels(const Tensor<std::int32_t, Device>& labels, std::size_t rows,
+                  const Parameter<T, Device>& table) {
+  check_labels("class_embedding", labels, rows, table.shape()[0], "the rows of " + table.name());
 }
 
 }  // namespace detail
@@ -99,6 +107,21 @@ template <ValueLike X, class T, class Device>
         scatter_add_rows(Device{}, g.rows(), g.row_size(), classes, g.data(), labels.data(),
                          gradient);
       });
+}
+
+/// y[b] is `value` at labels[b] and 0 elsewhere, (B, classes); the label `classes` gives zeros. A
+/// constant of the kind of `like`: no tangent, no gradient. Throws ShapeError on a label beyond; a
+/// device that is not waited for gives zeros instead.
+template <class T, class Device, Differentiable X>
+  requires(!detail::is_traced<X>)
+[[nodiscard]] X one_hot(const Tensor<std::int32_t, Device>& labels, std::size_t classes, T value,
+                        const X& like) {
+  detail::check_labels("one_hot", labels, like.rows(), classes + 1,
+                       "the classes and the null class");
+  Tensor<typename X::value_type, Device> hot({like.rows(), classes});
+  one_hot(Device{}, like.rows(), classes, static_cast<typename X::value_type>(value), labels.data(),
+          hot.data());
+  return constant_like(like, hot);
 }
 
 }  // namespace meanflow

@@ -21,12 +21,9 @@ struct RopeAngles {
 
 namespace detail {
 
-template <ValueLike X>
-[[nodiscard]] X rotated(const X& x,
-                        const RopeAngles<typename X::value_type, typename X::device_type>& angles,
-                        std::size_t heads, int sign) {
-  using T = typename X::value_type;
-  const Shape s = x.shape();
+/// Throws ShapeError unless x of shape s has the tokens and the channels of the angles.
+template <class T, class Device>
+void check_rope(const Shape& s, const RopeAngles<T, Device>& angles, std::size_t heads) {
   const Shape table = angles.cosines.shape();
   const std::size_t width = heads == 0 ? 0 : s.last() / heads;
   if (table.rank() != 2 || !(angles.sines.shape() == table))
@@ -37,6 +34,16 @@ template <ValueLike X>
     throw_shape_error("rope", s, table,
                       "x must be (B, ..., tokens, heads channels) and the angles (tokens, channels "
                       "/ 2)");
+}
+
+template <ValueLike X>
+[[nodiscard]] X rotated(const X& x,
+                        const RopeAngles<typename X::value_type, typename X::device_type>& angles,
+                        std::size_t heads, int sign) {
+  using T = typename X::value_type;
+  const Shape s = x.shape();
+  check_rope(s, angles, heads);
+  const Shape table = angles.cosines.shape();
   X y = make_like(x, s);
   const std::size_t all = value_size(x) + tangent_size(x), row = table[0] * s.last();
   rope(typename X::device_type{}, row == 0 ? 0 : all / row, table[0], heads, table[1], T(sign),

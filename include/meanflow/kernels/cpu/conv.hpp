@@ -21,15 +21,14 @@ namespace meanflow::kernels {
 
 namespace detail {
 
-/// The elements of a patch, (kernel, kernel, in), in the order that `patches` lays them out.
-[[nodiscard]] inline std::size_t patch_size(const ConvShape& s) {
-  return s.kernel * s.kernel * s.in;
-}
+/// The elements of a patch, (kernel height, kernel width, in), in the order that `patches` lays
+/// them out.
+[[nodiscard]] inline std::size_t patch_size(const ConvShape& s) { return s.kernel.size() * s.in; }
 
 /// w (out, in, k, k) to (out, k, k, in).
 template <class T>
 void weights_to_patches(const ConvShape& s, const T* w, T* packed) {
-  const std::size_t taps = s.kernel * s.kernel;
+  const std::size_t taps = s.kernel.size();
   for (std::size_t o = 0; o < s.out; ++o)
     for (std::size_t i = 0; i < s.in; ++i)
       for (std::size_t k = 0; k < taps; ++k)
@@ -38,7 +37,7 @@ void weights_to_patches(const ConvShape& s, const T* w, T* packed) {
 
 template <class T>
 void add_patches_to_weights(const ConvShape& s, const T* packed, T* w) {
-  const std::size_t taps = s.kernel * s.kernel;
+  const std::size_t taps = s.kernel.size();
   for (std::size_t o = 0; o < s.out; ++o)
     for (std::size_t i = 0; i < s.in; ++i)
       for (std::size_t k = 0; k < taps; ++k)
@@ -51,14 +50,15 @@ void for_each_patch_tap(const ConvShape& s, F f) {
   const std::size_t size = patch_size(s);
   for (std::size_t oy = 0; oy < s.out_height(); ++oy)
     for (std::size_t ox = 0; ox < s.out_width(); ++ox)
-      for (std::size_t ky = 0; ky < s.kernel; ++ky)
-        for (std::size_t kx = 0; kx < s.kernel; ++kx) {
+      for (std::size_t ky = 0; ky < s.kernel.height; ++ky)
+        for (std::size_t kx = 0; kx < s.kernel.width; ++kx) {
           const std::size_t iy = oy * s.stride + ky, ix = ox * s.stride + kx;
-          const bool inside = iy >= s.padding && iy < s.height + s.padding && ix >= s.padding &&
-                              ix < s.width + s.padding;
+          const HeightWidth& pad = s.padding;
+          const bool inside = iy >= pad.height && iy < s.height + pad.height && ix >= pad.width &&
+                              ix < s.width + pad.width;
           const std::size_t image =
-              inside ? ((iy - s.padding) * s.width + ix - s.padding) * s.in : 0;
-          f(inside, image, (oy * s.out_width() + ox) * size + (ky * s.kernel + kx) * s.in);
+              inside ? ((iy - pad.height) * s.width + ix - pad.width) * s.in : 0;
+          f(inside, image, (oy * s.out_width() + ox) * size + (ky * s.kernel.width + kx) * s.in);
         }
 }
 

@@ -276,8 +276,8 @@ inline void convolve(const ConvShape& s, const Weights& weights, const float* x,
 /// Whether these extents are worth it: enough channels to fill vectors and a panel, and pixels to
 /// fill tiles.
 [[nodiscard]] inline bool suits(const ConvShape& s) {
-  return s.kernel == 3 && s.stride == 1 && s.padding <= 2 && s.in >= 32 && s.out >= 32 &&
-         s.out_height() >= out_side && s.out_width() >= out_side;
+  return s.kernel == 3 && s.stride == 1 && s.padding.height <= 2 && s.padding.width <= 2 &&
+         s.in >= 32 && s.out >= 32 && s.out_height() >= out_side && s.out_width() >= out_side;
 }
 
 /// y (rows, H', W', out) of the images x (rows, H, W, in) and the weights w (out, in, 3, 3).
@@ -289,8 +289,9 @@ inline void forward(const ConvShape& s, const float* x, const float* w, const Bi
 /// The gradient gx by x of g, that by y: g convolved with the weights turned by half a circle, from
 /// `out` channels to `in`.
 inline void backward_data(const ConvShape& s, const float* g, const float* w, float* gx) {
-  const ConvShape from_y{s.rows, s.out_height(),          s.out_width(), s.out, s.in, s.kernel,
-                         1,      s.kernel - 1 - s.padding};
+  const HeightWidth border{s.kernel.height - 1 - s.padding.height,
+                           s.kernel.width - 1 - s.padding.width};
+  const ConvShape from_y{s.rows, s.out_height(), s.out_width(), s.out, s.in, s.kernel, 1, border};
   convolve(from_y, {w, s.in, s.out, 9, s.in * 9, true}, g, {}, gx);
 }
 

@@ -32,8 +32,9 @@ struct Lines {
 /// The tiles of 4 x 4 pixels of the result, in the order of the rows and then of the pixels; those
 /// at the right and at the bottom may reach beyond it.
 struct Tiles {
-  std::size_t height, width, padding;  ///< of what is read
-  std::size_t out_height, out_width;   ///< of what is written
+  std::size_t height, width;  ///< of what is read
+  HeightWidth padding;
+  std::size_t out_height, out_width;  ///< of what is written
   std::size_t down, across, count;
 
   explicit Tiles(const ConvShape& s)
@@ -85,7 +86,7 @@ inline void transform_input(const Tiles& tiles, std::size_t tile, std::size_t ch
   std::array<const float*, points> pixels;
   for (std::size_t i = 0; i < in_side; ++i)
     for (std::size_t j = 0; j < in_side; ++j) {
-      const std::size_t y = at.y + i - tiles.padding, x_ = at.x + j - tiles.padding;
+      const std::size_t y = at.y + i - tiles.padding.height, x_ = at.x + j - tiles.padding.width;
       pixels[i * in_side + j] = y < tiles.height && x_ < tiles.width
                                     ? image + (y * tiles.width + x_) * channels
                                     : nullptr;

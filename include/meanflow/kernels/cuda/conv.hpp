@@ -101,7 +101,7 @@ struct ReorderWeights {
 
 template <bool Packs, class T, class W>
 void reorder_weights(const ConvShape& s, W* w, T* packed) {
-  const std::size_t units = s.in % lanes == 0 ? s.in / lanes : s.in, taps = s.kernel * s.kernel;
+  const std::size_t units = s.in % lanes == 0 ? s.in / lanes : s.in, taps = s.kernel.size();
   const std::size_t size = s.out * taps * s.in;
   for_each_item(
       s.out * units, size, size * (sizeof(T) + (Packs ? 1 : 2) * sizeof(float)),
@@ -200,7 +200,7 @@ class Operand {
 };
 
 [[nodiscard]] inline std::size_t weights_size(const ConvShape& s) {
-  return s.out * s.in * s.kernel * s.kernel;
+  return s.out * s.in * s.kernel.size();
 }
 
 /// f(weights with channels last) in the type of the precision.
@@ -271,7 +271,7 @@ namespace cuda {
 
 inline void count_convolution(const ConvShape& s) {
   work().convolution(static_cast<double>(output_size(s)) *
-                     static_cast<double>(s.in * s.kernel * s.kernel));
+                     static_cast<double>(s.in * s.kernel.size()));
 }
 
 }  // namespace cuda

@@ -71,7 +71,8 @@ class Convolution final : public ConvolutionPlan {
     const ConvShape& s = key_.shape;
     const cudnnDataType_t type =
         key_.precision == Precision::bfloat16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
-    const int padding = extent(s.padding), stride = extent(s.stride);
+    const int down = extent(s.padding.height), right = extent(s.padding.width);
+    const int stride = extent(s.stride);
     // DEFAULT lets float32 be rounded to TF32, FMA does not.
     const cudnnMathType_t math = key_.precision == Precision::float32 ? CUDNN_FMA_MATH
                                  : key_.precision == Precision::tf32  ? CUDNN_DEFAULT_MATH
@@ -82,9 +83,10 @@ class Convolution final : public ConvolutionPlan {
                                             extent(s.out), extent(s.out_height()),
                                             extent(s.out_width()))) &&
            works(cudnnSetFilter4dDescriptor(weights_, type, CUDNN_TENSOR_NHWC, extent(s.out),
-                                            extent(s.in), extent(s.kernel), extent(s.kernel))) &&
-           works(cudnnSetConvolution2dDescriptor(convolution_, padding, padding, stride, stride, 1,
-                                                 1, CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT)) &&
+                                            extent(s.in), extent(s.kernel.height),
+                                            extent(s.kernel.width))) &&
+           works(cudnnSetConvolution2dDescriptor(convolution_, down, right, stride, stride, 1, 1,
+                                                 CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT)) &&
            works(cudnnSetConvolutionMathType(convolution_, math));
   }
 

@@ -151,10 +151,11 @@ class GraphConvolution final : public ConvolutionPlan {
     const cudnnDataType_t of_sums = to_weights ? CUDNN_DATA_FLOAT : type;
     const auto& x = kept(tensor(of_x, type, s.rows, s.in, s.height, s.width));
     const auto& y = kept(tensor(of_y, type, s.rows, s.out, s.out_height(), s.out_width()));
-    const auto& w = kept(tensor(of_weights, of_sums, s.out, s.in, s.kernel, s.kernel));
+    const auto& w = kept(tensor(of_weights, of_sums, s.out, s.in, s.kernel.height, s.kernel.width));
     GraphDescriptor of_convolution(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
     const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
-    const std::vector<std::int64_t> padding(2, number(s.padding)), stride(2, number(s.stride));
+    const std::vector<std::int64_t> padding{number(s.padding.height), number(s.padding.width)},
+        stride(2, number(s.stride));
     of_convolution.set(CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_DATA_FLOAT)
         .set(CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode)
         .set_integers(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, {2})

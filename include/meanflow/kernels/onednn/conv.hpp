@@ -57,7 +57,8 @@ class OnednnConvolution {
     const dnnl::memory::dims x{dim(shape.rows), dim(shape.in), dim(shape.height), dim(shape.width)};
     const dnnl::memory::dims y{dim(shape.rows), dim(shape.out), dim(shape.out_height()),
                                dim(shape.out_width())};
-    const dnnl::memory::dims w{dim(shape.out), dim(shape.in), dim(shape.kernel), dim(shape.kernel)};
+    const dnnl::memory::dims w{dim(shape.out), dim(shape.in), dim(shape.kernel.height),
+                               dim(shape.kernel.width)};
     const bool to_weights = direction == Direction::backward_weights;
     plain_x_ = {x, f32, Tag::nhwc};
     plain_y_ = {y, f32, Tag::nhwc};
@@ -68,7 +69,7 @@ class OnednnConvolution {
     const dnnl::memory::desc forward_x{x, in, Tag::nhwc}, forward_y{y, f32, Tag::nhwc};
     const dnnl::memory::desc forward_any{w, in, Tag::any};
     const dnnl::memory::dims strides{dim(shape.stride), dim(shape.stride)};
-    const dnnl::memory::dims padding{dim(shape.padding), dim(shape.padding)};
+    const dnnl::memory::dims padding{dim(shape.padding.height), dim(shape.padding.width)};
     dnnl::primitive_attr attributes;
     attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     const auto forward =

@@ -24,17 +24,17 @@ void for_each_tap(const ConvShape& s, F f) {
   for (std::size_t r = 0; r < s.rows; ++r)
     for (std::size_t oy = 0; oy < s.out_height(); ++oy)
       for (std::size_t ox = 0; ox < s.out_width(); ++ox)
-        for (std::size_t ky = 0; ky < s.kernel; ++ky)
-          for (std::size_t kx = 0; kx < s.kernel; ++kx) {
+        for (std::size_t ky = 0; ky < s.kernel.height; ++ky)
+          for (std::size_t kx = 0; kx < s.kernel.width; ++kx) {
             const std::size_t iy = oy * s.stride + ky, ix = ox * s.stride + kx;
-            if (iy < s.padding || iy >= s.height + s.padding) continue;
-            if (ix < s.padding || ix >= s.width + s.padding) continue;
+            if (iy < s.padding.height || iy >= s.height + s.padding.height) continue;
+            if (ix < s.padding.width || ix >= s.width + s.padding.width) continue;
             const std::size_t x =
-                ((r * s.height + iy - s.padding) * s.width + ix - s.padding) * s.in;
+                ((r * s.height + iy - s.padding.height) * s.width + ix - s.padding.width) * s.in;
             const std::size_t y = ((r * s.out_height() + oy) * s.out_width() + ox) * s.out;
             for (std::size_t o = 0; o < s.out; ++o)
               for (std::size_t i = 0; i < s.in; ++i)
-                f(x + i, ((o * s.in + i) * s.kernel + ky) * s.kernel + kx, y + o);
+                f(x + i, ((o * s.in + i) * s.kernel.height + ky) * s.kernel.width + kx, y + o);
           }
 }
 

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+#include "published.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <utility>
+
+#include <unistd.h>
+
+#include <meanflow/eval/inception_score.hpp>
+#include <meanflow/eval/kernel_distance.hpp>
+#include <meanflow/eval/precision_recall.hpp>
+#include <meanflow/io/safetensors.hpp>
+#include <meanflow/random/philox.hpp>
+#include <meanflow/train/agreement.hpp>
+#include <meanflow/train/sharing.hpp>
+
+#include "classifier.hpp"
+#include "output.hpp"
+
+namespace cifar10 {
+
+namespace {
+
+using meanflow::Inception;
+using meanflow::InceptionOutput;
+using meanflow::Tensor;
+
+constexpr std::size_t kept_rows = 10000;  // that neighbours are looked for among
+
+/// Says how many pictures have been looked at: on a terminal in one line, else every minute.
+class Counter {
+ public:
+  Counter(std::string what, std::size_t count, bool speaks)
+      : what_(std::move(what)), count_(count), speaks_(speaks) {}
+  ~Counter() {
+    if (speaks_ && terminal_ && done_ > 0) std::fputc('\n', stderr);
+  }
+  Counter(const Counter&) = delete;
+  Counter& operator=(const Counter&) = delete;
+
+  void add(std::size_t pictures) {
+    done_ += pictures;
+    const double now = seconds();
+    if (!speaks_ || (done_ < count_ && now - shown_ < (terminal_ ? 1 : 60))) return;
+    shown_ = now;
+    const double rate = static_cast<double>(done_) / std::max(now, 1e-9);
+    std::fprintf(stderr, "%s%s: %zu of %zu pictures, %.1f a second, %.0f min left%s",
+                 terminal_ ? "\r" : "", what_.c_str(), done_, count_, rate,
+                 static_cast<double>(count_ - done_) / rate / 60, terminal_ ? "  " : "\n");
+    std::fflush(stderr);
+  }
+
+ private:
+  [[nodiscard]] double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count();
+  }
+
+  std::string what_;
+  std::size_t count_, done_ = 0;
+  bool speaks_, terminal_ = isatty(STDERR_FILENO) != 0;
+  double shown_ = 0;
+  std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+};
+
+/// What the network sees in `count` pictures, of which each process looks at its share.
+template <class Pictures>
+[[nodiscard]] InceptionOutput look_at(const meanflow::AnyCommunicator& processes,
+                                      const Inception& inception, std::size_t count,
+                                      std::size_t batch, const std::string& what,
+                                      Pictures pictures) {
+  InceptionOutput all{Tensor<float>({count, Inception::feature_count}),
+                      Tensor<float>({count, Inception::class_count})};
+  const auto share = row_share(processes, count);
+  Counter counter(what, share.end - share.first, is_root(processes));
+  for_each_batch(share, batch, pictures, [&](const Tensor<float>& some, std::size_t first) {
+    const InceptionOutput seen = inception(some);
+    std::ranges::copy(seen.features.span(), all.features.row(first));
+    std::ranges::copy(seen.logits.span(), all.logits.row(first));
+    counter.add(some.rows());
+  });
+  gather_rows(processes, all.features);
+  gather_rows(processes, all.logits);
+  return all;
+}
+
+[[nodiscard]] Tensor<float> some_of(const Tensor<float>& rows, std::size_t most) {
+  const auto order = meanflow::permutation<std::uint32_t>(rows.rows(), 0, 0);
+  Tensor<float> chosen({std::min(most, rows.rows()), rows.row_size()});
+  for (std::size_t i = 0; i < chosen.rows(); ++i)
+    std::copy_n(rows.row(order[i]), rows.row_size(), chosen.row(i));
+  return chosen;
+}
+
+[[nodiscard]] Reference reference_of(const meanflow::AnyCommunicator& processes,
+                                     const Inception& inception, const std::filesystem::path& path,
+                                     const meanflow::ImageSet& pictures) {
+  if (std::filesystem::exists(path)) return Reference::load(path);
+  by_root(processes, [&] { prepare_output(path); });
+  const InceptionOutput seen =
+      look_at(processes, inception, pictures.count, 64, "training pictures",
+              [&](std::size_t first, std::size_t size) {
+                return to_tensor(pictures, first, first + size);
+              });
+  Reference reference{{}, some_of(seen.features, kept_rows)};
+  reference.statistics.add(seen.features);
+  by_root(processes, [&] {
+    reference.save(path);
+    std::fprintf(stderr, "their statistics are saved as %s\n", path.c_str());
+  });
+  return reference;
+}
+
+}  // namespace
+
+Reference Reference::load(const std::filesystem::path& path) {
+  Reference reference{meanflow::load_statistics(path)};
+  const meanflow::Safetensors file(path);
+  if (reference.statistics.dimension() != Inception::feature_count)
+    throw meanflow::FileError(
+        path.string() + " holds statistics of " + std::to_string(reference.statistics.dimension()) +
+        " features, expected the " + std::to_string(Inception::feature_count) +
+        " of the Inception network");
+  if (!file.contains("rows")) return reference;
+  const auto& extents = file.shape("rows");
+  if (extents.size() != 2 || extents[1] != Inception::feature_count)
+    throw meanflow::FileError(path.string() + ": rows are not of " +
+                              std::to_string(Inception::feature_count) + " features");
+  reference.some = Tensor<float>({extents[0], extents[1]});
+  file.read_into<float>("rows", reference.some.span());
+  return reference;
+}
+
+void Reference::save(const std::filesystem::path& path) const {
+  const Tensor<double> mean = statistics.mean(), covariance = statistics.covariance();
+  meanflow::SafetensorsWriter writer;
+  writer.metadata("features", "Inception, 2015-12-05");
+  writer.add("count", {}, std::vector<std::uint64_t>{statistics.count()});
+  writer.add_view("mean", {mean.size()}, mean.span());
+  writer.add_view("covariance", {mean.size(), mean.size()}, covariance.span());
+  writer.add_view("rows", {some.rows(), some.row_size()}, some.span());
+  writer.write(path);
+}
+
+Published::Published(const meanflow::AnyCommunicator& processes,
+                     const std::filesystem::path& weights, const std::filesystem::path& reference,
+                     const meanflow::ImageSet& pictures)
+    : processes_(processes),
+      inception_(weights),
+      reference_(reference_of(processes, inception_, reference, pictures)) {}
+
+nlohmann::json Published::measure(const Model& model, std::size_t count,
+                                  const Sampling& sampling) const {
+  Labels labels;
+  if (const std::size_t classes = model.classes(); classes > 0)
+    labels = [classes](std::size_t i) { return static_cast<std::int32_t>(i % classes); };
+  const InceptionOutput seen = look_at(processes_, inception_, count, sampling.batch, "samples",
+                                       [&](std::size_t first, std::size_t size) {
+                                         return model.sample(first, size, labels, sampling);
+                                       });
+  if (!is_root(processes_)) return {};
+  meanflow::FeatureStatistics statistics;
+  statistics.add(seen.features);
+  const auto score = meanflow::inception_score(seen.logits, std::min<std::size_t>(10, count));
+  nlohmann::json result{{"fid", meanflow::frechet_distance(statistics, reference_.statistics)},
+                        {"inception_score",
+                         {{"mean", score.mean}, {"standard_deviation", score.standard_deviation}}}};
+  if (reference_.some.empty()) return result;
+  const std::size_t rows = std::min(count, reference_.some.rows());
+  const auto kernel = meanflow::kernel_distance_of_subsets(
+      seen.features, reference_.some, {.subset_size = std::min<std::size_t>(rows, 1000)});
+  result["kid"] = {{"mean", kernel.mean}, {"standard_deviation", kernel.standard_deviation}};
+  if (rows < 10) return result;
+  const Tensor<float> some = some_of(seen.features, rows), others = reference_.some.rows(0, rows);
+  const auto found = meanflow::precision_recall(some.span(), others.span(), some.row_size());
+  result["precision"] = found.precision;
+  result["recall"] = found.recall;
+  result["precision_rows"] = rows;
+  return result;
+}
+
+void print_published_head() {
+  std::printf("%-34s %10s %16s %22s %10s %8s\n", "", "FID", "IS", "KID", "precision", "recall");
+}
+
+void print_published(const std::string& name, const nlohmann::json& measures) {
+  const auto& score = measures.at("inception_score");
+  std::printf("%-34s %10.4f %8.3f +- %.3f", name.c_str(), measures.at("fid").get<double>(),
+              score.at("mean").get<double>(), score.at("standard_deviation").get<double>());
+  if (measures.contains("kid"))
+    std::printf("   %.5f +- %.5f", measures.at("kid").at("mean").get<double>(),
+                measures.at("kid").at("standard_deviation").get<double>());
+  if (measures.contains("precision"))
+    std::printf(" %10.3f %8.3f", measures.at("precision").get<double>(),
+                measures.at("recall").get<double>());
+  std::printf("\n");
+  std::fflush(stdout);
+}
+
+}  // namespace cifar10
