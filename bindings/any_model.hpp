@@ -63,6 +63,11 @@ class AnyModel {
   virtual void save(const std::filesystem::path& path) const = 0;
 };
 
+/// How many threads work in each call from now on, whichever thread calls; 0 for all processors.
+void set_threads(int count);
+/// Has the calling thread keep to that number.
+void use_threads();
+
 /// Reads a file of `meanflow::save_model`.
 /// Throws meanflow::FileError if it is damaged, no model, or one of a net of the user's own.
 [[nodiscard]] std::shared_ptr<const AnyModel> load_any_model(const std::filesystem::path& path);

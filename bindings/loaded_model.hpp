@@ -49,24 +49,27 @@ class LoadedModel final : public AnyModel {
 
   [[nodiscard]] Values sample(std::size_t count, const meanflow::SamplingSettings& settings,
                               const Told& told) const override {
+    use_threads();
     return model_.sample(count, settings, condition(told));
   }
 
   [[nodiscard]] Values velocity(const Values& z, const Values& r, const Values& t,
                                 const Told& told) const override {
-    return meanflow::evaluate(model_.net, z, r, t, rows_of(told, z.rows()));
+    use_threads();
+    return checked(meanflow::evaluate(model_.net, z, r, t, rows_of(told, z.rows())), z);
   }
 
   [[nodiscard]] ValueAndTangent jvp(const Values& z, const Values& r, const Values& t,
                                     const Values& dz, const Values& dr, const Values& dt,
                                     const Told& told) const override {
+    use_threads();
     const Condition given = rows_of(told, z.rows());
     auto [value, tangent] = meanflow::jvp(
         [&](const auto& z_, const auto& r_, const auto& t_) {
           return meanflow::evaluate(model_.net, z_, r_, t_, given);
         },
         std::tuple(z, r, t), std::tuple(dz, dr, dt));
-    return {value, tangent};
+    return {checked(value, z), checked(tangent, z)};
   }
 
   void save(const std::filesystem::path& path) const override {
@@ -76,6 +79,14 @@ class LoadedModel final : public AnyModel {
   }
 
  private:
+  /// u, which must have the shape of z: a file may describe a net that gives another.
+  [[nodiscard]] static Values checked(const Values& u, const Values& z) {
+    if (!(u.shape() == z.shape()))
+      meanflow::throw_shape_error("a model", u.shape(), z.shape(),
+                                  "its net does not give the shape of z");
+    return u;
+  }
+
   /// Throws SettingError on a part that the net does not know.
   [[nodiscard]] Condition condition(const Told& told) const {
     Condition condition{};

@@ -16,6 +16,7 @@ TrainedPoints train_points(std::span<const double> values, std::size_t dim,
                            const PointTraining& settings,
                            const std::function<void(std::uint64_t, double)>& progress) {
   using namespace meanflow;
+  use_threads();
   const PointSet points(values, dim, {.holdout = 0, .seed = settings.seed});
   const Mlp<float> net({.dimension = dim,
                         .hidden = settings.hidden,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# A Debian package, meanflow_VERSION_all.deb, by `cpack -G DEB` in the build folder: the headers, what CMake
+# A Debian package, meanflow-dev_VERSION_all.deb, by `cpack -G DEB` in the build folder: the headers, what CMake
 # needs to find them, and the packages that they need.
 set(CPACK_PACKAGE_NAME meanflow-dev)
 set(CPACK_PACKAGE_VENDOR "the authors of meanflow")

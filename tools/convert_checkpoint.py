@@ -12,7 +12,8 @@ loads.
 Read are files of torch.save (.pth, .pt, .ckpt; nothing but tensors and plain containers, so that a file
 cannot run code), of flax's msgpack and of safetensors. What lies in nested dictionaries has a name with
 dots. Arrays of flax are brought into PyTorch's layout: kernels (H, W, in, out) to (out, in, H, W) and
-(in, out) to (out, in); kernel, scale and embedding are called weight.
+(in, out) to (out, in), which is right for convolutions and dense layers, but not for transposed
+convolutions; kernel, scale and embedding are called weight.
 Needs numpy, and PyTorch or msgpack for their files.
 """
 import argparse
@@ -40,6 +41,9 @@ def load_flax(path):
         return msgpack.ExtType(code, data)
 
     def flattened(tree, prefix=""):
+        if "__msgpack_chunked_array__" in tree:
+            sys.exit(f"convert_checkpoint.py: {prefix[:-1]} is kept in pieces, which are not read: save it by "
+                     "another program as float32")
         for key, value in tree.items():
             if isinstance(value, dict):
                 yield from flattened(value, f"{prefix}{key}.")
@@ -50,14 +54,27 @@ def load_flax(path):
                            strict_map_key=False)
     if not isinstance(tree, dict):
         sys.exit(f"{path} holds a {type(tree).__name__}, not a dictionary of arrays")
-    return dict(as_torch(name, array) for name, array in flattened(tree))
+    return unique(as_torch(name, array) for name, array in flattened(tree))
+
+
+def unique(pairs):
+    """A dictionary of named tensors, none of which has the name of another."""
+    tensors = {}
+    for name, tensor in pairs:
+        if name in tensors:
+            sys.exit(f"convert_checkpoint.py: two tensors would be named {name}")
+        tensors[name] = tensor
+    return tensors
 
 
 def as_torch(name, array):
     """A parameter of flax by PyTorch's name and in its layout."""
     head, _, last = name.rpartition(".")
     if last == "kernel":
-        array = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
+        axes = {2: (1, 0), 3: (2, 1, 0), 4: (3, 2, 0, 1)}.get(array.ndim)
+        if axes is None:
+            sys.exit(f"convert_checkpoint.py: {name} has {array.ndim} axes, but a kernel has 2, 3 or 4")
+        array = array.transpose(axes)
     if last in ("kernel", "scale", "embedding"):
         last = "weight"
     return (f"{head}.{last}" if head else last), array
@@ -100,17 +117,27 @@ def main():
         pattern, equals, text = rule.partition("=")
         if not equals:
             sys.exit(f"convert_checkpoint.py: --rename {rule}: expected PATTERN=TEXT")
-        chosen = {re.sub(pattern, text, name): tensor for name, tensor in chosen.items()}
+        chosen = unique((re.sub(pattern, text, name), tensor) for name, tensor in chosen.items())
     if arguments.list or arguments.target is None:
         for name, tensor in sorted(chosen.items()):
             print(f"{name:60} {str(tuple(tensor.shape)):24} {tensor.dtype}")
         return
-    if pathlib.Path(arguments.target).suffix in (".pth", ".pt"):
+    suffix = pathlib.Path(arguments.target).suffix
+    if suffix in (".pth", ".pt"):
+        import os
+
         import torch
 
-        torch.save({n: torch.from_numpy(t.copy()) for n, t in chosen.items()}, arguments.target)
-    else:
+        temporary = f"{arguments.target}.tmp-{os.getpid()}"
+        try:
+            torch.save({n: torch.from_numpy(t.copy()) for n, t in chosen.items()}, temporary)
+            os.replace(temporary, arguments.target)
+        finally:
+            pathlib.Path(temporary).unlink(missing_ok=True)
+    elif suffix == ".safetensors":
         save(arguments.target, chosen)
+    else:
+        sys.exit(f"convert_checkpoint.py: {arguments.target}: expected a name that ends in .safetensors, .pth or .pt")
     print(f"{arguments.target}: {len(chosen)} tensors, {sum(t.size for t in chosen.values())} numbers")
 
 

@@ -37,7 +37,9 @@ def save(path, tensors, metadata=None):
             file.write(struct.pack("<Q", len(text)) + text)
             for name in order:
                 file.write(numpy.ascontiguousarray(arrays[name]).tobytes())
-        os.chmod(temporary, 0o644)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
@@ -53,10 +55,13 @@ def load(path):
     metadata = header.pop("__metadata__", {})
     tensors = {}
     for name, entry in header.items():
-        if entry["dtype"] not in TYPES:
+        if entry["dtype"] not in (*TYPES, "BF16"):
             sys.exit(f"{path}: {name} is of type {entry['dtype']}, which numpy does not have")
         first, last = entry["data_offsets"]
-        values = numpy.frombuffer(data[first:last], TYPES[entry["dtype"]])
+        if entry["dtype"] == "BF16":
+            values = (numpy.frombuffer(data[first:last], "<u2").astype("<u4") << 16).view("<f4")
+        else:
+            values = numpy.frombuffer(data[first:last], TYPES[entry["dtype"]])
         tensors[name] = values.reshape(entry["shape"])
     return tensors, metadata
 

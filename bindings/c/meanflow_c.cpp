@@ -9,7 +9,6 @@
 #include <utility>
 
 #include <nlohmann/json.hpp>
-#include <omp.h>
 
 #include <meanflow/config.hpp>
 
@@ -30,22 +29,39 @@ using meanflow::Tensor;
 thread_local std::string last_error;
 
 /// f(), or `otherwise` with the error kept.
+void keep(const char* message) noexcept {
+  try {
+    last_error = message;
+  } catch (...) {  // no memory for a longer one
+    last_error.clear();
+  }
+}
+
 template <class R, class F>
 R guarded(R otherwise, F f) noexcept {
   try {
     return f();
   } catch (const std::bad_alloc&) {
-    last_error = "out of memory";
+    keep("out of memory");
   } catch (const std::exception& error) {
-    last_error = error.what();
+    keep(error.what());
   } catch (...) {
-    last_error = "unknown error";
+    keep("unknown error");
   }
   return otherwise;
 }
 
 void check(const void* pointer, const char* what) {
   if (pointer == nullptr) throw meanflow::SettingError(std::string(what) + " is NULL");
+}
+
+/// f(model), or `otherwise` with the error kept.
+template <class R, class F>
+R with_model(const meanflow_model* model, R otherwise, F f) noexcept {
+  return guarded(otherwise, [&] {
+    check(model, "model");
+    return f(*model);
+  });
 }
 
 /// A view of the caller's numbers; empty for NULL.
@@ -91,9 +107,7 @@ const char* meanflow_version(void) {
 
 const char* meanflow_error(void) { return last_error.c_str(); }
 
-void meanflow_set_threads(int count) {
-  omp_set_num_threads(count > 0 ? count : omp_get_num_procs());
-}
+void meanflow_set_threads(int count) { bindings::set_threads(count); }
 
 meanflow_model* meanflow_load(const char* path) {
   return guarded<meanflow_model*>(nullptr, [&] {
@@ -109,24 +123,34 @@ meanflow_model* meanflow_load(const char* path) {
 
 void meanflow_free(meanflow_model* model) { delete model; }
 
-const char* meanflow_net(const meanflow_model* model) { return model->net.c_str(); }
-const char* meanflow_settings(const meanflow_model* model) { return model->settings.c_str(); }
-size_t meanflow_parameter_count(const meanflow_model* model) { return model->model->parameters(); }
+const char* meanflow_net(const meanflow_model* model) {
+  return with_model<const char*>(model, "", [](const auto& m) { return m.net.c_str(); });
+}
+const char* meanflow_settings(const meanflow_model* model) {
+  return with_model<const char*>(model, "", [](const auto& m) { return m.settings.c_str(); });
+}
+size_t meanflow_parameter_count(const meanflow_model* model) {
+  return with_model<std::size_t>(model, 0, [](const auto& m) { return m.model->parameters(); });
+}
 
 size_t meanflow_sample_rank(const meanflow_model* model) {
-  return model->model->row_shape().rank();
+  return with_model<std::size_t>(model, 0,
+                                 [](const auto& m) { return m.model->row_shape().rank(); });
 }
 size_t meanflow_sample_extent(const meanflow_model* model, size_t axis) {
-  const Shape row = model->model->row_shape();
-  return axis < row.rank() ? row[axis] : 0;
+  return with_model<std::size_t>(model, 0, [axis](const auto& m) {
+    const Shape row = m.model->row_shape();
+    return axis < row.rank() ? row[axis] : 0;
+  });
 }
 size_t meanflow_sample_size(const meanflow_model* model) {
-  return model->model->row_shape().size();
+  return with_model<std::size_t>(model, 0,
+                                 [](const auto& m) { return m.model->row_shape().size(); });
 }
 size_t meanflow_condition_width(const meanflow_model* model, const char* part) {
-  return guarded<std::size_t>(0, [&] {
+  return with_model<std::size_t>(model, 0, [part](const auto& m) {
     check(part, "part");
-    return width_of(*model, part);
+    return width_of(m, part);
   });
 }
 

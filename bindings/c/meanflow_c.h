@@ -49,7 +49,7 @@ MEANFLOW_C_API const char* meanflow_version(void);
  * call that fails. */
 MEANFLOW_C_API const char* meanflow_error(void);
 
-/* How many threads work; 0 for all processors. For the whole program. */
+/* How many threads work in each call from now on, whichever thread calls; 0 for all processors. */
 MEANFLOW_C_API void meanflow_set_threads(int count);
 
 /* NULL if the file is damaged, no model, or one of a net that this library does not have. */

@@ -18,7 +18,6 @@
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
-#include <omp.h>
 
 #include "../any_model.hpp"
 #include "../train_points.hpp"
@@ -86,8 +85,7 @@ auto unlocked(F f) {
 NB_MODULE(_core, m) {
   nb::exception<meanflow::Error>(m, "Error", PyExc_ValueError);
 
-  m.def("set_threads",
-        [](int count) { omp_set_num_threads(count > 0 ? count : omp_get_num_procs()); });
+  m.def("set_threads", &bindings::set_threads);
   m.def("load", [](const std::string& path) {
     return unlocked(
         [&] { return std::const_pointer_cast<AnyModel>(bindings::load_any_model(path)); });

@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include <meanflow/flow/guidance.hpp>
+#include <meanflow/flow/guidance_input.hpp>
 #include <meanflow/io/parameters.hpp>
 #include <meanflow/train/model.hpp>
 #ifdef CIFAR10_WITH_ONNX
@@ -59,9 +61,17 @@ void export_net(const ExportRequest& request) {
     }
 #ifdef CIFAR10_WITH_ONNX
     if (request.onnx.empty()) return;
+    using Condition = meanflow::ConditionOf<decltype(net)>;
+    auto told = meanflow::detail::parts_of(net);
+    if constexpr (meanflow::TellsGuidance<Condition>)
+      told = with_guidance(told, settings.sample.input, 1);
     const std::size_t steps = request.nfe > 0 ? request.nfe : settings.sample.nfe;
-    meanflow::export_onnx(request.onnx, net,
-                          {.steps = steps, .instantaneous = velocity, .row_shape = row});
+    const meanflow::OnnxOptions options{
+        .steps = steps, .instantaneous = velocity, .row_shape = row};
+    if (const double scale = settings.sample.guidance; scale == 1)
+      meanflow::export_onnx(request.onnx, net, options, told);
+    else
+      meanflow::export_onnx(request.onnx, meanflow::GuidedSampling(net, scale), options, told);
     std::printf("a sampler in %zu step%s from step %llu, as ONNX: %s\n", steps,
                 steps == 1 ? "" : "s", static_cast<unsigned long long>(step), request.onnx.c_str());
 #endif

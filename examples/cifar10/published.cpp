@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <unistd.h>
+#include <zlib.h>
 
 #include <meanflow/eval/inception_score.hpp>
 #include <meanflow/eval/kernel_distance.hpp>
@@ -19,6 +20,7 @@
 #include <meanflow/train/sharing.hpp>
 
 #include "classifier.hpp"
+#include "data.hpp"
 #include "output.hpp"
 
 namespace cifar10 {
@@ -95,17 +97,47 @@ template <class Pictures>
   return chosen;
 }
 
+/// A number that tells files of weights apart.
+[[nodiscard]] std::string checksum_of(const std::filesystem::path& path) {
+  const meanflow::Safetensors file(path);
+  const auto weights = file.read<float>("fc.weight");
+  return std::to_string(
+      crc32_z(0, reinterpret_cast<const Bytef*>(weights.data()), weights.size() * sizeof(float)));
+}
+
+/// Throws meanflow::SettingError if the reference is of other pictures or of another network.
+void check_reference(const Reference& reference, const std::filesystem::path& path,
+                     const std::string& pictures, const std::string& network, bool speaks) {
+  if (reference.pictures.empty() && speaks)
+    std::fprintf(stderr, "%s does not say of which pictures and which network it is\n",
+                 path.c_str());
+  const auto check = [&](const std::string& found, const std::string& wanted, const char* what) {
+    if (!found.empty() && found != wanted)
+      throw meanflow::SettingError(path.string() + " holds statistics of other " + what +
+                                   ": give another --reference, or remove it");
+  };
+  check(reference.pictures, pictures, "pictures");
+  check(reference.network, network, "weights of the Inception network");
+}
+
 [[nodiscard]] Reference reference_of(const meanflow::AnyCommunicator& processes,
-                                     const Inception& inception, const std::filesystem::path& path,
+                                     const Inception& inception,
+                                     const std::filesystem::path& weights,
+                                     const std::filesystem::path& path,
                                      const meanflow::ImageSet& pictures) {
-  if (std::filesystem::exists(path)) return Reference::load(path);
+  const std::string of_pictures = fingerprint(pictures), of_network = checksum_of(weights);
+  if (std::filesystem::exists(path)) {
+    Reference reference = Reference::load(path);
+    check_reference(reference, path, of_pictures, of_network, is_root(processes));
+    return reference;
+  }
   by_root(processes, [&] { prepare_output(path); });
   const InceptionOutput seen =
       look_at(processes, inception, pictures.count, 64, "training pictures",
               [&](std::size_t first, std::size_t size) {
                 return to_tensor(pictures, first, first + size);
               });
-  Reference reference{{}, some_of(seen.features, kept_rows)};
+  Reference reference{{}, some_of(seen.features, kept_rows), of_pictures, of_network};
   reference.statistics.add(seen.features);
   by_root(processes, [&] {
     reference.save(path);
@@ -124,6 +156,12 @@ Reference Reference::load(const std::filesystem::path& path) {
         path.string() + " holds statistics of " + std::to_string(reference.statistics.dimension()) +
         " features, expected the " + std::to_string(Inception::feature_count) +
         " of the Inception network");
+  const auto note = [&](const char* key) {
+    const auto found = file.metadata().find(key);
+    return found == file.metadata().end() ? std::string() : found->second;
+  };
+  reference.pictures = note("pictures");
+  reference.network = note("network");
   if (!file.contains("rows")) return reference;
   const auto& extents = file.shape("rows");
   if (extents.size() != 2 || extents[1] != Inception::feature_count)
@@ -138,6 +176,8 @@ void Reference::save(const std::filesystem::path& path) const {
   const Tensor<double> mean = statistics.mean(), covariance = statistics.covariance();
   meanflow::SafetensorsWriter writer;
   writer.metadata("features", "Inception, 2015-12-05");
+  writer.metadata("pictures", pictures);
+  writer.metadata("network", network);
   writer.add("count", {}, std::vector<std::uint64_t>{statistics.count()});
   writer.add_view("mean", {mean.size()}, mean.span());
   writer.add_view("covariance", {mean.size(), mean.size()}, covariance.span());
@@ -150,7 +190,7 @@ Published::Published(const meanflow::AnyCommunicator& processes,
                      const meanflow::ImageSet& pictures)
     : processes_(processes),
       inception_(weights),
-      reference_(reference_of(processes, inception_, reference, pictures)) {}
+      reference_(reference_of(processes, inception_, weights, reference, pictures)) {}
 
 nlohmann::json Published::measure(const Model& model, std::size_t count,
                                   const Sampling& sampling) const {

@@ -5,7 +5,7 @@
 
 #include <cstddef>
 #include <filesystem>
-#include <optional>
+#include <string>
 
 #include <nlohmann/json.hpp>
 
@@ -24,6 +24,9 @@ namespace cifar10 {
 struct Reference {
   meanflow::FeatureStatistics statistics;
   meanflow::Tensor<float> some{};  // (up to 10,000, 2048), or empty
+
+  /// What it was made of: the pictures, and the network's weights; empty if the file does not say.
+  std::string pictures{}, network{};
 
   /// Reads what `save` wrote. Throws meanflow::FileError if it is unusable.
   [[nodiscard]] static Reference load(const std::filesystem::path& path);

@@ -114,6 +114,9 @@ def check_published(checkpoint: Path, config: Path, data: Path, folder: Path) ->
     assert "training pictures" not in run(*command)
     again = json.loads((folder / "out.json").read_text())["results"][0]
     assert abs(again["fid"] - result["fid"]) < 1e-6 * result["fid"]
+    save(folder / "second.safetensors", {n: 2 * t if n == "fc.weight" else t for n, t in weights.items()})
+    refused("holds statistics of other weights of the Inception network", *command[:5], "--inception",
+            folder / "second.safetensors")
     # Statistics of others have no features to draw from.
     tensors, _ = load(folder / "run/inception_statistics.safetensors")
     numpy.savez(folder / "others.npz", mu=tensors["mean"], sigma=tensors["covariance"])

@@ -116,6 +116,14 @@ void write_all(const fs::path& folder) {
         Mlp<float, Cpu, Gelu>({.dimension = 3, .hidden = 32, .condition = 4}), {3},
         {numbers({3, 4}, -1.F, 0.2F)});
   write(folder, "own", OwnNet(), {6});
+  const DiT<> told({.input_size = 4,
+                    .patch_size = 2,
+                    .in_channels = 1,
+                    .hidden_size = 16,
+                    .depth = 1,
+                    .heads = 2,
+                    .classes = 3});
+  write(folder, "guided", GuidedSampling(told, 2.5), {4, 4, 1}, {labels});
   write(folder, "mean_flow_net",
         MeanFlowNet<>({.base = 16,
                        .multipliers = {1, 2},

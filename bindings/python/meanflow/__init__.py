@@ -27,7 +27,12 @@ def _floats(values):
 
 
 def _integers(values):
-    return None if values is None else _numpy.ascontiguousarray(values, dtype=_numpy.int32)
+    if values is None:
+        return None
+    array = _numpy.asarray(values)
+    if array.dtype.kind not in "iu" or (array.size and not -(2**31) <= array.min() <= array.max() < 2**31):
+        raise Error(f"labels must be whole numbers of 32 bits, but are {array.dtype}")
+    return _numpy.ascontiguousarray(array, dtype=_numpy.int32)
 
 
 class Model:

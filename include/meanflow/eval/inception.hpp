@@ -43,7 +43,7 @@ class Inception {
   static constexpr std::size_t side = 299, feature_count = 2048, class_count = 1008;
 
   /// Reads the weights, NAME.conv.weight (out, in, k, l) and NAME.bn.weight, bias, running_mean and
-  /// running_var (out) of each convolution, fc.weight and fc.bias.
+  /// running_var (out) of each convolution, and fc.weight.
   /// Throws FileError, naming what is missing or has another shape.
   explicit Inception(const std::filesystem::path& path) {
     const Safetensors file(path);

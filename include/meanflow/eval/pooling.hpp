@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include <meanflow/kernels/cpu/threads.hpp>
 #include <meanflow/tensor/tensor.hpp>
@@ -23,6 +24,9 @@ enum class Pooling { maximum, average };
                                             std::size_t stride, std::size_t padding) {
   constexpr std::size_t side = 3;
   const Shape s = x.shape();  // (B, H, W, C)
+  if (stride == 0 || padding >= side)
+    throw ShapeError("pool_3x3: stride " + std::to_string(stride) + " and padding " +
+                     std::to_string(padding) + ", but they must be at least 1 and at most 2");
   if (s.rank() != 4 || std::min(s[1], s[2]) + 2 * padding < side)
     throw ShapeError("pool_3x3: shape " + to_string(s) + " is smaller than a window");
   const std::size_t height = (s[1] + 2 * padding - side) / stride + 1;

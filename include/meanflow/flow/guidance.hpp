@@ -164,6 +164,12 @@ class GuidedSampling {
       : net_(net), scale_(scale), null_(null_condition_of(net, "guidance at sampling")) {}
 
   [[nodiscard]] decltype(auto) parameters() const { return net_.parameters(); }
+  [[nodiscard]] const condition_type& null_condition() const { return null_; }
+  [[nodiscard]] Shape row_shape() const
+    requires requires(const N& net) { net.row_shape(); }
+  {
+    return net_.row_shape();
+  }
 
   template <Differentiable X>
   [[nodiscard]] X operator()(const X& z, const X& r, const X& t,

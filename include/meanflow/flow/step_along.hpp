@@ -24,6 +24,8 @@ struct StepAlong {
 
 template <class T, class Device>
 void step_along(Tensor<T, Device>& z, double by, const Tensor<T, Device>& u) {
+  if (u.size() != z.size())
+    throw_shape_error("sample", u.shape(), z.shape(), "the net must give the shape of z");
   for_each(Device{}, z.size(), StepAlong<T>{static_cast<T>(by), u.data(), z.data()});
 }
 

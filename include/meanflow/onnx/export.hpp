@@ -63,6 +63,9 @@ template <class T>
 /// A condition of `traced_rows` rows with the parts of `example`, as inputs of the graph.
 template <Condition C>
 [[nodiscard]] C condition_inputs(onnx::Trace& trace, const C& example) {
+  if constexpr (requires { example.dropout.rows; })
+    if (!example.dropout.rows.empty())
+      throw Error("export_onnx: dropout that is drawn cannot be exported");
   C condition{};
   const auto declare = [&](const char* name, const auto& given, auto& part) {
     if (given.empty()) return;
@@ -85,7 +88,7 @@ template <class N>
 [[nodiscard]] meanflow::ConditionOf<N> parts_of(const N& net) {
   try {
     return null_condition_of(net, "export_onnx");
-  } catch (const SettingError&) {
+  } catch (const SettingError&) {  // built without, as a net of no classes
     return {};
   }
 }

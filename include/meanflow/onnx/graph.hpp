@@ -16,11 +16,14 @@
 #include <variant>
 #include <vector>
 
+#include <meanflow/error.hpp>
+
 namespace meanflow::onnx {
 
 /// The numbers of TensorProto.DataType.
 enum class ElementType : std::int32_t { float32 = 1, int64 = 7, float64 = 11 };
 
+/// T is float, double or an integer, which is written as one of 64 bits.
 template <class T>
 inline constexpr ElementType element_type = std::is_same_v<T, double>  ? ElementType::float64
                                             : std::is_same_v<T, float> ? ElementType::float32
@@ -69,19 +72,21 @@ class Graph {
   [[nodiscard]] const std::vector<Node>& nodes() const { return nodes_; }
 
   std::string input(Value value) {
+    take(value.name);
     inputs_.push_back(std::move(value));
     return inputs_.back().name;
   }
 
   /// Makes the value `from` an output of that name.
   void output(const std::string& from, Value value) {
+    take(value.name);
     nodes_.push_back({"Identity", {from}, value.name});
     outputs_.push_back(std::move(value));
   }
 
   std::string add(const std::string& op, std::vector<std::string> inputs,
                   Attributes attributes = {}) {
-    const std::string name = op + "_" + std::to_string(nodes_.size());
+    const std::string name = "/" + op + "_" + std::to_string(nodes_.size());
     nodes_.push_back({op, std::move(inputs), name, std::move(attributes)});
     return name;
   }
@@ -106,7 +111,7 @@ class Graph {
     const auto bytes = std::as_bytes(std::span(values));
     const std::tuple key{element_type<T>, extents,
                          std::vector<std::byte>(bytes.begin(), bytes.end())};
-    const auto [place, fresh] = kept_.try_emplace(key, "constant_" + std::to_string(kept_.size()));
+    const auto [place, fresh] = kept_.try_emplace(key, "/constant_" + std::to_string(kept_.size()));
     if (fresh)
       constants_.push_back({place->second, element_type<T>, extents, std::get<2>(place->first)});
     return place->second;
@@ -123,8 +128,12 @@ class Graph {
   /// The parameter of that name, whose numbers stay where they are until the graph is written.
   template <class T>
   std::string weight(const std::string& name, const Extents& extents, std::span<const T> values) {
-    if (weights_.insert(name).second)
-      constants_.push_back({name, element_type<T>, extents, std::as_bytes(values)});
+    const auto [place, fresh] = weights_.try_emplace(name, values.data());
+    if (!fresh && place->second != values.data())
+      throw Error("export_onnx: two parameters are named " + name);
+    if (!fresh) return name;
+    take(name);
+    constants_.push_back({name, element_type<T>, extents, std::as_bytes(values)});
     return name;
   }
 
@@ -144,13 +153,21 @@ class Graph {
   }
 
  private:
+  /// Names of inputs, outputs and parameters differ, also from those of what is computed, "/Add_3".
+  void take(const std::string& name) {
+    if (name.starts_with('/') || !taken_.insert(name).second)
+      throw Error("export_onnx: the name " + name +
+                  " of a parameter or of a part of the condition is taken in the graph");
+  }
+
   using Key = std::tuple<ElementType, Extents, std::vector<std::byte>>;
 
   std::vector<Value> inputs_, outputs_;
   std::vector<Constant> constants_;
   std::vector<Node> nodes_;
   std::map<Key, std::string> kept_;  // of which the constants see the bytes
-  std::set<std::string> weights_;
+  std::map<std::string, const void*> weights_;
+  std::set<std::string> taken_;
   std::map<std::string, std::pair<std::string, Extents>> transposed_;
 };
 

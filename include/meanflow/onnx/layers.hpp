@@ -77,7 +77,7 @@ template <class T, class Device>
 
 namespace detail {
 
-/// The input that those labels stand for, or a label that every row has, (B) or (1).
+/// The input that those labels stand for, or a label that every row has, (B).
 template <class T, class Device>
 [[nodiscard]] std::string labels_of(const char* operation,
                                     const Tensor<std::int32_t, Device>& labels,

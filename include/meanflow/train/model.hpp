@@ -212,6 +212,11 @@ auto parse_note(const Safetensors& file, const char* key, F f) {
     throw FileError(quoted(file.path()) + ": meanflow.row_shape has " +
                     std::to_string(extents.size()) + " extents.");
   for (const std::size_t extent : extents) info.row_shape.push_back(extent);
+  try {
+    static_cast<void>(info.row_shape.size());
+  } catch (const ShapeError& error) {
+    throw FileError(quoted(file.path()) + ": meanflow.row_shape: " + error.what() + ".");
+  }
   info.instantaneous = model_note(file, "learnt") == "velocity";
   info.objective = model_note(file, "objective");
   info.path = model_note(file, "path");
