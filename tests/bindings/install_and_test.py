@@ -29,8 +29,10 @@ def main(source, folder):
     subprocess.run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider",
                     here / "test_package.py"], cwd=folder, check=True)
     subprocess.run([python, source / "examples/two_moons.py"], cwd=folder, check=True)
+    # A copy, since a notebook writes where it lies.
+    shutil.copy(source / "examples/two_moons.ipynb", folder)
     subprocess.run([python, "-m", "jupyter", "nbconvert", "--to", "notebook", "--execute",
-                    "--output-dir", folder, source / "examples/two_moons.ipynb"], check=True)
+                    "--output", "executed", folder / "two_moons.ipynb"], check=True)
     return 0
 
 
