@@ -36,7 +36,7 @@ class AnyModel {
   [[nodiscard]] virtual std::string net() const = 0;         ///< its kind, as "Mlp<Silu>"
   [[nodiscard]] virtual std::string settings() const = 0;    ///< of the net, JSON
   [[nodiscard]] virtual std::size_t parameters() const = 0;  ///< their number
-  /// The shape of a sample; empty if the file does not tell.
+  /// The shape of a sample; empty if the file does not say.
   [[nodiscard]] virtual meanflow::Shape row_shape() const = 0;
   /// The parts of a condition that the net may be told, by the names of `Told`.
   [[nodiscard]] virtual std::vector<std::string> parts() const = 0;

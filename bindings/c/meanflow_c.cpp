@@ -68,7 +68,7 @@ R with_model(const meanflow_model* model, R otherwise, F f) noexcept {
 template <class T>
 [[nodiscard]] Tensor<T> view(const T* numbers, const Shape& shape) {
   if (numbers == nullptr) return {};
-  return Tensor<T>::borrow(const_cast<T*>(numbers), shape);  // read alone
+  return Tensor<T>::borrow(const_cast<T*>(numbers), shape);  // never written to
 }
 
 [[nodiscard]] std::size_t width_of(const meanflow_model& model, const std::string& part) {
@@ -94,7 +94,7 @@ template <class T>
   return row.batch_of(rows);
 }
 
-void give(const Tensor<float>& from, float* to) { std::copy_n(from.data(), from.size(), to); }
+void copy_out(const Tensor<float>& from, float* to) { std::copy_n(from.data(), from.size(), to); }
 
 }  // namespace
 
@@ -166,11 +166,12 @@ int meanflow_sample(const meanflow_model* model, size_t count, const meanflow_sa
     check(samples, "samples");
     const meanflow_sampling how = sampling ? *sampling : meanflow_default_sampling();
     (void)batch_of(*model, count);
-    give(model->model->sample(
-             count,
-             {.steps = how.steps, .guidance = how.guidance, .seed = how.seed, .batch = how.batch},
-             told(*model, condition, count)),
-         samples);
+    copy_out(
+        model->model->sample(
+            count,
+            {.steps = how.steps, .guidance = how.guidance, .seed = how.seed, .batch = how.batch},
+            told(*model, condition, count)),
+        samples);
     return 1;
   });
 }
@@ -180,9 +181,9 @@ int meanflow_velocity(const meanflow_model* model, size_t rows, const float* z, 
   return guarded(0, [&] {
     check(model, "model");
     for (const float* numbers : {z, r, t, static_cast<const float*>(u)}) check(numbers, "a tensor");
-    give(model->model->velocity(view(z, batch_of(*model, rows)), view(r, {rows, 1}),
-                                view(t, {rows, 1}), told(*model, condition, rows)),
-         u);
+    copy_out(model->model->velocity(view(z, batch_of(*model, rows)), view(r, {rows, 1}),
+                                    view(t, {rows, 1}), told(*model, condition, rows)),
+             u);
     return 1;
   });
 }
@@ -199,8 +200,8 @@ int meanflow_jvp(const meanflow_model* model, size_t rows, const float* z, const
     const auto [value, tangent] =
         model->model->jvp(view(z, shape), view(r, column), view(t, column), view(dz, shape),
                           view(dr, column), view(dt, column), told(*model, condition, rows));
-    give(value, u);
-    give(tangent, du);
+    copy_out(value, u);
+    copy_out(tangent, du);
     return 1;
   });
 }

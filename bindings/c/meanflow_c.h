@@ -32,7 +32,7 @@ typedef struct meanflow_sampling {
   size_t batch;    /* the most samples in memory at a time: 4096 */
 } meanflow_sampling;
 
-/* What the net is told of each row; NULL for what it is not told. */
+/* What the net is told about each row; NULL for what it is not. */
 typedef struct meanflow_condition {
   const int32_t* labels;     /* (rows) */
   const float* values;       /* (rows, width): width from meanflow_condition_width */

@@ -41,7 +41,7 @@ template <class T>
 [[nodiscard]] Tensor<T> view(const Array<T>& array) {
   Shape shape;
   for (std::size_t axis = 0; axis < array.ndim(); ++axis) shape.push_back(array.shape(axis));
-  return Tensor<T>::borrow(const_cast<T*>(array.data()), shape);  // read alone
+  return Tensor<T>::borrow(const_cast<T*>(array.data()), shape);  // never written to
 }
 
 /// The same as (B, 1) if it is (B).
@@ -66,7 +66,7 @@ template <class T>
 }
 
 /// A tensor as an array that keeps its memory alive.
-[[nodiscard]] nb::ndarray<nb::numpy, float> give(Tensor<float> tensor) {
+[[nodiscard]] nb::ndarray<nb::numpy, float> to_numpy(Tensor<float> tensor) {
   auto* owner = new Tensor<float>(std::move(tensor));
   const nb::capsule keeper(owner, [](void* p) noexcept { delete static_cast<Tensor<float>*>(p); });
   const std::vector<std::size_t> extents(owner->shape().begin(), owner->shape().end());
@@ -104,7 +104,8 @@ NB_MODULE(_core, m) {
                                           if (progress) progress(step, loss);
                                         });
         });
-        return std::pair(std::const_pointer_cast<AnyModel>(trained.model), give(trained.losses));
+        return std::pair(std::const_pointer_cast<AnyModel>(trained.model),
+                         to_numpy(trained.losses));
       },
       nb::arg("points"), nb::arg("settings"), nb::arg("progress").none());
 
@@ -136,7 +137,7 @@ NB_MODULE(_core, m) {
               const Given<float>& values, const Given<float>& augmentation,
               const Given<float>& omega, const Given<float>& t_min, const Given<float>& t_max) {
              const Told known = told(labels, values, augmentation, omega, t_min, t_max);
-             return give(unlocked([&] {
+             return to_numpy(unlocked([&] {
                return model.sample(
                    count, {.steps = steps, .guidance = guidance, .seed = seed, .batch = batch},
                    known);
@@ -148,7 +149,7 @@ NB_MODULE(_core, m) {
               const Given<float>& augmentation, const Given<float>& omega,
               const Given<float>& t_min, const Given<float>& t_max) {
              const Told known = told(labels, values, augmentation, omega, t_min, t_max);
-             return give(
+             return to_numpy(
                  unlocked([&] { return model.velocity(view(z), column(r), column(t), known); }));
            })
       .def("jvp", [](const AnyModel& model, const Array<float>& z, const Array<float>& r,
@@ -161,6 +162,6 @@ NB_MODULE(_core, m) {
         auto both = unlocked([&] {
           return model.jvp(view(z), column(r), column(t), view(dz), column(dr), column(dt), known);
         });
-        return std::pair(give(std::move(both.value)), give(std::move(both.tangent)));
+        return std::pair(to_numpy(std::move(both.value)), to_numpy(std::move(both.tangent)));
       });
 }

@@ -13,13 +13,13 @@
 #include <meanflow/eval/frechet.hpp>
 #include <meanflow/eval/kernel_distance.hpp>
 #include <meanflow/eval/precision_recall.hpp>
-#include <meanflow/random/philox.hpp>
 #include <meanflow/train/agreement.hpp>
 #include <meanflow/train/sharing.hpp>
 
 #include "../json_file.hpp"
 #include "classifier.hpp"
 #include "data.hpp"
+#include "measured.hpp"
 #include "model.hpp"
 #include "output.hpp"
 #include "published.hpp"
@@ -65,15 +65,6 @@ template <class Pictures, class Of>
       processes, classifier, count, 500,
       [&](std::size_t first, std::size_t size) { return to_tensor(set, first, first + size); },
       [&](const Tensor<float>& pictures, std::size_t) { return classifier.features(pictures); });
-}
-
-/// Some rows of features, drawn without replacement: files may hold one class after the other.
-[[nodiscard]] Tensor<float> some_rows(const Tensor<float>& features, std::size_t count) {
-  const auto order = meanflow::permutation<std::uint32_t>(features.rows(), 0, 0);
-  Tensor<float> chosen({count, features.row_size()});
-  for (std::size_t i = 0; i < count; ++i)
-    std::copy_n(features.row(order[i]), features.row_size(), chosen.row(i));
-  return chosen;
 }
 
 [[nodiscard]] Features some_of(const Features& features, std::size_t count) {
@@ -176,10 +167,7 @@ struct Evaluation {
   std::size_t neighbours;  ///< rows that precision and recall are computed from
 
   [[nodiscard]] nlohmann::json run(const Sampling& sampling) const {
-    const std::size_t classes = model.classes();
-    Labels labels;
-    if (classes > 0)
-      labels = [classes](std::size_t i) { return static_cast<std::int32_t>(i % classes); };
+    const Labels labels = labels_in_turn(model.classes());
     double agreed = 0;
     const Features features = shared_features(
         processes, classifier, count, sampling.batch,

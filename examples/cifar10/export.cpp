@@ -23,11 +23,11 @@ namespace {
 
 /// The net itself, which a file of it is read into by others.
 template <meanflow::Net N>
-[[nodiscard]] const N& bare(const N& net) {
+[[nodiscard]] const N& unwrapped(const N& net) {
   return net;
 }
 template <meanflow::Net N>
-[[nodiscard]] const N& bare(const EitherPrediction<N>& net) {
+[[nodiscard]] const N& unwrapped(const EitherPrediction<N>& net) {
   if (net.of_data())
     throw meanflow::SettingError(
         "--model: this net predicts clean data (net.x_prediction), which a model file cannot tell; "
@@ -55,23 +55,28 @@ void export_net(const ExportRequest& request) {
   with_net(settings, format, [&](auto net) {
     meanflow::load_parameters(request.checkpoint, net.parameters(), prefix);
     if (!request.model.empty()) {
-      meanflow::save_model(request.model, bare(net), {.instantaneous = velocity, .row_shape = row});
+      meanflow::save_model(request.model, unwrapped(net),
+                           {.instantaneous = velocity, .row_shape = row});
       std::printf("a model of meanflow from step %llu: %s\n", static_cast<unsigned long long>(step),
                   request.model.c_str());
     }
 #ifdef CIFAR10_WITH_ONNX
     if (request.onnx.empty()) return;
-    using Condition = meanflow::ConditionOf<decltype(net)>;
-    auto told = meanflow::detail::parts_of(net);
-    if constexpr (meanflow::TellsGuidance<Condition>)
-      told = with_guidance(told, settings.sample.input, 1);
     const std::size_t steps = request.nfe > 0 ? request.nfe : settings.sample.nfe;
     const meanflow::OnnxOptions options{
         .steps = steps, .instantaneous = velocity, .row_shape = row};
+    const auto write = [&](const auto& sampled) {
+      if constexpr (meanflow::TellsGuidance<meanflow::ConditionOf<decltype(net)>>)
+        meanflow::export_onnx(
+            request.onnx, sampled, options,
+            with_guidance(null_condition_of(sampled, "--onnx"), settings.sample.input, 1));
+      else
+        meanflow::export_onnx(request.onnx, sampled, options);
+    };
     if (const double scale = settings.sample.guidance; scale == 1)
-      meanflow::export_onnx(request.onnx, net, options, told);
+      write(net);
     else
-      meanflow::export_onnx(request.onnx, meanflow::GuidedSampling(net, scale), options, told);
+      write(meanflow::GuidedSampling(net, scale));
     std::printf("a sampler in %zu step%s from step %llu, as ONNX: %s\n", steps,
                 steps == 1 ? "" : "s", static_cast<unsigned long long>(step), request.onnx.c_str());
 #endif

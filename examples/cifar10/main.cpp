@@ -77,7 +77,7 @@ constexpr const char* about_data =
     "or latents (mean.npy and std.npy)";
 constexpr const char* about_checkpoint = "checkpoint, or the folder of a run for its newest one";
 
-constexpr const char* about_bare =
+constexpr const char* about_config_of_weights =
     "YAML file, where the checkpoint is nothing but weights, such as those of a published net";
 
 void add_solver(CLI::App& app, std::optional<meanflow::Solver>& solver) {
@@ -135,7 +135,7 @@ void add_sample(CLI::App& app, cifar10::SampleRequest& request) {
   app.add_option("--checkpoint", request.checkpoint, about_checkpoint)
       ->type_name("FILE")
       ->required();
-  app.add_option("--config", request.config, about_bare)->type_name("FILE");
+  app.add_option("--config", request.config, about_config_of_weights)->type_name("FILE");
   app.add_option("--out", request.out, "PNG file to write: a grid, one class per row")
       ->type_name("FILE")
       ->default_val("samples.png");
@@ -164,7 +164,7 @@ void add_evaluate(CLI::App& app, cifar10::EvaluateRequest& request) {
   app.add_option("--checkpoint", request.checkpoint, about_checkpoint)
       ->type_name("FILE")
       ->required();
-  app.add_option("--config", request.config, about_bare)->type_name("FILE");
+  app.add_option("--config", request.config, about_config_of_weights)->type_name("FILE");
   app.add_option("--data", request.data, about_data)->required()->type_name("DIR");
   app.add_option("--out", request.out, "JSON file to write")->type_name("FILE");
   app.add_option("--classifier", request.classifier,
@@ -207,7 +207,7 @@ void add_export(CLI::App& app, cifar10::ExportRequest& request) {
   app.add_option("--checkpoint", request.checkpoint, about_checkpoint)
       ->type_name("FILE")
       ->required();
-  app.add_option("--config", request.config, about_bare)->type_name("FILE");
+  app.add_option("--config", request.config, about_config_of_weights)->type_name("FILE");
   app.add_option("--model", request.model,
                  "safetensors file to write: what meanflow::load_model, C and Python read, and "
                  "PyTorch as a state dict")

@@ -15,12 +15,12 @@
 #include <meanflow/eval/kernel_distance.hpp>
 #include <meanflow/eval/precision_recall.hpp>
 #include <meanflow/io/safetensors.hpp>
-#include <meanflow/random/philox.hpp>
 #include <meanflow/train/agreement.hpp>
 #include <meanflow/train/sharing.hpp>
 
 #include "classifier.hpp"
 #include "data.hpp"
+#include "measured.hpp"
 #include "output.hpp"
 
 namespace cifar10 {
@@ -70,10 +70,10 @@ class Counter {
 
 /// What the network sees in `count` pictures, of which each process looks at its share.
 template <class Pictures>
-[[nodiscard]] InceptionOutput look_at(const meanflow::AnyCommunicator& processes,
-                                      const Inception& inception, std::size_t count,
-                                      std::size_t batch, const std::string& what,
-                                      Pictures pictures) {
+[[nodiscard]] InceptionOutput run_inception(const meanflow::AnyCommunicator& processes,
+                                            const Inception& inception, std::size_t count,
+                                            std::size_t batch, const std::string& what,
+                                            Pictures pictures) {
   InceptionOutput all{Tensor<float>({count, Inception::feature_count}),
                       Tensor<float>({count, Inception::class_count})};
   const auto share = row_share(processes, count);
@@ -89,15 +89,7 @@ template <class Pictures>
   return all;
 }
 
-[[nodiscard]] Tensor<float> some_of(const Tensor<float>& rows, std::size_t most) {
-  const auto order = meanflow::permutation<std::uint32_t>(rows.rows(), 0, 0);
-  Tensor<float> chosen({std::min(most, rows.rows()), rows.row_size()});
-  for (std::size_t i = 0; i < chosen.rows(); ++i)
-    std::copy_n(rows.row(order[i]), rows.row_size(), chosen.row(i));
-  return chosen;
-}
-
-/// A number that tells files of weights apart.
+/// A number that tells files of weights apart, by their last layer.
 [[nodiscard]] std::string checksum_of(const std::filesystem::path& path) {
   const meanflow::Safetensors file(path);
   const auto weights = file.read<float>("fc.weight");
@@ -133,11 +125,12 @@ void check_reference(const Reference& reference, const std::filesystem::path& pa
   }
   by_root(processes, [&] { prepare_output(path); });
   const InceptionOutput seen =
-      look_at(processes, inception, pictures.count, 64, "training pictures",
-              [&](std::size_t first, std::size_t size) {
-                return to_tensor(pictures, first, first + size);
-              });
-  Reference reference{{}, some_of(seen.features, kept_rows), of_pictures, of_network};
+      run_inception(processes, inception, pictures.count, 64, "training pictures",
+                    [&](std::size_t first, std::size_t size) {
+                      return to_tensor(pictures, first, first + size);
+                    });
+  Reference reference{
+      {}, some_rows(seen.features, std::min(kept_rows, pictures.count)), of_pictures, of_network};
   reference.statistics.add(seen.features);
   by_root(processes, [&] {
     reference.save(path);
@@ -173,14 +166,11 @@ Reference Reference::load(const std::filesystem::path& path) {
 }
 
 void Reference::save(const std::filesystem::path& path) const {
-  const Tensor<double> mean = statistics.mean(), covariance = statistics.covariance();
   meanflow::SafetensorsWriter writer;
   writer.metadata("features", "Inception, 2015-12-05");
   writer.metadata("pictures", pictures);
   writer.metadata("network", network);
-  writer.add("count", {}, std::vector<std::uint64_t>{statistics.count()});
-  writer.add_view("mean", {mean.size()}, mean.span());
-  writer.add_view("covariance", {mean.size(), mean.size()}, covariance.span());
+  add_statistics(writer, statistics);
   writer.add_view("rows", {some.rows(), some.row_size()}, some.span());
   writer.write(path);
 }
@@ -194,13 +184,11 @@ Published::Published(const meanflow::AnyCommunicator& processes,
 
 nlohmann::json Published::measure(const Model& model, std::size_t count,
                                   const Sampling& sampling) const {
-  Labels labels;
-  if (const std::size_t classes = model.classes(); classes > 0)
-    labels = [classes](std::size_t i) { return static_cast<std::int32_t>(i % classes); };
-  const InceptionOutput seen = look_at(processes_, inception_, count, sampling.batch, "samples",
-                                       [&](std::size_t first, std::size_t size) {
-                                         return model.sample(first, size, labels, sampling);
-                                       });
+  const Labels labels = labels_in_turn(model.classes());
+  const InceptionOutput seen = run_inception(processes_, inception_, count, sampling.batch,
+                                             "samples", [&](std::size_t first, std::size_t size) {
+                                               return model.sample(first, size, labels, sampling);
+                                             });
   if (!is_root(processes_)) return {};
   meanflow::FeatureStatistics statistics;
   statistics.add(seen.features);
@@ -214,7 +202,7 @@ nlohmann::json Published::measure(const Model& model, std::size_t count,
       seen.features, reference_.some, {.subset_size = std::min<std::size_t>(rows, 1000)});
   result["kid"] = {{"mean", kernel.mean}, {"standard_deviation", kernel.standard_deviation}};
   if (rows < 10) return result;
-  const Tensor<float> some = some_of(seen.features, rows), others = reference_.some.rows(0, rows);
+  const Tensor<float> some = some_rows(seen.features, rows), others = reference_.some.rows(0, rows);
   const auto found = meanflow::precision_recall(some.span(), others.span(), some.row_size());
   result["precision"] = found.precision;
   result["recall"] = found.recall;

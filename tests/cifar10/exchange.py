@@ -7,7 +7,6 @@ graph are written and sampled from; samples are measured with a made-up Inceptio
 skipped, where PyTorch is missing; the ONNX graph is run where onnxruntime is.
 """
 import json
-import struct
 import subprocess
 import sys
 import tempfile
@@ -41,10 +40,8 @@ def samples(checkpoint: Path, folder: Path, *more) -> numpy.ndarray:
 
 def config_of(checkpoint: Path, folder: Path) -> Path:
     """The configuration that a checkpoint tells, as a file for weights alone."""
-    data = checkpoint.read_bytes()
-    (size,) = struct.unpack("<Q", data[:8])
     path = folder / "config.yaml"
-    path.write_text(json.loads(data[8 : 8 + size])["__metadata__"]["cifar10.config"])
+    path.write_text(load(checkpoint)[1]["cifar10.config"])
     return path
 
 

@@ -5,9 +5,7 @@ packages is missing.
 
     check.py WRITE_MODELS FOLDER
 """
-import json
 import pathlib
-import struct
 import subprocess
 import sys
 
@@ -19,21 +17,10 @@ except ImportError as missing:
     print(f"skipped: {missing}")
     sys.exit(77)
 
-TYPES = {"F32": numpy.float32, "F64": numpy.float64, "I32": numpy.int32}
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
+from safetensors_file import load
+
 BOUNDS = {"tensor(float)": 1e-5, "tensor(double)": 1e-12}
-
-
-def load(path):
-    """The tensors of a safetensors file, by name."""
-    data = path.read_bytes()
-    (size,) = struct.unpack("<Q", data[:8])
-    header = json.loads(data[8 : 8 + size])
-    tensors = {}
-    for name, entry in header.items():
-        first, last = (8 + size + offset for offset in entry["data_offsets"])
-        values = numpy.frombuffer(data[first:last], TYPES[entry["dtype"]])
-        tensors[name] = values.reshape(entry["shape"])
-    return tensors
 
 
 def difference(path):
@@ -41,7 +28,7 @@ def difference(path):
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    tensors = load(path.with_suffix(".safetensors"))
+    tensors, _ = load(path.with_suffix(".safetensors"))
     expected = tensors.pop("expected")
     wanted = {i.name: i for i in session.get_inputs()}
     assert set(wanted) == set(tensors), f"inputs {sorted(wanted)}, but {sorted(tensors)} are given"

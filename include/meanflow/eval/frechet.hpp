@@ -213,18 +213,24 @@ namespace detail {
          2 * detail::trace_of_root(first, second);
 }
 
+/// Adds statistics to a file: "count" (), "mean" (D) and "covariance" (D, D). Throws ShapeError if
+/// there are fewer than 2 rows.
+inline void add_statistics(SafetensorsWriter& writer, const FeatureStatistics& statistics) {
+  const Tensor<double> mean = statistics.mean(), covariance = statistics.covariance();
+  const std::size_t dimension = statistics.dimension();
+  writer.add("count", {}, std::vector<std::uint64_t>{statistics.count()});
+  writer.add("mean", {dimension}, std::span<const double>(mean.span()));
+  writer.add("covariance", {dimension, dimension}, std::span<const double>(covariance.span()));
+}
+
 /// Writes statistics to a safetensors file, so that those of a reference set are computed once:
 /// "count" (), "mean" (D) and "covariance" (D, D), and `metadata` as strings. Whole or not at all.
 /// Throws ShapeError if there are fewer than 2 rows. Throws FileError if it cannot be written.
 inline void save_statistics(const std::filesystem::path& path, const FeatureStatistics& statistics,
                             const std::map<std::string, std::string>& metadata = {}) {
-  const Tensor<double> mean = statistics.mean(), covariance = statistics.covariance();
-  const std::size_t dimension = statistics.dimension();
   SafetensorsWriter writer;
   for (const auto& [key, value] : metadata) writer.metadata(key, value);
-  writer.add("count", {}, std::vector<std::uint64_t>{statistics.count()});
-  writer.add("mean", {dimension}, std::span<const double>(mean.span()));
-  writer.add("covariance", {dimension, dimension}, std::span<const double>(covariance.span()));
+  add_statistics(writer, statistics);
   writer.write(path);
 }
 

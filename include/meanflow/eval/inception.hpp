@@ -48,7 +48,7 @@ class Inception {
   explicit Inception(const std::filesystem::path& path) {
     const Safetensors file(path);
     for (const Layer& layer : layers()) read(file, layer);
-    weight_ = parameter("fc.weight", {class_count, feature_count});
+    weight_ = store_.add("fc.weight", {class_count, feature_count});
     read_into(file, "fc.weight", weight_);
   }
 
@@ -68,7 +68,7 @@ class Inception {
     const std::size_t parts = (s[0] + together - 1) / together;
     kernels::parallel_tasks(Cpu{}, parts, [&](std::size_t part, std::size_t) {
       const std::size_t first = part * together, last = std::min(first + together, s[0]);
-      const Tensor<float> features = pooled(blocks(stem(prepared(images.rows(first, last)))));
+      const Tensor<float> features = mean_pixels(blocks(stem(prepared(images.rows(first, last)))));
       std::copy_n(features.data(), features.size(), result.features.row(first));
       const Tensor<float> logits = linear(features, weight_);
       std::copy_n(logits.data(), logits.size(), result.logits.row(first));
@@ -171,10 +171,6 @@ class Inception {
 
   // --------------------------------------------------------------------------------- weights
 
-  [[nodiscard]] Parameter<float> parameter(const std::string& name, const Shape& shape) {
-    return store_.add(name, shape);
-  }
-
   static void read_into(const Safetensors& file, const std::string& name,
                         const Parameter<float>& parameter) {
     const std::vector<float> values = numbers(file, name, parameter.shape());
@@ -198,8 +194,8 @@ class Inception {
     constexpr double epsilon = 0.001;
     const Shape channels{layer.out};
     const Shape shape{layer.out, layer.in, layer.kernel.height, layer.kernel.width};
-    Folded folded{parameter(layer.name + ".weight", shape),
-                  parameter(layer.name + ".bias", channels), layer.stride, layer.padding};
+    Folded folded{store_.add(layer.name + ".weight", shape),
+                  store_.add(layer.name + ".bias", channels), layer.stride, layer.padding};
     const auto norm = [&](const char* what) {
       return numbers(file, layer.name + ".bn." + what, channels);
     };
@@ -259,9 +255,9 @@ class Inception {
 
   [[nodiscard]] Images blocks(Images x) const {
     for (const char* name : {"Mixed_5b", "Mixed_5c", "Mixed_5d"}) x = block_35(x, name);
-    x = smaller_17(x, "Mixed_6a");
+    x = reduced_to_17(x, "Mixed_6a");
     for (const char* name : {"Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e"}) x = block_17(x, name);
-    x = smaller_8(x, "Mixed_7a");
+    x = reduced_to_8(x, "Mixed_7a");
     x = block_8(x, "Mixed_7b", Pooling::average);
     return block_8(x, "Mixed_7c", Pooling::maximum);
   }
@@ -271,7 +267,7 @@ class Inception {
                   chain(x, name, {"branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3"}),
                   chain(pool_3x3(x, Pooling::average, 1, 1), name, {"branch_pool"}));
   }
-  [[nodiscard]] Images smaller_17(const Images& x, const std::string& name) const {
+  [[nodiscard]] Images reduced_to_17(const Images& x, const std::string& name) const {
     return concat(chain(x, name, {"branch3x3"}),
                   chain(x, name, {"branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3"}),
                   pool_3x3(x, Pooling::maximum, 2, 0));
@@ -284,7 +280,7 @@ class Inception {
                          "branch7x7dbl_5"}),
                   chain(pool_3x3(x, Pooling::average, 1, 1), name, {"branch_pool"}));
   }
-  [[nodiscard]] Images smaller_8(const Images& x, const std::string& name) const {
+  [[nodiscard]] Images reduced_to_8(const Images& x, const std::string& name) const {
     return concat(
         chain(x, name, {"branch3x3_1", "branch3x3_2"}),
         chain(x, name, {"branch7x7x3_1", "branch7x7x3_2", "branch7x7x3_3", "branch7x7x3_4"}),
@@ -298,8 +294,6 @@ class Inception {
                   chain(twice, name, {"branch3x3dbl_3b"}),
                   chain(pool_3x3(x, pooling, 1, 1), name, {"branch_pool"}));
   }
-
-  [[nodiscard]] static Tensor<float> pooled(const Images& x) { return mean_pixels(x); }
 
   Parameters<float> store_;
   std::map<std::string, Folded> folded_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// What `ops/elementwise.hpp` and `ops/reduce.hpp` compute, noted down.
+/// What `ops/elementwise.hpp` and `ops/reduce.hpp` compute, recorded.
 #pragma once
 
 #include <concepts>
@@ -45,7 +45,7 @@ template <class F>
 
 }  // namespace detail
 
-/// A function that ONNX has no operator for is called itself, and notes down what it consists of.
+/// A function that ONNX has no operator for is called itself, and what it consists of is recorded.
 template <class F, class T, class Device>
 [[nodiscard]] Traced<T, Device> unary(F f, const Traced<T, Device>& x) {
   onnx::Graph& graph = x.graph();
@@ -109,9 +109,7 @@ template <class T, class Device>
   if (shape.size() != x.shape().size() || shape.rows() != x.rows())
     throw_shape_error("reshape", x.shape(), shape,
                       "for an export the batch must stay, and the elements be as many");
-  return x.like(
-      x.graph().add("Reshape", {x.name(), x.graph().integers(onnx::extents_of_batch(shape, 0))}),
-      shape);
+  return x.like(detail::reshaped(x.graph(), x.name(), shape), shape);
 }
 
 template <class T, class Device>

@@ -53,10 +53,10 @@ namespace detail {
 /// The rows that a net is traced with. Two, so that what differs from row to row is noticed.
 inline constexpr std::size_t traced_rows = 2;
 
-/// Another number than `given`, which a net may be told in its place.
-[[nodiscard]] inline std::int32_t another(std::int32_t given) { return given == 0 ? 1 : 0; }
+/// A number other than `given`, which a net may be told in its place.
+[[nodiscard]] inline std::int32_t different_value(std::int32_t given) { return given == 0 ? 1 : 0; }
 template <class T>
-[[nodiscard]] T another(T given) {
+[[nodiscard]] T different_value(T given) {
   return given + T(0.5);
 }
 
@@ -73,7 +73,7 @@ template <Condition C>
     part = Part(given.shape().with_rows(traced_rows));
     for (std::size_t i = 0; i < given.row_size(); ++i) {
       part.row(0)[i] = given[i];
-      part.row(1)[i] = another(given[i]);
+      part.row(1)[i] = different_value(given[i]);
     }
     trace.given[part.data()] =
         trace.graph.input({name, onnx::element_type<typename Part::value_type>,
@@ -125,9 +125,8 @@ template <class T, class Device>
   const auto numbers = [&](const std::vector<double>& values) {
     return graph.constant({columns}, std::vector<T>(values.begin(), values.end()));
   };
-  const std::string table = graph.add("Reshape", {x.name(), graph.integers({0, -1, columns})});
-  const std::string y =
-      graph.add("Add", {graph.add("Mul", {table, numbers(scaling.scale)}), numbers(scaling.mean)});
+  const std::string y = modulated(graph, graph.reshape(x.name(), {0, -1, columns}),
+                                  numbers(scaling.scale), numbers(scaling.mean));
   return reshape(x.like(y, x.shape()), x.shape());
 }
 
@@ -138,7 +137,7 @@ template <class N>
   throw SettingError("export_onnx: the shape of a sample is not known; set row_shape");
 }
 
-/// Notes down what the options ask for.
+/// Records what the options ask for.
 template <class N>
 void trace_net(onnx::Trace& trace, const N& net, const OnnxOptions& options,
                const meanflow::ConditionOf<N>& example) {

@@ -36,7 +36,7 @@ using Extents = std::vector<std::int64_t>;
 using Attribute = std::variant<std::int64_t, float, std::string, Extents>;
 using Attributes = std::vector<std::pair<std::string, Attribute>>;
 
-/// outputs = op(inputs)
+/// output = op(inputs)
 struct Node {
   std::string op;
   std::vector<std::string> inputs;
@@ -123,6 +123,11 @@ class Graph {
   template <class T>
   std::string number(T value) {
     return constant<T>({}, {value});
+  }
+
+  /// x under other extents; 0 is an extent as it is, -1 what is left.
+  std::string reshape(const std::string& x, Extents extents) {
+    return add("Reshape", {x, integers(std::move(extents))});
   }
 
   /// The parameter of that name, whose numbers stay where they are until the graph is written.

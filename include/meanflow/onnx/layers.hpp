@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Linear layers, convolutions, norms and what brings parameters and conditions in, noted down.
+/// Linear layers, convolutions, norms and what brings parameters and conditions in, recorded.
 /// Images stay channels last: ONNX convolves channels first, so a convolution stands between two
 /// transpositions, of which those that meet fall away.
 #pragma once
@@ -29,9 +29,7 @@ template <class T, class Device>
                                                const Traced<T, Device>& like) {
   onnx::Graph& graph = like.graph();
   const Shape shape{like.rows(), parameter.size()};
-  const std::string row =
-      graph.add("Reshape", {detail::weight_of(graph, parameter),
-                            graph.integers({1, static_cast<std::int64_t>(parameter.size())})});
+  const std::string row = graph.reshape(detail::weight_of(graph, parameter), {1, -1});
   return like.like(like.trace().repeat(row, shape), shape);
 }
 
@@ -55,16 +53,13 @@ template <class T, class Device>
 }
 
 /// The input that those numbers of a condition stand for, or numbers that every row has. Throws
-/// Error if they were made from a condition in a way that was not noted down.
+/// Error if they were made from a condition in a way that was not recorded.
 template <class T, class Device>
 [[nodiscard]] Traced<T, Device> constant_like(const Traced<T, Device>& like,
                                               const Tensor<T, Device>& values) {
   onnx::Trace& trace = like.trace();
   if (const auto given = trace.given.find(values.data()); given != trace.given.end())
-    return like.like(
-        trace.graph.add("Reshape", {given->second, trace.graph.integers(
-                                                       onnx::extents_of_batch(values.shape(), 0))}),
-        values.shape());
+    return like.like(detail::reshaped(trace.graph, given->second, values.shape()), values.shape());
   if (values.rows() != like.rows() || !detail::rows_alike(values))
     throw Error("constant_like: numbers of shape " + to_string(values.shape()) +
                 " differ from row to row and are no part of the condition, so they cannot be "
@@ -111,8 +106,7 @@ template <class T, class Device>
   onnx::Graph& graph = like.graph();
   std::vector<std::int64_t> all(classes);
   for (std::size_t i = 0; i < classes; ++i) all[i] = static_cast<std::int64_t>(i);
-  const std::string column =
-      graph.add("Reshape", {detail::labels_of("one_hot", labels, like), graph.integers({0, 1})});
+  const std::string column = graph.reshape(detail::labels_of("one_hot", labels, like), {0, 1});
   const std::string is = graph.add("Equal", {column, graph.integers(std::move(all))});
   const std::string hot =
       graph.add("Cast", {is}, {{"to", static_cast<std::int64_t>(onnx::element_type<T>)}});
@@ -234,10 +228,8 @@ template <class T, class Device>
   const NormShape n = norm_shape(x.shape(), groups);
   onnx::Graph& graph = x.graph();
   const Shape grouped{n.rows, x.shape().row_size() / n.channels, groups, n.channels / groups};
-  const std::string parts =
-      graph.add("Reshape", {x.name(), graph.integers(onnx::extents_of_batch(grouped, 0))});
-  return graph.add("Reshape", {standardised<T>(graph, parts, {1, 3}, epsilon),
-                               graph.integers(onnx::extents_of_batch(x.shape(), 0))});
+  const std::string parts = reshaped(graph, x.name(), grouped);
+  return reshaped(graph, standardised<T>(graph, parts, {1, 3}, epsilon), x.shape());
 }
 
 }  // namespace detail
@@ -249,9 +241,10 @@ template <class F = Identity, class T, class Device>
                                            double epsilon = 1e-5, F f = {}) {
   onnx::Graph& graph = x.graph();
   const std::size_t rank = x.shape().rank();
-  const std::string n = detail::group_standardised(x, groups, epsilon);
-  const std::string y = graph.add("Mul", {n, detail::over_channels(scale, rank)});
-  return unary(f, x.like(graph.add("Add", {y, detail::over_channels(shift, rank)}), x.shape()));
+  const std::string y =
+      detail::modulated(graph, detail::group_standardised(x, groups, epsilon),
+                        detail::over_channels(scale, rank), detail::over_channels(shift, rank));
+  return unary(f, x.like(y, x.shape()));
 }
 
 template <class F = Identity, class T, class Device>
@@ -260,9 +253,10 @@ template <class F = Identity, class T, class Device>
                                            const Parameter<T, Device>& shift, std::size_t groups,
                                            double epsilon = 1e-5, F f = {}) {
   onnx::Graph& graph = x.graph();
-  const std::string n = detail::group_standardised(x, groups, epsilon);
-  const std::string y = graph.add("Mul", {n, detail::weight_of(graph, scale)});
-  return unary(f, x.like(graph.add("Add", {y, detail::weight_of(graph, shift)}), x.shape()));
+  const std::string y =
+      detail::modulated(graph, detail::group_standardised(x, groups, epsilon),
+                        detail::weight_of(graph, scale), detail::weight_of(graph, shift));
+  return unary(f, x.like(y, x.shape()));
 }
 
 template <class F = Identity, class T, class Device>
@@ -311,9 +305,7 @@ template <class T, class Device>
   const std::size_t rank = x.shape().rank();
   const std::string n = detail::standardised<T>(graph, x.name(), {-1}, epsilon);
   const std::string factor = detail::over_channels(affine(scale, 1, 1), rank);
-  return x.like(
-      graph.add("Add", {graph.add("Mul", {n, factor}), detail::over_channels(shift, rank)}),
-      x.shape());
+  return x.like(detail::modulated(graph, n, factor, detail::over_channels(shift, rank)), x.shape());
 }
 
 }  // namespace meanflow

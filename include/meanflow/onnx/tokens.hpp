@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Attention, positions, gates and what moves numbers about, noted down.
+/// Attention, positions, gates and what moves numbers about, recorded.
 #pragma once
 
 #include <cmath>
@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <meanflow/onnx/elementwise.hpp>
@@ -117,8 +118,7 @@ template <class T, class Device>
   const bool first = order == SinusoidOrder::cosines_first;
   const std::string both = graph.add("Concat", {first ? cosines : sines, first ? sines : cosines},
                                      {{"axis", std::int64_t{-1}}});
-  return x.like(graph.add("Reshape", {both, graph.integers(onnx::extents_of_batch(shape, 0))}),
-                shape);
+  return x.like(detail::reshaped(graph, both, shape), shape);
 }
 
 /// (a, b) of each pair of channels becomes (a cos - b sin, a sin + b cos).
@@ -135,7 +135,7 @@ template <class T, class Device>
   onnx::Extents pairs = onnx::extents_of_batch(x.shape(), 0);
   pairs.back() = static_cast<std::int64_t>(heads);
   pairs.insert(pairs.end(), {half, 2});
-  const std::string all = graph.add("Reshape", {x.name(), graph.integers(pairs)});
+  const std::string all = graph.reshape(x.name(), std::move(pairs));
   const auto part = [&](std::int64_t i) {
     return graph.add("Slice",
                      {all, graph.integers({i}), graph.integers({i + 1}), graph.integers({-1})});
@@ -148,9 +148,7 @@ template <class T, class Device>
       graph.add("Add", {graph.add("Mul", {a, s}), graph.add("Mul", {b, c})});
   const std::string turned =
       graph.add("Concat", {turned_a, turned_b}, {{"axis", std::int64_t{-1}}});
-  return x.like(
-      graph.add("Reshape", {turned, graph.integers(onnx::extents_of_batch(x.shape(), 0))}),
-      x.shape());
+  return x.like(detail::reshaped(graph, turned, x.shape()), x.shape());
 }
 
 // ----------------------------------------------------------------------------------- attention
@@ -163,9 +161,7 @@ template <class T, class Device>
   onnx::Graph& graph = x.graph();
   const Shape s = x.shape();
   const Shape cut{s[0], s[1], heads, s[2] / heads};
-  return graph.transpose(
-      graph.add("Reshape", {x.name(), graph.integers(onnx::extents_of_batch(cut, 0))}),
-      {0, 2, 1, 3});
+  return graph.transpose(reshaped(graph, x.name(), cut), {0, 2, 1, 3});
 }
 
 /// softmax(q k^T / sqrt(channels)) v of (B, ..., tokens, channels).
@@ -211,9 +207,7 @@ template <class T, class Device>
   const auto cut = [&](const Traced<T, Device>& x) { return detail::by_heads(x, settings.heads); };
   const std::string y =
       detail::attended<T>(graph, cut(q), cut(k), cut(v), 4, s.queries, s.channels, s.causal);
-  return q.like(graph.add("Reshape", {graph.transpose(y, {0, 2, 1, 3}),
-                                      graph.integers(onnx::extents_of_batch(q.shape(), 0))}),
-                q.shape());
+  return q.like(detail::reshaped(graph, graph.transpose(y, {0, 2, 1, 3}), q.shape()), q.shape());
 }
 
 template <class T, class Device>

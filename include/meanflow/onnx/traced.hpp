@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// The fifth kind of value that a net is called with: one without numbers, which notes down what is
+/// The fifth kind of value that a net is called with: one without numbers, which records what is
 /// computed from it.
 #pragma once
 
@@ -22,25 +22,6 @@ namespace meanflow {
 
 namespace onnx {
 
-/// A graph that is being noted down, with what the operations need to know: which memory stands for
-/// an input, and where the number of rows is found.
-struct Trace {
-  Graph graph{};
-  std::map<const void*, std::string> given{};  ///< numbers of a condition, and their input
-  std::string rows{};                          ///< a value of one number: the rows of the batch
-
-  /// `row` (1, ...) for every row of the batch.
-  std::string repeat(const std::string& row, const Shape& shape) {
-    std::vector<std::int64_t> extents;
-    for (const std::size_t extent : shape.row())
-      extents.push_back(static_cast<std::int64_t>(extent));
-    std::vector<std::string> parts{rows};
-    if (!extents.empty()) parts.push_back(graph.integers(std::move(extents)));
-    return graph.add("Expand",
-                     {row, graph.add("Concat", std::move(parts), {{"axis", std::int64_t{0}}})});
-  }
-};
-
 /// The extents of a shape without a batch.
 [[nodiscard]] inline Extents extents_of(const Shape& shape) {
   Extents extents;
@@ -54,6 +35,22 @@ struct Trace {
   if (!extents.empty()) extents[0] = rows;
   return extents;
 }
+
+/// A graph that is being recorded, with what the operations need to know: which memory stands for
+/// an input, and where the number of rows is found.
+struct Trace {
+  Graph graph{};
+  std::map<const void*, std::string> given{};  ///< numbers of a condition, and their input
+  std::string rows{};                          ///< a value of one number: the rows of the batch
+
+  /// `row` (1, ...) for every row of the batch.
+  std::string repeat(const std::string& row, const Shape& shape) {
+    std::vector<std::string> parts{rows};
+    if (shape.rank() > 1) parts.push_back(graph.integers(extents_of(shape.row())));
+    return graph.add("Expand",
+                     {row, graph.add("Concat", std::move(parts), {{"axis", std::int64_t{0}}})});
+  }
+};
 
 }  // namespace onnx
 
@@ -98,19 +95,13 @@ template <class T, class Device>
                       std::span<const T>(parameter.data(), parameter.size()));
 }
 
-/// Extents (1, ..., 1, C), which are repeated over everything but channels.
-[[nodiscard]] inline onnx::Extents channels_last(std::size_t rank, std::size_t channels) {
-  onnx::Extents extents(rank, 1);
-  extents.back() = static_cast<std::int64_t>(channels);
-  return extents;
-}
-
 /// x (B, C) as (B, 1, ..., 1, C), to be repeated over what lies between.
 template <class T, class Device>
 [[nodiscard]] std::string over_channels(const Traced<T, Device>& x, std::size_t rank) {
-  onnx::Extents extents = channels_last(rank, x.shape().last());
-  extents[0] = 0;  // as it is
-  return x.graph().add("Reshape", {x.name(), x.graph().integers(std::move(extents))});
+  onnx::Extents extents(rank, 1);
+  extents.front() = 0;
+  extents.back() = static_cast<std::int64_t>(x.shape().last());
+  return x.graph().reshape(x.name(), std::move(extents));
 }
 
 /// y = scale x + shift of the value `x`, left out where they change nothing.
@@ -120,6 +111,18 @@ template <class T>
   if (scale != T(1)) x = graph.add("Mul", {x, graph.number(scale)});
   if (shift != T(0)) x = graph.add("Add", {x, graph.number(shift)});
   return x;
+}
+
+/// The value `x` under another shape of the same batch.
+[[nodiscard]] inline std::string reshaped(onnx::Graph& graph, const std::string& x,
+                                          const Shape& shape) {
+  return graph.reshape(x, onnx::extents_of_batch(shape, 0));
+}
+
+/// n scale + shift of values.
+[[nodiscard]] inline std::string modulated(onnx::Graph& graph, const std::string& n,
+                                           const std::string& scale, const std::string& shift) {
+  return graph.add("Add", {graph.add("Mul", {n, scale}), shift});
 }
 
 /// Whether all rows hold the same numbers.

@@ -21,7 +21,8 @@
 namespace meanflow::onnx {
 
 /// The set of operators that graphs are written in, with the version of the format that belongs to
-/// it: what every runtime since the middle of 2024 reads. Later sets change none that are used.
+/// it: what every runtime since the middle of 2024 reads. Later sets do not change any that is
+/// used.
 inline constexpr std::int64_t opset = 21, ir_version = 10;
 
 namespace detail {
