@@ -91,19 +91,7 @@ class LoadedModel final : public AnyModel {
   [[nodiscard]] Condition condition(const Told& told) const {
     Condition condition{};
     for_each_part(told, [&](const std::string& name, const auto& given) {
-      if (given.empty()) return;
-      bool taken = false;
-      Condition::fields(
-          [&](const char* other, auto& part) {
-            if constexpr (std::is_same_v<std::remove_cvref_t<decltype(part)>,
-                                         std::remove_cvref_t<decltype(given)>>)
-              if (name == other) {
-                part = given;
-                taken = true;
-              }
-          },
-          condition);
-      if (!taken)
+      if (!given.empty() && !meanflow::detail::set_part(condition, name, given))
         throw meanflow::SettingError(name + " was given, but " + net() + " takes " +
                                      meanflow::detail::field_names<Condition>());
     });

@@ -68,24 +68,28 @@ class Counter {
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
 };
 
+/// What is asked of the network: the logits serve the inception score alone.
+enum class Seen { features, features_and_logits };
+
 /// What the network sees in `count` pictures, of which each process looks at its share.
 template <class Pictures>
 [[nodiscard]] InceptionOutput run_inception(const meanflow::AnyCommunicator& processes,
-                                            const Inception& inception, std::size_t count,
-                                            std::size_t batch, const std::string& what,
-                                            Pictures pictures) {
+                                            const Inception& inception, Seen wanted,
+                                            std::size_t count, std::size_t batch,
+                                            const std::string& what, Pictures pictures) {
+  const bool with_logits = wanted == Seen::features_and_logits;
   InceptionOutput all{Tensor<float>({count, Inception::feature_count}),
-                      Tensor<float>({count, Inception::class_count})};
+                      Tensor<float>({with_logits ? count : 0, Inception::class_count})};
   const auto share = row_share(processes, count);
   Counter counter(what, share.end - share.first, is_root(processes));
   for_each_batch(share, batch, pictures, [&](const Tensor<float>& some, std::size_t first) {
     const InceptionOutput seen = inception(some);
     std::ranges::copy(seen.features.span(), all.features.row(first));
-    std::ranges::copy(seen.logits.span(), all.logits.row(first));
+    if (with_logits) std::ranges::copy(seen.logits.span(), all.logits.row(first));
     counter.add(some.rows());
   });
   gather_rows(processes, all.features);
-  gather_rows(processes, all.logits);
+  if (with_logits) gather_rows(processes, all.logits);
   return all;
 }
 
@@ -125,7 +129,7 @@ void check_reference(const Reference& reference, const std::filesystem::path& pa
   }
   by_root(processes, [&] { prepare_output(path); });
   const InceptionOutput seen =
-      run_inception(processes, inception, pictures.count, 64, "training pictures",
+      run_inception(processes, inception, Seen::features, pictures.count, 64, "training pictures",
                     [&](std::size_t first, std::size_t size) {
                       return to_tensor(pictures, first, first + size);
                     });
@@ -185,10 +189,11 @@ Published::Published(const meanflow::AnyCommunicator& processes,
 nlohmann::json Published::measure(const Model& model, std::size_t count,
                                   const Sampling& sampling) const {
   const Labels labels = labels_in_turn(model.classes());
-  const InceptionOutput seen = run_inception(processes_, inception_, count, sampling.batch,
-                                             "samples", [&](std::size_t first, std::size_t size) {
-                                               return model.sample(first, size, labels, sampling);
-                                             });
+  const InceptionOutput seen =
+      run_inception(processes_, inception_, Seen::features_and_logits, count, sampling.batch,
+                    "samples", [&](std::size_t first, std::size_t size) {
+                      return model.sample(first, size, labels, sampling);
+                    });
   if (!is_root(processes_)) return {};
   meanflow::FeatureStatistics statistics;
   statistics.add(seen.features);

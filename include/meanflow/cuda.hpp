@@ -9,10 +9,12 @@
 #include <meanflow/kernels/cuda/broadcast.hpp>
 #include <meanflow/kernels/cuda/conv.hpp>
 #include <meanflow/kernels/cuda/device.hpp>
+#include <meanflow/kernels/cuda/dropout.hpp>
 #include <meanflow/kernels/cuda/graph.hpp>
 #include <meanflow/kernels/cuda/norm.hpp>
 #include <meanflow/kernels/cuda/product.hpp>
 #include <meanflow/kernels/cuda/reductions.hpp>
+#include <meanflow/kernels/cuda/rope.hpp>
 #include <meanflow/kernels/cuda/row_norm.hpp>
 #include <meanflow/kernels/cuda/shapes.hpp>
 #include <meanflow/meanflow.hpp>

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "tests/eval")]
 from inception_reference import random_weights
 from safetensors_file import load, save
+from torch_net import mean_flow_net, sampling_noise
 
 
 def convert(*command) -> None:
@@ -68,6 +69,26 @@ def check_weights(checkpoint: Path, config: Path, folder: Path) -> None:
                             folder / "never.safetensors", "--prefix", "ema."], capture_output=True, text=True)
     assert wrong.returncode == 1 and "model.net_ema. (" in wrong.stderr, wrong.stderr
     assert not (folder / "never.safetensors").exists()
+
+
+def check_sampled(checkpoint: Path, config: Path, folder: Path) -> None:
+    """Weights of a training program in PyTorch give the samples that PyTorch computes from them."""
+    torch.manual_seed(4)
+    state = {n: torch.tensor(t) for n, t in load(folder / "model.safetensors")[0].items()}
+    state = {n: t + 0.1 * torch.randn(t.shape) for n, t in state.items()}
+    torch.save({"model": {f"net_ema.{n}": t for n, t in state.items()}}, folder / "sampled.pth")
+    convert(folder / "sampled.pth", folder / "sampled.safetensors", "--prefix", "model.net_ema.")
+    found = samples(folder / "sampled.safetensors", folder, "--config", config, "--nfe", "1")
+    weights = {n: t.double() for n, t in state.items()}
+    z = torch.from_numpy(sampling_noise(3, 4, 32 * 32 * 3)).reshape(4, 32, 32, 3).permute(0, 3, 1, 2)
+    times = torch.zeros(4, dtype=torch.double)
+    labels = torch.arange(4)  # --count 4 asks for classes in turn
+    expected = z - mean_flow_net(weights, z, times, times + 1, labels, levels=2, blocks=1)
+    expected = expected.permute(0, 2, 3, 1).numpy()
+    difference = numpy.abs(found - expected).max() / numpy.abs(expected).max()
+    print(f"samples of PyTorch's weights: {difference:.1e} from PyTorch's")
+    assert numpy.abs(expected - z.permute(0, 2, 3, 1).numpy()).max() > 0.1
+    assert difference < 1e-6, difference
 
 
 def check_init(checkpoint: Path, data: Path, folder: Path) -> None:
@@ -135,6 +156,7 @@ def main() -> None:
         checkpoint = last_checkpoint(folder / "run")
         config = config_of(checkpoint, folder)
         check_weights(checkpoint, config, folder)
+        check_sampled(checkpoint, config, folder)
         check_init(checkpoint, data, folder)
         check_onnx(checkpoint, folder)
         check_published(checkpoint, config, data, folder)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What an export notes down. That it computes the same elsewhere is what check.py sees.
+// What an export records. That it computes the same elsewhere is what check.py sees.
 #include <algorithm>
 #include <filesystem>
 #include <fstream>

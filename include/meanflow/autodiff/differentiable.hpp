@@ -32,7 +32,7 @@ inline constexpr bool is_var = false;
 template <class X>
 inline constexpr bool is_var<Var<X>> = true;
 
-/// Values that note down what is computed from them, for an export: `Traced` (onnx/traced.hpp).
+/// Values that record what is computed from them, for an export: `Traced` (onnx/traced.hpp).
 template <class X>
 inline constexpr bool is_traced = false;
 

@@ -5,6 +5,7 @@
 /// work that is recorded and replayed has to look it up.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
@@ -70,13 +71,28 @@ struct FillNormalRows {
   }
 };
 
+/// What a word of random bits multiplies an element by: 0 with probability `rate`, otherwise
+/// 1 / (1 - rate).
+template <class T>
+struct DropoutFactor {
+  std::uint64_t first_kept;
+  T scale;
+
+  explicit DropoutFactor(double rate)
+      : first_kept(static_cast<std::uint64_t>(std::ceil(rate * 4294967296.0))),
+        scale(T(1 / (1 - rate))) {}
+
+  [[nodiscard]] MEANFLOW_HOST_DEVICE T operator()(std::uint32_t word) const {
+    return word < first_kept ? T(0) : scale;
+  }
+};
+
 template <class T>
 struct Dropout {
   static constexpr std::size_t numbers_of_a_block = 4;
   std::size_t to_tangent, tangent_rows, columns;
   RowParts parts;
-  double threshold;
-  T scale;
+  DropoutFactor<T> factor_of;
   std::uint64_t seed;
   const std::uint64_t *step, *numbers;
   std::uint32_t first_block;
@@ -89,7 +105,7 @@ struct Dropout {
     stream.seek(first_block + parts.block(part));
     const bool has_tangent = r < tangent_rows;
     parts.for_each_column(part, [&](std::size_t c) {
-      const T factor = static_cast<double>(stream.bits()) < threshold ? T(0) : scale;
+      const T factor = factor_of(stream.bits());
       const std::size_t at = r * columns + c;
       y[at] = factor * x[at];
       if (has_tangent) y[to_tangent + at] = factor * x[to_tangent + at];
@@ -119,8 +135,8 @@ void dropout(Device device, std::size_t rows, std::size_t tangent_rows, std::siz
   using Body = detail::Dropout<T>;
   const detail::RowParts parts(columns, Body::numbers_of_a_block, on_host<Device>);
   for_each_index(device, rows * parts.count(),
-                 Body{rows * columns, tangent_rows, columns, parts, rate * 4294967296.0,
-                      T(1 / (1 - rate)), seed, step, numbers, block, x, y});
+                 Body{rows * columns, tangent_rows, columns, parts, detail::DropoutFactor<T>(rate),
+                      seed, step, numbers, block, x, y});
 }
 
 }  // namespace meanflow::kernels

@@ -211,6 +211,22 @@ template <Condition C>
   return names.empty() ? "nothing" : names;
 }
 
+/// Sets the part of that name to `given`; false if there is none with numbers of that type.
+template <Condition C, class Part>
+[[nodiscard]] bool set_part(C& condition, const std::string& name, const Part& given) {
+  bool taken = false;
+  C::fields(
+      [&](const char* other, auto& part) {
+        if constexpr (std::is_same_v<std::remove_cvref_t<decltype(part)>, Part>)
+          if (name == other) {
+            part = given;
+            taken = true;
+          }
+      },
+      condition);
+  return taken;
+}
+
 /// What `from` gives, as the condition `To`: parts are matched by name. Throws SettingError if a
 /// part is given that `To` does not have.
 template <Condition To, Condition From>
@@ -218,19 +234,7 @@ template <Condition To, Condition From>
   To to{};
   From::fields(
       [&](const char* name, const auto& given) {
-        if (given.empty()) return;
-        bool taken = false;
-        To::fields(
-            [&](const char* other, auto& wanted) {
-              if constexpr (std::is_same_v<std::remove_cvref_t<decltype(wanted)>,
-                                           std::remove_cvref_t<decltype(given)>>)
-                if (std::string(name) == other) {
-                  wanted = given;
-                  taken = true;
-                }
-            },
-            to);
-        if (!taken)
+        if (!given.empty() && !set_part(to, name, given))
           throw SettingError("the data provide " + std::string(name) + ", but the net takes " +
                              field_names<To>() +
                              " (parts are matched by name and by the type of their numbers)");

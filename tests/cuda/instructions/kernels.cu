@@ -4,8 +4,10 @@
 #include <meanflow/kernels/cuda/attention.hpp>
 #include <meanflow/kernels/cuda/broadcast.hpp>
 #include <meanflow/kernels/cuda/conv.hpp>
+#include <meanflow/kernels/cuda/dropout.hpp>
 #include <meanflow/kernels/cuda/norm.hpp>
 #include <meanflow/kernels/cuda/reductions.hpp>
+#include <meanflow/kernels/cuda/rope.hpp>
 #include <meanflow/kernels/cuda/row_norm.hpp>
 #include <meanflow/kernels/gate.hpp>
 #include <meanflow/kernels/residual.hpp>
@@ -51,6 +53,15 @@ constexpr Cuda device;
   softmax(device, n, n, x, y);
   softmax_jacobian(device, n, n, x, y, z);
   squared_norm(device, n, x, square);
+}
+
+[[maybe_unused]] void tokens(std::size_t n, const kernels::cuda::TokenCopy& heads,
+                             const std::uint64_t* draws, float* x, float* y, float* z, float* w) {
+  dropout(device, n, n, n, 0.5, n, draws, draws, 0, x, y);
+  rope(device, n, n, n, n, 1.0F, x, y, z, w);
+  heads.pack(n, n, x, y);
+  heads.unpack(n, n, x, y);
+  for_each_in_rows(device, n, n, kernels::cuda::AttentionWeights<float>{1.0F, x, y});
 }
 
 [[maybe_unused]] void parameters(std::size_t n, const ConvShape& shape, float* x, float* y,

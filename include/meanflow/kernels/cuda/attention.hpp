@@ -7,10 +7,13 @@
 
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <type_traits>
 
 #include <meanflow/kernels/cuda/attention_tiles.hpp>
 #include <meanflow/kernels/cuda/divisor.hpp>
+#include <meanflow/kernels/cuda/lanes.hpp>
+#include <meanflow/kernels/cuda/launch.hpp>
 #include <meanflow/kernels/cuda/memory.hpp>
 #include <meanflow/kernels/cuda/product.hpp>
 #include <meanflow/kernels/cuda/reductions.hpp>
@@ -31,44 +34,65 @@ template <class T>
          s.rows * s.heads * s.queries * s.keys * sizeof(T) <= attention_weights_bytes;
 }
 
+/// Four channels of a token, or one, between an operand and where all heads are packed one behind
+/// the other.
+template <class T, bool Packs>
+struct MoveToken {
+  Divisor by_units, by_tokens, by_heads;  // units of channels
+  bool together;
+  TokenStrides strides;
+  const T* from;
+  T* to;
+
+  template <int W>
+  MEANFLOW_HOST_DEVICE void run(std::uint32_t i) const {
+    const std::uint32_t token = i / by_units, head = token / by_tokens;
+    const std::size_t packed = W * std::size_t{i};
+    const std::size_t apart = head / by_heads * strides.row + head % by_heads * strides.head +
+                              token % by_tokens * strides.token + W * (i % by_units);
+    if constexpr (Packs)
+      store_lanes(to + packed, load_lanes<W>(from + apart));
+    else
+      store_lanes(to + apart, load_lanes<W>(from + packed));
+  }
+  MEANFLOW_HOST_DEVICE void operator()(std::uint32_t i) const {
+    if (together)
+      run<static_cast<int>(lanes)>(i);
+    else
+      run<1>(i);
+  }
+};
+
 /// Tokens of all heads one behind the other, and back.
 struct TokenCopy {
   std::size_t heads, tokens, channels;
   TokenStrides strides;
 
-  /// f(place where all heads are packed, place in the operand) for the tokens of `rows` rows, which
-  /// begin at `first_row` in the operand.
-  template <class F>
-  void for_each(std::size_t rows, std::size_t first_row, F f) const {
-    const Divisor by_channels(channels), by_tokens(tokens), by_heads(heads);
-    const TokenStrides s = strides;
-    for_each_index(rows * heads * tokens * channels, [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
-      const std::size_t token = i / by_channels, head = token / by_tokens;
-      f(i, (first_row + head / by_heads) * s.row + head % by_heads * s.head +
-               token % by_tokens * s.token + i % by_channels);
-    });
+  /// Of `rows` rows, which begin at `first_row` in the operand.
+  template <class T>
+  void pack(std::size_t rows, std::size_t first_row, const T* operand, T* packed) const {
+    move<true>(rows, operand + first_row * strides.row, strides.row, packed, row());
   }
   template <class T>
-  void gather(std::size_t rows, std::size_t first_row, const T* from, T* to) const {
-    for_each(rows, first_row, Move<T>{from, to, true});
-  }
-  template <class T>
-  void scatter(std::size_t rows, std::size_t first_row, const T* from, T* to) const {
-    for_each(rows, first_row, Move<T>{from, to, false});
+  void unpack(std::size_t rows, std::size_t first_row, const T* packed, T* operand) const {
+    move<false>(rows, packed, row(), operand + first_row * strides.row, strides.row);
   }
 
-  template <class T>
-  struct Move {
-    const T* from;
-    T* to;
-    bool gathers;
-    MEANFLOW_HOST_DEVICE void operator()(std::size_t packed, std::size_t apart) const {
-      if (gathers)
-        to[packed] = from[apart];
-      else
-        to[apart] = from[packed];
-    }
-  };
+ private:
+  [[nodiscard]] std::size_t row() const { return heads * tokens * channels; }
+
+  template <bool Packs, class T>
+  void move(std::size_t rows, const T* from, std::size_t from_row, T* to,
+            std::size_t to_row) const {
+    const bool together = channels % lanes == 0;
+    const std::size_t unit = together ? lanes : 1, each = row() / unit;
+    for_each_launch(each == 0 ? 0 : rows, each, [&](std::size_t first, std::size_t count) {
+      for_each_item(
+          count * each, count * row(), 2 * count * row() * sizeof(T),
+          MoveToken<T, Packs>{Divisor(channels / unit), Divisor(tokens), Divisor(heads), together,
+                              strides, from + first * from_row, to + first * to_row});
+    });
+  }
 };
 
 /// An operand of all heads as the matrices (tokens, channels) of their products: where it lies if
@@ -94,7 +118,7 @@ class Heads {
   /// To be read.
   [[nodiscard]] Matrices<const Value> read() const {
     if (copy_.heads > 1)
-      copy_.gather(rows_, first_row_, static_cast<const Value*>(operand_), memory_.data());
+      copy_.pack(rows_, first_row_, static_cast<const Value*>(operand_), memory_.data());
     return {matrices_.data, matrices_.row, matrices_.next};
   }
   /// To be written, which `written` ends.
@@ -107,7 +131,7 @@ class Heads {
     requires(!std::is_const_v<T>)
   {
     if (copy_.heads > 1)
-      copy_.scatter(rows_, first_row_, static_cast<const Value*>(memory_.data()), operand_);
+      copy_.unpack(rows_, first_row_, static_cast<const Value*>(memory_.data()), operand_);
   }
 
  private:
@@ -138,6 +162,27 @@ struct HeadProducts {
   void weighted(Transpose turned, const T* p, Matrices<const T> b, T beta, Matrices<T> c) const {
     products<T>(count, turned, Transpose::no, tokens, channels, tokens,
                 {p, tokens, tokens * tokens}, b, beta, c);
+  }
+};
+
+/// p = exp(scale p - lse) of scores p, by the logarithms of their rows' sums.
+template <class T>
+struct AttentionWeights {
+  T scale;
+  const T* lse;
+  T* p;
+
+  struct Row {
+    T scale, lse;
+    T* p;
+    template <class At>
+    MEANFLOW_HOST_DEVICE void operator()(At at) const {
+      using std::exp;
+      at.store(p, exp(scale * at.load(p) - lse));
+    }
+  };
+  [[nodiscard]] MEANFLOW_HOST_DEVICE Row operator()(std::size_t row) const {
+    return {scale, lse[row], p};
   }
 };
 
@@ -185,14 +230,7 @@ void attention_backward_by_products(const AttentionShape& s, const T* q, const T
   const Scratch<T> weights(2 * all.weights());
   T *const p = weights.data(), *const gs = p + all.weights();
   all.scores(xq, xk, T(0), p);
-  const Divisor by_keys(s.keys);
-  for_each_index(
-      all.weights(),
-      [=] MEANFLOW_HOST_DEVICE(std::size_t i) {
-        using std::exp;
-        p[i] = exp(scale * p[i] - lse[i / by_keys]);
-      },
-      2 * all.weights() * sizeof(T));
+  for_each_in_rows(Cuda{}, all.queries(), s.keys, AttentionWeights<T>{scale, lse, p});
   const auto give = [&](Transpose turned, const T* by, Matrices<const T> x, std::size_t tokens,
                         const TokenStrides& strides, T* to) {
     const Heads<T> result(s, tokens, strides, s.rows, 0, to);
