@@ -69,15 +69,15 @@ class Counter {
 };
 
 /// What is asked of the network: the logits serve the inception score alone.
-enum class Seen { features, features_and_logits };
+enum class Outputs { features, features_and_logits };
 
 /// What the network sees in `count` pictures, of which each process looks at its share.
 template <class Pictures>
 [[nodiscard]] InceptionOutput run_inception(const meanflow::AnyCommunicator& processes,
-                                            const Inception& inception, Seen wanted,
+                                            const Inception& inception, Outputs outputs,
                                             std::size_t count, std::size_t batch,
                                             const std::string& what, Pictures pictures) {
-  const bool with_logits = wanted == Seen::features_and_logits;
+  const bool with_logits = outputs == Outputs::features_and_logits;
   InceptionOutput all{Tensor<float>({count, Inception::feature_count}),
                       Tensor<float>({with_logits ? count : 0, Inception::class_count})};
   const auto share = row_share(processes, count);
@@ -129,8 +129,8 @@ void check_reference(const Reference& reference, const std::filesystem::path& pa
   }
   by_root(processes, [&] { prepare_output(path); });
   const InceptionOutput seen =
-      run_inception(processes, inception, Seen::features, pictures.count, 64, "training pictures",
-                    [&](std::size_t first, std::size_t size) {
+      run_inception(processes, inception, Outputs::features, pictures.count, 64,
+                    "training pictures", [&](std::size_t first, std::size_t size) {
                       return to_tensor(pictures, first, first + size);
                     });
   Reference reference{
@@ -190,7 +190,7 @@ nlohmann::json Published::measure(const Model& model, std::size_t count,
                                   const Sampling& sampling) const {
   const Labels labels = labels_in_turn(model.classes());
   const InceptionOutput seen =
-      run_inception(processes_, inception_, Seen::features_and_logits, count, sampling.batch,
+      run_inception(processes_, inception_, Outputs::features_and_logits, count, sampling.batch,
                     "samples", [&](std::size_t first, std::size_t size) {
                       return model.sample(first, size, labels, sampling);
                     });

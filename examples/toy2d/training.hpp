@@ -31,8 +31,9 @@ class Data {
       points_ = std::make_shared<const meanflow::PointSet>(
           settings.data, meanflow::PointSetOptions{.seed = settings.seed});
     if (points_ && points_->dim() != 2)
-      throw meanflow::FileError(settings.data + ": has " + std::to_string(points_->dim()) +
-                                " columns, expected 2");
+      throw meanflow::FileError(
+          settings.data + ": has " + std::to_string(points_->dim()) +
+          " columns, expected 2: examples/table.cpp learns tables of any number");
   }
 
   [[nodiscard]] meanflow::Shape row_shape() const { return {2}; }

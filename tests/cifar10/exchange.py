@@ -71,8 +71,9 @@ def check_weights(checkpoint: Path, config: Path, folder: Path) -> None:
     assert not (folder / "never.safetensors").exists()
 
 
-def check_sampled(checkpoint: Path, config: Path, folder: Path) -> None:
-    """Weights of a training program in PyTorch give the samples that PyTorch computes from them."""
+def check_sampled(config: Path, folder: Path) -> None:
+    """Weights from a .pth give the samples that the net in PyTorch computes from them; takes the names that
+    check_weights has left in model.safetensors."""
     torch.manual_seed(4)
     state = {n: torch.tensor(t) for n, t in load(folder / "model.safetensors")[0].items()}
     state = {n: t + 0.1 * torch.randn(t.shape) for n, t in state.items()}
@@ -156,7 +157,7 @@ def main() -> None:
         checkpoint = last_checkpoint(folder / "run")
         config = config_of(checkpoint, folder)
         check_weights(checkpoint, config, folder)
-        check_sampled(checkpoint, config, folder)
+        check_sampled(config, folder)
         check_init(checkpoint, data, folder)
         check_onnx(checkpoint, folder)
         check_published(checkpoint, config, data, folder)

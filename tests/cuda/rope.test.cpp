@@ -29,8 +29,12 @@ TEST_CASE("the device rotates positions as the plain loop does") {
       const Tensor<double> x = normal_noise<double>({3, 5, 2, 2 * half}, 2);
       const Tensor<double> cosines = normal_noise<double>({5, half}, 3),
                            sines = normal_noise<double>({5, half}, 4);
+      const double before = kernels::cuda::work().moved;
       const Tensor<double> y = rotated<Cuda>(x, cosines, sines, sign),
                            expected = rotated<Reference>(x, cosines, sines, sign);
+      // By a kernel of the device's own.
+      CHECK(kernels::cuda::work().moved - before ==
+            2 * static_cast<double>(x.size() * sizeof(double)));
       for (std::size_t i = 0; i < y.size(); ++i)
         REQUIRE(y[i] == doctest::Approx(expected[i]).epsilon(1e-14));
     }

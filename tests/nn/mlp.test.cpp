@@ -132,6 +132,15 @@ TEST_CASE("affine nets, of full and of low rank") {
   expect_derivatives(low);
 }
 
+TEST_CASE("data of another number of columns are refused by the net's name") {
+  const Mlp<double> net({.dimension = 2, .hidden = 4, .layers = 1});
+  const Tensor<double> z = Tensor<double>::zeros({5, 3}), t = Tensor<double>::zeros({5, 1});
+  CHECK_THROWS_WITH_AS(static_cast<void>(net(z, t, t)),
+                       "Mlp: z has shape (5, 3), but must be (B, 2): the net's dimension is the "
+                       "number of columns of the data",
+                       ShapeError);
+}
+
 TEST_CASE("a net without hidden layers, and settings that are refused") {
   CHECK(Mlp<double>({.layers = 0}).parameters().count() == 4 * 2 + 2);
   CHECK_THROWS_AS(Mlp<double>({.dimension = 0}), SettingError);

@@ -16,10 +16,14 @@ def run(folder, *arguments):
     return subprocess.run([TABLE, *arguments], cwd=folder, capture_output=True, text=True)
 
 
+def curve(pressure):
+    return 0.01 + 0.004 * math.sin((pressure - 1000) / 5000 * 2 * math.pi)
+
+
 def row(draw):
     """Columns of different units: a curve, and two groups."""
     pressure = draw.uniform(1000, 6000)
-    rate = 0.01 + 0.004 * math.sin((pressure - 1000) / 5000 * 2 * math.pi) + draw.gauss(0, 0.0005)
+    rate = curve(pressure) + draw.gauss(0, 0.0005)
     return pressure, rate, draw.gauss(-3, 0.5) if draw.random() < 0.35 else draw.gauss(4, 0.8)
 
 
@@ -39,8 +43,15 @@ def main():
             deviation = statistics.stdev(column)
             assert abs(statistics.mean(found) - statistics.mean(column)) < 0.1 * deviation
             assert abs(statistics.stdev(found) - deviation) < 0.1 * deviation
+        # What the columns have to do with each other: shuffled ones miss the curve by 0.004.
+        misses = [abs(rate - curve(pressure)) for pressure, rate, _ in new]
+        assert statistics.median(misses) < 0.0006, statistics.median(misses)
         between = sum(-1 < signal < 1 for _, _, signal in new) / len(new)
         assert between < 0.03, between
+        share = sum(signal < 0 for _, _, signal in new) / len(new)
+        expected = sum(signal < 0 for _, _, signal in rows) / len(rows)
+        assert abs(share - expected) < 0.03, (share, expected)
+        print(f"{share:.3f} in the smaller group, {expected:.3f} in the data; misses {statistics.median(misses):.1e}")
         missing = run(folder, "none.csv", "new.csv")
         assert missing.returncode == 1 and "none.csv" in missing.stderr, missing.stderr
     print("ok")

@@ -13,8 +13,8 @@ namespace meanflow::kernels {
 namespace detail {
 
 /// Pairs [i together, (i + 1) together) of (rows, tokens, heads, half) pairs. A processor takes a
-/// head at a time, so that its loop becomes vectors; a GPU a pair, so that neighbours read
-/// neighbouring memory.
+/// head at a time, so that its loop becomes vectors; other devices a pair, so that neighbours read
+/// neighbouring memory. A GPU has `kernels/cuda/rope.hpp` for even numbers of pairs.
 template <class T>
 struct Rotate {
   std::size_t tokens, heads, half, together;

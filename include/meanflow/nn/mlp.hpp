@@ -95,6 +95,10 @@ class Mlp {
   template <Differentiable X>
   [[nodiscard]] X operator()(const X& z, const X& r, const X& t,
                              const condition_type& given = {}) const {
+    if (const auto shape = z.shape(); shape.rank() != 2 || shape[1] != settings_.dimension)
+      throw ShapeError("Mlp: z has shape " + to_string(shape) + ", but must be (B, " +
+                       std::to_string(settings_.dimension) +
+                       "): the net's dimension is the number of columns of the data");
     X x = concat(z, time_(r, t));  // (B, dimension + times)
     if (settings_.octaves > 0) x = concat(x, sinusoid(z, frequencies_));
     if (settings_.condition > 0)

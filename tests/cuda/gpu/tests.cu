@@ -8,11 +8,13 @@
 
 #include "cuda/attention.test.cpp"
 #include "cuda/broadcast.test.cpp"
+#include "cuda/dropout.test.cpp"
 #include "cuda/lanes.test.cpp"
 #include "cuda/memory.test.cpp"
 #include "cuda/norm.test.cpp"
 #include "cuda/on_cuda.cpp"
 #include "cuda/recipes.test.cpp"
+#include "cuda/rope.test.cpp"
 #include "cuda/shapes.test.cpp"
 #include "cuda/transfer.test.cpp"
 

@@ -34,10 +34,10 @@ template <class T>
          s.rows * s.heads * s.queries * s.keys * sizeof(T) <= attention_weights_bytes;
 }
 
-/// Four channels of a token, or one, between an operand and where all heads are packed one behind
-/// the other.
+/// Copies four channels of a token, or one, between an operand and its packed heads, which lie one
+/// after another.
 template <class T, bool Packs>
-struct MoveToken {
+struct CopyChannels {
   Divisor by_units, by_tokens, by_heads;  // units of channels
   bool together;
   TokenStrides strides;
@@ -63,7 +63,7 @@ struct MoveToken {
   }
 };
 
-/// Tokens of all heads one behind the other, and back.
+/// Packs the tokens of all heads one head after another, and back.
 struct TokenCopy {
   std::size_t heads, tokens, channels;
   TokenStrides strides;
@@ -71,26 +71,26 @@ struct TokenCopy {
   /// Of `rows` rows, which begin at `first_row` in the operand.
   template <class T>
   void pack(std::size_t rows, std::size_t first_row, const T* operand, T* packed) const {
-    move<true>(rows, operand + first_row * strides.row, strides.row, packed, row());
+    move<true>(rows, operand + first_row * strides.row, strides.row, packed, row_size());
   }
   template <class T>
   void unpack(std::size_t rows, std::size_t first_row, const T* packed, T* operand) const {
-    move<false>(rows, packed, row(), operand + first_row * strides.row, strides.row);
+    move<false>(rows, packed, row_size(), operand + first_row * strides.row, strides.row);
   }
 
  private:
-  [[nodiscard]] std::size_t row() const { return heads * tokens * channels; }
+  [[nodiscard]] std::size_t row_size() const { return heads * tokens * channels; }
 
   template <bool Packs, class T>
-  void move(std::size_t rows, const T* from, std::size_t from_row, T* to,
-            std::size_t to_row) const {
+  void move(std::size_t rows, const T* from, std::size_t from_stride, T* to,
+            std::size_t to_stride) const {
     const bool together = channels % lanes == 0;
-    const std::size_t unit = together ? lanes : 1, each = row() / unit;
+    const std::size_t unit = together ? lanes : 1, each = row_size() / unit;
     for_each_launch(each == 0 ? 0 : rows, each, [&](std::size_t first, std::size_t count) {
-      for_each_item(
-          count * each, count * row(), 2 * count * row() * sizeof(T),
-          MoveToken<T, Packs>{Divisor(channels / unit), Divisor(tokens), Divisor(heads), together,
-                              strides, from + first * from_row, to + first * to_row});
+      for_each_item(count * each, count * row_size(), 2 * count * row_size() * sizeof(T),
+                    CopyChannels<T, Packs>{Divisor(channels / unit), Divisor(tokens),
+                                           Divisor(heads), together, strides,
+                                           from + first * from_stride, to + first * to_stride});
     });
   }
 };

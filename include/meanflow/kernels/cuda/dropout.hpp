@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT
 /// \file
-/// Dropout. `kernels/random.hpp` says what it computes. A thread draws the four words of a block,
-/// which decide about the four neighbouring elements that it takes.
+/// Dropout. `kernels/random.hpp` says what it computes.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <type_traits>
 
+#include <meanflow/kernels/cuda/divisor.hpp>
 #include <meanflow/kernels/cuda/lanes.hpp>
-#include <meanflow/kernels/cuda/shapes.hpp>
+#include <meanflow/kernels/cuda/launch.hpp>
 #include <meanflow/kernels/cuda/tag.hpp>
 #include <meanflow/kernels/random.hpp>
 
@@ -17,9 +17,12 @@ namespace meanflow::kernels {
 
 namespace cuda {
 
+/// Four neighbouring elements of a row, or as many as its end leaves, and their tangents: the four
+/// words of one block decide about them.
 template <class T>
-struct DropElements {
-  std::size_t to_tangent, tangent_rows;
+struct DropFour {
+  Divisor by_fours;  // of a row
+  std::size_t columns, first_row, to_tangent, tangent_rows;
   kernels::detail::DropoutFactor<T> factor_of;
   std::uint64_t seed;
   const std::uint64_t *step, *numbers;
@@ -27,28 +30,26 @@ struct DropElements {
   const T* x;
   T* y;
 
-  template <class At>
-  MEANFLOW_HOST_DEVICE void operator()(std::size_t row, At at, At column) const {
-    const auto factor = factor_at(row, column);
-    at.store(y, factor * at.load(x));
-    if (row < tangent_rows) at.store(y + to_tangent, factor * at.load(x + to_tangent));
+  MEANFLOW_HOST_DEVICE void operator()(std::uint32_t i) const {
+    const std::uint32_t of_part = i / by_fours, four = i % by_fours;
+    const std::size_t row = first_row + of_part, column = lanes * std::size_t{four};
+    RandomStream stream(seed, Purpose::dropout, *step, numbers[row]);
+    stream.seek(first_block + four);
+    Lanes<T, lanes> factor;
+    for (std::size_t k = 0; k < lanes; ++k) factor.of[k] = factor_of(stream.bits());
+    const std::size_t at = of_part * columns + column;
+    multiply(factor, column, at);
+    if (row < tangent_rows) multiply(factor, column, to_tangent + at);
   }
 
  private:
-  /// Of four elements, or of the one of four that is asked for.
-  template <class At>
-  [[nodiscard]] MEANFLOW_HOST_DEVICE auto factor_at(std::size_t row, At column) const {
-    RandomStream stream(seed, Purpose::dropout, *step, numbers[row]);
-    stream.seek(first_block + static_cast<std::uint32_t>(column.index / lanes));
-    Lanes<T, lanes> four;
-    for (std::size_t k = 0; k < lanes; ++k) four.of[k] = factor_of(stream.bits());
-    if constexpr (std::is_same_v<At, Four>) {
-      return four;
+  MEANFLOW_HOST_DEVICE void multiply(const Lanes<T, lanes>& factor, std::size_t column,
+                                     std::size_t at) const {
+    if (columns % lanes == 0) {
+      store_lanes(y + at, factor * load_lanes<lanes>(x + at));
     } else {
-      T one = four.of[0];
-      for (std::size_t k = 1; k < lanes; ++k)
-        if (column.index % lanes == k) one = four.of[k];
-      return one;
+      for (std::size_t k = 0; k < lanes; ++k)
+        if (column + k < columns) y[at + k] = factor.of[k] * x[at + k];
     }
   }
 };
@@ -56,13 +57,19 @@ struct DropElements {
 }  // namespace cuda
 
 template <class T>
-void dropout(Cuda device, std::size_t rows, std::size_t tangent_rows, std::size_t columns,
-             double rate, std::uint64_t seed, const std::uint64_t* step,
-             const std::uint64_t* numbers, std::uint32_t block, const T* x, T* y) {
-  for_each_in_rows(
-      device, rows, columns,
-      cuda::DropElements<T>{rows * columns, tangent_rows, detail::DropoutFactor<T>(rate), seed,
-                            step, numbers, block, x, y});
+void dropout(Cuda, std::size_t rows, std::size_t tangent_rows, std::size_t columns, double rate,
+             std::uint64_t seed, const std::uint64_t* step, const std::uint64_t* numbers,
+             std::uint32_t block, const T* x, T* y) {
+  const std::size_t fours = cuda::fours(columns);
+  cuda::for_each_launch(fours == 0 ? 0 : rows, fours, [&](std::size_t first, std::size_t count) {
+    const std::size_t end = first + count;
+    const std::size_t tangents = std::min(end, tangent_rows) - std::min(first, tangent_rows);
+    cuda::for_each_item(
+        count * fours, count * columns, 2 * (count + tangents) * columns * sizeof(T),
+        cuda::DropFour<T>{cuda::Divisor(fours), columns, first, rows * columns, tangent_rows,
+                          detail::DropoutFactor<T>(rate), seed, step, numbers, block,
+                          x + first * columns, y + first * columns});
+  });
 }
 
 }  // namespace meanflow::kernels
