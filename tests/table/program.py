@@ -43,7 +43,7 @@ def main():
             deviation = statistics.stdev(column)
             assert abs(statistics.mean(found) - statistics.mean(column)) < 0.1 * deviation
             assert abs(statistics.stdev(found) - deviation) < 0.1 * deviation
-        # What the columns have to do with each other: shuffled ones miss the curve by 0.004.
+        # The columns belong together: shuffled ones would miss the curve several times as far.
         misses = [abs(rate - curve(pressure)) for pressure, rate, _ in new]
         assert statistics.median(misses) < 0.0006, statistics.median(misses)
         between = sum(-1 < signal < 1 for _, _, signal in new) / len(new)
